@@ -1,0 +1,287 @@
+//! The ABI between the eBPF programs and user space: what lies in the maps and in the ring buffer.
+//!
+//! Everything is `repr(C)` with explicit padding, so that the bytes mean the same to both compilers;
+//! sizes and offsets are asserted below. This crate knows nothing else: no parsing, no policy.
+#![no_std]
+
+use core::mem::{offset_of, size_of};
+
+/// CPUs the clock slots cover; a machine with more is refused at load.
+pub const MAX_CPUS: usize = 256;
+/// Packages (sockets) a boundary carries clocks for; a machine with more is refused at load.
+pub const MAX_PACKAGES: usize = 8;
+/// Energy counters the tick reads per package.
+pub const MAX_COUNTERS: usize = 8;
+/// Consumers a clock distinguishes: idle, kernel, other, self and the targets.
+pub const CONSUMERS: usize = 16;
+
+/// The idle task.
+pub const IDLE: u32 = 0;
+/// The kernel's own threads.
+pub const KERNEL: u32 = 1;
+/// Every process that is no target.
+pub const OTHER: u32 = 2;
+/// The probe itself.
+pub const SELF: u32 = 3;
+/// The first target; target `i` is consumer `FIRST_TARGET + i`.
+pub const FIRST_TARGET: u32 = 4;
+/// Targets one probe can watch.
+pub const MAX_TARGETS: usize = CONSUMERS - FIRST_TARGET as usize;
+
+/// Bytes kept from the beginning of one read or write.
+pub const HEAD_BYTES: usize = 4096;
+/// Bytes kept from the end of one read or write that is longer than [`HEAD_BYTES`].
+pub const TAIL_BYTES: usize = 1024;
+
+/// One CPU's clocks. Only the `sched_switch` program on that CPU writes it; `seq` is odd while it does.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+pub struct CpuSlot {
+    /// Even: consistent; odd: being written.
+    pub seq: u64,
+    /// Beginning of the slice in progress, `CLOCK_MONOTONIC` ns; 0 before the CPU's first switch.
+    pub start: u64,
+    /// Consumer of the slice in progress.
+    pub who: u32,
+    /// Consumer of the slice before it: lets a reader undo a switch that came after its instant.
+    pub prev_who: u32,
+    /// Process of the slice in progress.
+    pub tgid: u32,
+    /// Padding.
+    pub _pad: u32,
+    /// On-CPU nanoseconds by consumer, closed slices only.
+    pub ns: [u64; CONSUMERS],
+}
+
+/// What is known of one process: key is the tgid.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Process {
+    /// Its consumer.
+    pub who: u32,
+    /// 1 once its last thread has exited; the entry is folded when the kernel frees the task.
+    pub dead: u32,
+    /// Start time of its group leader, `CLOCK_MONOTONIC` ns; 0 where not read.
+    pub start: u64,
+    /// On-CPU nanoseconds, closed slices only.
+    pub ns: u64,
+}
+
+/// A watched connection: key is [`ConnKey`].
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Conn {
+    /// Unique for the life of the probe.
+    pub id: u64,
+    /// Bytes received so far.
+    pub rx: u64,
+    /// Bytes sent so far.
+    pub tx: u64,
+    /// The target.
+    pub who: u32,
+    /// Padding.
+    pub _pad: u32,
+}
+
+/// Process and file descriptor.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnKey {
+    /// Process.
+    pub tgid: u32,
+    /// File descriptor.
+    pub fd: i32,
+}
+
+/// Kernel books of one (package, counter, consumer): energy charged by the tick, in counter units.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Book {
+    /// Charged so far, counter units, rounded half up per window.
+    pub charged: u64,
+}
+
+/// State of one package's tick, kept between two ticks.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TickState {
+    /// Number of the last emitted tick.
+    pub number: u64,
+    /// Instant of the last emitted tick.
+    pub t: u64,
+    /// Counters then.
+    pub counter: [u64; MAX_COUNTERS],
+    /// Clocks then.
+    pub clock: [u64; CONSUMERS],
+    /// Counters that were read then.
+    pub valid: u32,
+    /// Timer expiries seen since: the tick is emitted when they reach the divisor.
+    pub skipped: u32,
+}
+
+/// What user space tells the programs; map index 0.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Control {
+    /// Requests in flight: the tick runs at full rate while it is not 0.
+    pub in_flight: u32,
+    /// Timer expiries per tick while nothing is in flight.
+    pub idle_divisor: u32,
+    /// Not 0: write the slice stream.
+    pub slices: u32,
+    /// Padding.
+    pub _pad: u32,
+    /// How long after the last byte on a watched connection the tick keeps its full rate.
+    pub linger_ns: u64,
+}
+
+/// Every loss the programs count; index into the losses map.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loss {
+    /// A tick found no room in the ring buffer.
+    Tick = 0,
+    /// A boundary found no room in the ring buffer.
+    Io = 1,
+    /// A lifecycle record found no room in the ring buffer.
+    Process = 2,
+    /// A slice found no room in the slice stream.
+    Slice = 3,
+    /// The process table was full: its time is in the consumer's clock but in no process's book.
+    ProcessTable = 4,
+    /// The connection table was full: that connection is not watched.
+    ConnTable = 5,
+    /// A clock slot stayed torn after every retry.
+    Torn = 6,
+    /// A counter could not be read in a tick.
+    Counter = 7,
+}
+/// Number of [`Loss`] kinds.
+pub const LOSSES: usize = 8;
+
+/// What a ring-buffer record is; the first field of each.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// [`TickRecord`].
+    Tick = 1,
+    /// [`IoRecord`]: a connection was accepted.
+    Open = 2,
+    /// [`IoRecord`]: bytes were read from it.
+    Recv = 3,
+    /// [`IoRecord`]: bytes were written to it.
+    Send = 4,
+    /// [`IoRecord`]: it was closed.
+    Close = 5,
+    /// [`IoRecord`]: its sending side was shut down.
+    Shutdown = 6,
+    /// [`IoRecord`]: a read or write failed; `len` is the errno.
+    Error = 7,
+    /// [`ProcessRecord`]: a target's process forked; `other` is the child.
+    Fork = 8,
+    /// [`ProcessRecord`]: a target's process called exec.
+    Exec = 9,
+    /// [`ProcessRecord`]: a target's process ended.
+    Exit = 10,
+}
+
+/// A tick: counters and clocks of one package at one instant.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TickRecord {
+    /// [`Kind::Tick`].
+    pub kind: u32,
+    /// Package index.
+    pub package: u32,
+    /// The instant the clocks are exact at, `CLOCK_MONOTONIC` ns.
+    pub t: u64,
+    /// When the last counter had been read.
+    pub t_end: u64,
+    /// Number of this tick on its package, counting from 1.
+    pub number: u64,
+    /// Bit `i`: counter `i` was read.
+    pub valid: u32,
+    /// CPUs whose slot stayed torn.
+    pub torn: u32,
+    /// Raw counters.
+    pub counter: [u64; MAX_COUNTERS],
+    /// On-CPU nanoseconds of the package's CPUs by consumer, slices in progress included.
+    pub clock: [u64; CONSUMERS],
+}
+
+/// A boundary on a watched connection; `head + tail` payload bytes follow.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct IoRecord {
+    /// [`Kind`].
+    pub kind: u32,
+    /// Consumer index of the target.
+    pub who: u32,
+    /// When the system call returned (close: when it was entered), `CLOCK_MONOTONIC` ns.
+    pub t: u64,
+    /// Connection.
+    pub conn: u64,
+    /// Bytes moved in this direction before this call.
+    pub offset: u64,
+    /// Process.
+    pub tgid: u32,
+    /// File descriptor.
+    pub fd: i32,
+    /// Bytes this call moved.
+    pub len: u32,
+    /// Payload bytes from the beginning of the call's bytes.
+    pub head: u16,
+    /// Payload bytes from their end, after the head; the bytes between were not captured.
+    pub tail: u16,
+    /// On-CPU nanoseconds of the target by package, exact at `t`.
+    pub clock: [u64; MAX_PACKAGES],
+}
+
+/// A change in a target's process tree.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ProcessRecord {
+    /// [`Kind`].
+    pub kind: u32,
+    /// Consumer index of the target.
+    pub who: u32,
+    /// When, `CLOCK_MONOTONIC` ns.
+    pub t: u64,
+    /// Process.
+    pub tgid: u32,
+    /// The child of a fork, else 0.
+    pub other: u32,
+}
+
+/// One slice of a target, in the slice stream.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SliceRecord {
+    /// `CLOCK_MONOTONIC` ns.
+    pub begin: u64,
+    /// `CLOCK_MONOTONIC` ns.
+    pub end: u64,
+    /// Thread.
+    pub pid: u32,
+    /// Process.
+    pub tgid: u32,
+    /// CPU.
+    pub cpu: u32,
+    /// Consumer index of the target.
+    pub who: u32,
+}
+
+const _: () = {
+    assert!(size_of::<CpuSlot>() == 192 && offset_of!(CpuSlot, ns) == 32);
+    assert!(size_of::<Process>() == 24);
+    assert!(size_of::<Conn>() == 32);
+    assert!(size_of::<ConnKey>() == 8);
+    assert!(size_of::<Book>() == 8);
+    assert!(size_of::<TickState>() == 16 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 8);
+    assert!(size_of::<Control>() == 24);
+    assert!(size_of::<TickRecord>() == 40 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
+    assert!(offset_of!(TickRecord, counter) == 40);
+    assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);
+    assert!(size_of::<ProcessRecord>() == 24);
+    assert!(size_of::<SliceRecord>() == 32);
+};

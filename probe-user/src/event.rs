@@ -1,0 +1,120 @@
+//! What the kernel side tells the rest, free of map layouts: ticks, socket events, process events.
+//!
+//! These are plain owned values, so that everything downstream can be tested without a kernel.
+
+use probe_common::{CONSUMERS, MAX_COUNTERS, MAX_PACKAGES};
+
+/// On-CPU nanoseconds of one target by package at one instant.
+pub type TargetClock = [u64; MAX_PACKAGES];
+
+/// Counters and clocks of one package at one instant.
+#[derive(Clone, Debug)]
+pub struct Tick {
+    /// Package index.
+    pub package: usize,
+    /// `CLOCK_MONOTONIC` ns; the clocks are exact at this instant.
+    pub t: u64,
+    /// When the last counter had been read.
+    pub t_end: u64,
+    /// Number of the tick on its package, from 1; a hole is a lost tick.
+    pub number: u64,
+    /// Raw counters; `None` where the read failed or there is none.
+    pub counter: [Option<u64>; MAX_COUNTERS],
+    /// On-CPU nanoseconds by consumer index (`probe_common::IDLE` …).
+    pub clock: [u64; CONSUMERS],
+    /// CPUs whose clocks could not be read consistently.
+    pub torn: u32,
+}
+
+/// A connection of a target, unique for the life of the probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// What happened on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoKind {
+    /// It was accepted (or found open at the start, with `seeded` set on the tracker's side).
+    Open,
+    /// The server read bytes; 0 bytes: the client will send no more.
+    Recv,
+    /// The server wrote bytes.
+    Send,
+    /// The server closed it, or the owning process ended.
+    Close,
+    /// The server shut down its sending side.
+    Shutdown,
+    /// A read or write failed with this errno.
+    Error(i32),
+}
+
+/// One event on a watched connection.
+#[derive(Clone, Debug)]
+pub struct Io {
+    /// `CLOCK_MONOTONIC` ns at which the system call returned (close: was entered).
+    pub t: u64,
+    /// Connection.
+    pub conn: ConnId,
+    /// Consumer index of the target.
+    pub who: u32,
+    /// Process that made the call.
+    pub tgid: u32,
+    /// What happened.
+    pub kind: IoKind,
+    /// Bytes of this direction before this call: a jump is a lost record.
+    pub offset: u64,
+    /// Bytes this call moved.
+    pub len: u32,
+    /// The first `head` captured bytes are the beginning of the call's bytes, the rest their end.
+    pub head: usize,
+    /// Captured bytes, `head` then tail; at most `len`. When fewer than `len`, the gap lies between.
+    pub payload: Vec<u8>,
+    /// The target's clocks at `t`.
+    pub clock: TargetClock,
+}
+
+/// A change in a target's process tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessChange {
+    /// Forked this child.
+    Fork(u32),
+    /// Called exec.
+    Exec,
+    /// Ended.
+    Exit,
+}
+
+/// One process event.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    /// `CLOCK_MONOTONIC` ns.
+    pub t: u64,
+    /// Consumer index of the target.
+    pub who: u32,
+    /// Process.
+    pub tgid: u32,
+    /// What changed.
+    pub change: ProcessChange,
+}
+
+/// Anything the kernel side emits.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Counters and clocks.
+    Tick(Tick),
+    /// A socket event.
+    Io(Io),
+    /// A process event.
+    Process(Process),
+}
+
+impl Event {
+    /// The instant of the event, `CLOCK_MONOTONIC` ns.
+    #[must_use]
+    pub fn t(&self) -> u64 {
+        match self {
+            Self::Tick(e) => e.t,
+            Self::Io(e) => e.t,
+            Self::Process(e) => e.t,
+        }
+    }
+}

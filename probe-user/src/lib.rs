@@ -1,0 +1,14 @@
+//! wattprobe: what each request of a running inference server costs in joules.
+//!
+//! Data flows one way: [`kernel`] and [`source`] produce [`event`]s, [`boundary`] turns the socket
+//! events into request boundaries, [`engine`] feeds both to the ledger and publishes a [`snapshot`],
+//! [`export`] shows it. [`cli`] wires them together.
+
+pub mod boundary;
+pub mod cli;
+pub mod event;
+pub mod export;
+pub mod record;
+pub mod roots;
+pub mod snapshot;
+pub mod source;

@@ -1,0 +1,2 @@
+//! The wattprobe command.
+fn main() {}

@@ -1,0 +1,123 @@
+//! The request record: one JSON object a line, the contract with everyone who reads results.
+//!
+//! Every field is always present. What was not measured is `null`, never 0. Seconds and joules.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the record's shape.
+pub const SCHEMA: u32 = 1;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// The response was sent to its last byte.
+    Complete,
+    /// The client went away, or the server closed, before the response was complete.
+    Aborted,
+    /// The connection was reset, or the serving process died.
+    Reset,
+    /// Nothing moved on it for longer than the horizon.
+    Timeout,
+    /// The probe was stopped while it was open.
+    Interrupted,
+}
+
+/// Where the token counts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenSource {
+    /// The response's `usage` object.
+    Usage,
+    /// llama.cpp's `timings` object or native fields.
+    Timings,
+    /// Counted content events of a stream: a lower bound, chunks are not tokens.
+    Chunks,
+    /// No count.
+    None,
+}
+
+/// How an energy figure was obtained, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// A hardware energy counter.
+    Measured,
+    /// A power sensor integrated over time.
+    Integrated,
+    /// No sensor: a model.
+    Modelled,
+    /// Nothing.
+    Absent,
+}
+
+/// One request and what it cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Unique within the run.
+    pub request: u64,
+    /// The target's name.
+    pub target: String,
+    /// Process that served it.
+    pub pid: u32,
+    /// Path without the query.
+    pub path: Option<String>,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// `model` of the request, else of the response.
+    pub model: Option<String>,
+    /// Whether the request asked for a stream.
+    pub stream: Option<bool>,
+    /// First byte of the head, RFC 3339 with nanoseconds.
+    pub start: String,
+    /// First byte of the request to the last byte of the response.
+    pub duration_s: f64,
+    /// Start to first content.
+    pub ttft_s: Option<f64>,
+    /// How it ended.
+    pub end: End,
+    /// Prompt tokens that were processed or read, by the server's count.
+    pub prompt_tokens: Option<u64>,
+    /// Generated tokens.
+    pub completion_tokens: Option<u64>,
+    /// Where the counts come from.
+    pub token_source: TokenSource,
+    /// Active energy over the additive domains.
+    pub joules: Option<f64>,
+    /// Lower end of the error bar.
+    pub joules_low: Option<f64>,
+    /// Upper end of the error bar.
+    pub joules_high: Option<f64>,
+    /// Part of `joules` from package domains.
+    pub cpu_j: Option<f64>,
+    /// Part of `joules` from dram domains.
+    pub dram_j: Option<f64>,
+    /// Part of `joules` from gpu domains.
+    pub gpu_j: Option<f64>,
+    /// Idle energy assigned by the idle policy; null under `none`.
+    pub idle_j: Option<f64>,
+    /// Part of `joules` before the first content.
+    pub prefill_j: Option<f64>,
+    /// Part of `joules` from the first content on.
+    pub decode_j: Option<f64>,
+    /// The request's share of the target's on-CPU time.
+    pub cpu_s: Option<f64>,
+    /// Mean number of residents while it was resident, itself included.
+    pub mean_residents: Option<f64>,
+    /// Worst quality among the domains in `joules`.
+    pub quality: Quality,
+    /// `domain=source` of every domain in `joules`.
+    pub sources: Vec<String>,
+    /// Weight policy.
+    pub weight: String,
+    /// Share policy.
+    pub share: String,
+    /// Idle policy.
+    pub idle: String,
+    /// What the reader should know, by name.
+    pub flags: Vec<String>,
+    /// The client's `x-request-id`.
+    pub external_id: Option<String>,
+}

@@ -1,0 +1,141 @@
+//! The one immutable picture of the ledger that exporters see; at the end of a run it is the summary.
+//!
+//! All energy is integer nanojoules: for every domain measured = idle + residual + Σ active, for every
+//! target Σ over additive domains of its active = requests + background.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Quality;
+
+/// Version of the summary's shape.
+pub const SCHEMA: u32 = 1;
+
+/// What one consumer was charged in one domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerBook {
+    /// Active energy.
+    pub active_nj: u64,
+    /// On-CPU time on the CPUs of the domain.
+    pub cpu_ns: u64,
+}
+
+/// The books of one domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DomainBook {
+    /// Source that reads it.
+    pub source: String,
+    /// How its energy is obtained.
+    pub quality: Quality,
+    /// Whether it belongs to the additive set.
+    pub additive: bool,
+    /// Everything the counter counted in valid windows.
+    pub measured_nj: u64,
+    /// Idle part.
+    pub idle_nj: u64,
+    /// Measured minus charged.
+    pub residual_nj: u64,
+    /// Targets by name, `other`, `kernel`, `self`.
+    pub consumers: BTreeMap<String, ConsumerBook>,
+    /// Windows that were implausible and charged to nobody.
+    pub void_windows: u64,
+    /// Windows closed.
+    pub windows: u64,
+    /// Kernel books against these, where the kernel reads the counter.
+    pub kernel_books: Option<KernelBooks>,
+}
+
+/// How the kernel's own books compare with user space's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelBooks {
+    /// Windows both sets have closed.
+    pub windows: u64,
+    /// Largest difference of a consumer, counter units.
+    pub max_difference_units: u64,
+    /// Within one counter unit per window.
+    pub agree: bool,
+}
+
+/// The books of one target over the additive domains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetBook {
+    /// Charged to requests.
+    pub requests_nj: u64,
+    /// Charged while no request was resident.
+    pub background_nj: u64,
+    /// On-CPU time.
+    pub cpu_ns: u64,
+}
+
+/// Records from the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Read.
+    pub seen: u64,
+    /// Lost, all kinds together.
+    pub lost: u64,
+    /// Lost by kind.
+    pub lost_by_kind: BTreeMap<String, u64>,
+}
+
+/// One kernel program's cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramCost {
+    /// Times it ran; 0 where the kernel keeps no statistics.
+    pub runs: u64,
+    /// Nanoseconds it took.
+    pub ns: u64,
+}
+
+/// What the probe itself costs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SelfCost {
+    /// CPU seconds of the probe's process.
+    pub cpu_s: f64,
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// Kernel programs by name.
+    pub programs: BTreeMap<String, ProgramCost>,
+}
+
+/// The policies of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policies {
+    /// `time`, `cycles`, `smt`.
+    pub weight: String,
+    /// `equal`, `tokens`, `work`.
+    pub share: String,
+    /// `none`, `even`, `proportional`.
+    pub idle: String,
+}
+
+/// The books at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// RFC 3339.
+    pub started: String,
+    /// RFC 3339; the instant of the snapshot, at the end of the run its end.
+    pub ended: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Requests by end.
+    pub requests: BTreeMap<String, u64>,
+    /// Requests in flight by target.
+    pub in_flight: BTreeMap<String, u64>,
+    /// Books by domain.
+    pub domains: BTreeMap<String, DomainBook>,
+    /// Books by target.
+    pub targets: BTreeMap<String, TargetBook>,
+    /// Kernel records.
+    pub events: Events,
+    /// The probe's own cost.
+    #[serde(rename = "self")]
+    pub self_cost: SelfCost,
+    /// Policies.
+    pub policies: Policies,
+    /// What the reader should know, by name.
+    pub flags: Vec<String>,
+}

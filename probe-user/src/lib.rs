@@ -8,6 +8,7 @@ pub mod boundary;
 pub mod cli;
 pub mod event;
 pub mod export;
+pub mod kernel;
 pub mod record;
 pub mod roots;
 pub mod snapshot;

@@ -13,3 +13,4 @@ pub mod record;
 pub mod roots;
 pub mod snapshot;
 pub mod source;
+pub mod target;

@@ -12,3 +12,4 @@ pub mod record;
 pub mod roots;
 pub mod snapshot;
 pub mod source;
+pub mod topology;

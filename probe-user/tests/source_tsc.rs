@@ -10,8 +10,8 @@ use wattprobe::topology::Topology;
 /// The counters of all packages, or `None` where this machine cannot open them.
 fn tsc() -> Option<Vec<PerfEvent>> {
     let roots = Roots::default();
-    let topology = Topology::read(&roots).unwrap();
-    let spec: SourceSpec = "perf:msr/tsc/,scale=1e-9".parse().unwrap();
+    let topology = Topology::read(&roots).expect("sysfs is mounted");
+    let spec: SourceSpec = "perf:msr/tsc/,scale=1e-9".parse().expect("a source");
     let selection = match select(&roots, &topology, &[spec]) {
         Ok(selection) => selection,
         Err(SourceError::Open(OpenError::Permission { .. }) | SourceError::NoPmu { .. }) => {

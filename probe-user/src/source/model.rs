@@ -5,6 +5,8 @@
 //! table's note), so no measured memory domain is added to it. Facility: `/proc/cpuinfo`.
 
 use procfs::CpuInfo;
+use std::fmt;
+
 use procfs::prelude::FromBufRead;
 
 use super::watts::{GENERAL, Row, TABLE};
@@ -67,6 +69,13 @@ impl CpuId {
             && row.family == self.family
             && within(row.models, self.model)
             && within(row.steppings, self.stepping)
+    }
+}
+
+impl fmt::Display for CpuId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { vendor, family, model, .. } = self;
+        write!(f, "{vendor} family {family} model {model}")
     }
 }
 

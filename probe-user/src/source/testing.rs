@@ -22,6 +22,10 @@ impl Tree {
     }
 
     pub(crate) fn write(&self, path: &str, content: &str) {
+        self.write_bytes(path, content.as_bytes());
+    }
+
+    pub(crate) fn write_bytes(&self, path: &str, content: &[u8]) {
         let path = self.0.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
         std::fs::write(path, content).unwrap();

@@ -13,21 +13,7 @@ use super::exit::{Classify, ExitStatus};
 use super::log::Log;
 use crate::snapshot::Policies;
 use crate::source::SourceSpec;
-
-/// How a target is found.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Selector {
-    /// Whoever listens on this TCP port.
-    Port(u16),
-    /// Whoever listens on this unix socket; `@name` is an abstract one.
-    UnixPath(PathBuf),
-    /// This process and its descendants.
-    Pid(u32),
-    /// This systemd unit, with its suffix.
-    Unit(String),
-    /// This control group, absolute or below the cgroup root.
-    Cgroup(PathBuf),
-}
+use crate::target::Selector;
 
 /// A target as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -144,9 +144,11 @@ impl OpenCounter {
     }
 }
 
-impl AsRawFd for OpenCounter {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+impl AsFd for OpenCounter {
+    #[expect(unsafe_code, reason = "perf-event2 offers the raw descriptor only")]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the counter owns the descriptor and outlives the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
     }
 }
 

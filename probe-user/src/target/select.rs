@@ -31,7 +31,7 @@ pub fn find(selector: &Selector, roots: &Roots) -> Result<Found, TargetError> {
     let table = Table::read(roots)?;
     match selector {
         Selector::Port(port) => by_address(&Address::Port(*port), selector, &table, roots),
-        Selector::Unix(path) => by_address(&Address::Unix(path.clone()), selector, &table, roots),
+        Selector::UnixPath(path) => by_address(&Address::Unix(path.clone()), selector, &table, roots),
         Selector::Pid(pid) => {
             if table.get(*pid).is_none() {
                 return Err(TargetError::NoProcess(*pid));
@@ -174,7 +174,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.sock");
         let _unix = UnixListener::bind(&path).unwrap();
-        let found = find(&Selector::Unix(path), &Roots::default()).unwrap();
+        let found = find(&Selector::UnixPath(path), &Roots::default()).unwrap();
         assert_eq!(found.listeners.len(), 1);
     }
 

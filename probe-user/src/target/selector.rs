@@ -3,12 +3,12 @@
 use std::{fmt, path::PathBuf};
 
 /// What the user said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Selector {
     /// Whoever listens on this TCP port, IPv4 or IPv6.
     Port(u16),
-    /// Whoever listens on this unix socket.
-    Unix(PathBuf),
+    /// Whoever listens on this unix socket; `@name` is an abstract one.
+    UnixPath(PathBuf),
     /// This process and its descendants.
     Pid(u32),
     /// The processes of a systemd unit.
@@ -29,7 +29,7 @@ impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Port(port) => write!(f, "port {port}"),
-            Self::Unix(path) => write!(f, "socket {}", path.display()),
+            Self::UnixPath(path) => write!(f, "socket {}", path.display()),
             Self::Pid(pid) => write!(f, "pid {pid}"),
             Self::Unit(unit) => write!(f, "unit {unit}"),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),

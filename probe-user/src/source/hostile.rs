@@ -20,7 +20,7 @@ fn nearly() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn text_parsers_return_whatever_they_are_given(text in nearly(), bytes in any::<Vec<u8>>()) {

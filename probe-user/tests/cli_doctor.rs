@@ -193,7 +193,7 @@ fn this_machine_is_described_in_both_forms() {
     let expected = if report["can_attach"] == true { 0 } else { 4 };
     assert_eq!((text.status.code(), json.status.code()), (Some(expected), Some(expected)));
     let text = String::from_utf8(text.stdout).expect("text");
-    for heading in ["kernel\n", "sources, best first\n", "domains that attach would read"] {
+    for heading in ["kernel\n", "sources, best first", "domains that attach would read"] {
         assert!(text.contains(heading), "{text}");
     }
     assert!(!report["domains"].as_array().expect("domains").is_empty());

@@ -68,8 +68,9 @@ fn what_comes_later_says_so_and_is_never_silently_accepted() {
     }
     refused(&with("--share", "most"), 2, &["unknown policy; use equal"]);
     for command in ["daemon", "top", "calibrate", "bench", "report", "tape"] {
-        refused(&[command], 2, &[command]);
+        refused(&[command], 2, &[command, "not in this version"]);
     }
+    refused(&["attatch"], 2, &["unrecognized subcommand", "attach"]);
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Where sysfs is
     #[arg(long, global = true, value_name = "DIR", default_value = "/sys")]
@@ -56,6 +57,9 @@ impl Global {
         Roots { sysfs: self.sysfs_root.clone(), procfs: self.procfs_root.clone() }
     }
 }
+
+/// Commands of the contract that come later.
+pub const LATER: [&str; 6] = ["daemon", "top", "calibrate", "bench", "report", "tape"];
 
 /// The commands of this version.
 #[derive(Debug, Subcommand)]

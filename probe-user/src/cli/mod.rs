@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
@@ -81,7 +81,14 @@ fn one_line(error: &clap::Error) -> String {
     let text = text.split("\n\nUsage:").next().unwrap_or(text);
     let text = text.split("\n\nFor more information").next().unwrap_or(text);
     let words: Vec<_> = text.split_whitespace().collect();
-    format!("{}; see wattprobe --help", words.join(" "))
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(name)) if args::LATER.contains(&name.as_str()) => {
+            format!(
+                "the command {name} is not in this version; see wattprobe --help for those that are"
+            )
+        }
+        _ => format!("{}; see wattprobe --help", words.join(" ")),
+    }
 }
 
 /// Writes a result to standard output; a reader that went away is no failure.

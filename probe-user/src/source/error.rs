@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::perf::OpenError;
+use super::open::OpenError;
 use super::powercap::ReadError;
 
 /// Why a source cannot be used.

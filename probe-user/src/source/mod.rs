@@ -13,8 +13,11 @@
 //! | `model` | `/proc/cpuinfo` and a table of published watts | nothing |
 
 mod error;
+#[cfg(test)]
+mod hostile;
 mod kind;
 pub mod model;
+mod open;
 pub mod perf;
 pub mod pmu;
 pub mod powercap;
@@ -26,7 +29,7 @@ mod watts;
 
 pub use error::SourceError;
 pub use kind::Kind;
-pub use perf::{OpenCounter, OpenError, PerfEvent};
+pub use open::{OpenCounter, OpenError, PerfEvent};
 pub use powercap::PowercapZone;
 pub use select::{Note, Opener, Outcome, Selection, select, select_with};
 pub use spec::{PerfSpec, SourceSpec, SpecError};

@@ -1,156 +1,15 @@
-//! Perf counters as energy domains, and opening them.
+//! Perf counters as energy domains: RAPL's PMU and any other that counts joules.
 //!
-//! A package counter is opened system-wide (`pid = -1`) on the one CPU the PMU's cpumask names, since
-//! RAPL's PMU answers EINVAL to anything else; a PMU without a cpumask (`msr`) counts per CPU and is
-//! opened on the CPU that ticks for its package. The open counter's descriptor goes into the tick
-//! program's perf event array; nothing is read here except in `doctor` and tests.
+//! A PMU's cpumask names the CPU that reads for each package (or die). A PMU without one (`msr`) counts
+//! per CPU and is read on the CPU that ticks for its package. Facility: sysfs, see [`super::pmu`].
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-
-use perf_event::events::Raw;
-use perf_event::{Builder, Counter};
 
 use super::kind::RAPL_PERIOD_NS;
 use super::pmu::Pmu;
-use super::{Domain, Kind, PerfSpec, Quality, Range, Reading, SourceError};
+use super::{Domain, Kind, PerfEvent, PerfSpec, Quality, Range, Reading, SourceError};
 use crate::roots::Roots;
 use crate::topology::Topology;
-
-/// One perf counter, ready to be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PerfEvent {
-    /// PMU name, for messages.
-    pub pmu: String,
-    /// Event name, for messages.
-    pub event: String,
-    /// `perf_event_attr.type`.
-    pub type_: u32,
-    /// `config`, `config1`, `config2`, `config3`.
-    pub config: [u64; 4],
-    /// The CPU it is opened and read on.
-    pub cpu: u32,
-    /// Package index of that CPU.
-    pub package: usize,
-    /// Whether the PMU's cpumask names the CPU; else any CPU of the package would do.
-    pub named: bool,
-}
-
-/// Why a counter cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// EACCES or EPERM.
-    #[error(
-        "no permission to open perf:{pmu}/{event}/ on CPU {cpu}; run as root, grant CAP_PERFMON, or set kernel.perf_event_paranoid to -1"
-    )]
-    Permission {
-        /// PMU.
-        pmu: String,
-        /// Event.
-        event: String,
-        /// CPU.
-        cpu: u32,
-    },
-    /// ENOENT, ENODEV, EOPNOTSUPP: sysfs lists it, the kernel does not serve it.
-    #[error(
-        "the kernel does not serve perf:{pmu}/{event}/ on CPU {cpu} ({source}); check that the CPU is online and the PMU's driver is loaded"
-    )]
-    Unsupported {
-        /// PMU.
-        pmu: String,
-        /// Event.
-        event: String,
-        /// CPU.
-        cpu: u32,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// EINVAL.
-    #[error(
-        "the kernel refuses the settings of perf:{pmu}/{event}/ (type {type_}, config {config:#x}) on CPU {cpu}; name an event that counts system-wide"
-    )]
-    Invalid {
-        /// PMU.
-        pmu: String,
-        /// Event.
-        event: String,
-        /// CPU.
-        cpu: u32,
-        /// `perf_event_attr.type`.
-        type_: u32,
-        /// `perf_event_attr.config`.
-        config: u64,
-    },
-    /// Anything else.
-    #[error(
-        "cannot open perf:{pmu}/{event}/ on CPU {cpu}: {source}; see perf_event_open(2) for this error"
-    )]
-    Other {
-        /// PMU.
-        pmu: String,
-        /// Event.
-        event: String,
-        /// CPU.
-        cpu: u32,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-impl PerfEvent {
-    /// Opens the counter, running.
-    ///
-    /// # Errors
-    /// [`OpenError`], by what helps against it.
-    pub fn open(&self) -> Result<OpenCounter, OpenError> {
-        let [config, config1, config2, config3] = self.config;
-        let raw = Raw::new(config).config1(config1).config2(config2);
-        let mut builder = Builder::new(raw);
-        builder.any_pid().one_cpu(self.cpu as usize).include_kernel().include_hv().enabled(true);
-        let attrs = builder.attrs_mut();
-        attrs.type_ = self.type_;
-        attrs.config3 = config3;
-        builder.build().map(OpenCounter).map_err(|e| self.explain(e))
-    }
-
-    fn explain(&self, source: io::Error) -> OpenError {
-        let (pmu, event, cpu) = (self.pmu.clone(), self.event.clone(), self.cpu);
-        match source.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM) => OpenError::Permission { pmu, event, cpu },
-            Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP | libc::ENXIO) => {
-                OpenError::Unsupported { pmu, event, cpu, source }
-            }
-            Some(libc::EINVAL) => {
-                let (type_, config) = (self.type_, self.config[0]);
-                OpenError::Invalid { pmu, event, cpu, type_, config }
-            }
-            _ => OpenError::Other { pmu, event, cpu, source },
-        }
-    }
-}
-
-/// An open, running counter; closed on drop.
-#[derive(Debug)]
-pub struct OpenCounter(Counter);
-
-impl OpenCounter {
-    /// The raw count now.
-    ///
-    /// # Errors
-    /// What read(2) says.
-    pub fn read(&mut self) -> io::Result<u64> {
-        self.0.read()
-    }
-}
-
-impl AsFd for OpenCounter {
-    #[expect(unsafe_code, reason = "perf-event2 offers the raw descriptor only")]
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the counter owns the descriptor and outlives the borrow.
-        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
-    }
-}
 
 /// The domains of the PMU `power`.
 ///
@@ -340,30 +199,5 @@ mod tests {
         let tree = Tree::new().cpus(&[0]).power_pmu(&[], "0");
         let error = rapl(&tree.roots(), &tree.topology()).unwrap_err();
         assert!(matches!(error, SourceError::NoEnergyEvents), "{error}");
-    }
-
-    #[test]
-    fn open_errors_are_told_apart_by_what_helps() {
-        let tree = Tree::new().cpus(&[0]).msr_pmu();
-        let spec = PerfSpec { pmu: "msr".into(), event: "tsc".into(), scale: Some(1.0) };
-        let domains = named(&tree.roots(), &tree.topology(), &spec).unwrap();
-        let explain = |errno| event(&domains[0]).explain(io::Error::from_raw_os_error(errno));
-        assert!(explain(libc::EACCES).to_string().contains("CAP_PERFMON"));
-        assert!(matches!(explain(libc::EINVAL), OpenError::Invalid { type_: 990_001, .. }));
-        assert!(matches!(explain(libc::ENODEV), OpenError::Unsupported { .. }));
-        assert!(matches!(explain(libc::EMFILE), OpenError::Other { .. }));
-    }
-
-    #[test]
-    fn a_pmu_type_the_kernel_does_not_know_is_unsupported() {
-        let tree = Tree::new().cpus(&[0]).msr_pmu();
-        let spec = PerfSpec { pmu: "msr".into(), event: "tsc".into(), scale: Some(1.0) };
-        let domains = named(&tree.roots(), &tree.topology(), &spec).unwrap();
-        // An unprivileged run is refused earlier.
-        let error = event(&domains[0]).open().unwrap_err();
-        assert!(
-            matches!(error, OpenError::Unsupported { .. } | OpenError::Permission { .. }),
-            "{error}"
-        );
     }
 }

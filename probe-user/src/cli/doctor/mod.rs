@@ -118,7 +118,7 @@ pub fn examine(roots: &Roots, opener: Opener<'_>) -> Report {
             present: true,
             usable: true,
             required: true,
-            detail: format!("{} CPUs in {} packages", t.cpus(), t.packages.len()),
+            detail: format!("CPUs: {}, packages: {}", t.cpus(), t.packages.len()),
             remedy: None,
         },
         Err(error) => Row { required: true, ..unusable("topology", &error.to_string()) },

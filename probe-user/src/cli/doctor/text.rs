@@ -15,7 +15,7 @@ pub(super) fn render(report: &Report) -> String {
         let mark = if row.required { "NO" } else { "no" };
         line(&mut out, if row.usable { "ok" } else { mark }, row, width);
     }
-    out.push_str("\nsources, best first\n");
+    out.push_str("\nsources, best first (** is in use)\n");
     for source in &report.sources {
         let mark = match (source.row.usable, source.used) {
             (false, _) => "no",

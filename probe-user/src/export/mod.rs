@@ -8,6 +8,7 @@ pub mod books;
 pub mod error;
 pub mod fan;
 pub mod json_lines;
+pub mod metrics;
 pub mod shown;
 pub mod summary;
 pub mod table;

@@ -57,7 +57,8 @@ pub fn domains(summary: &Snapshot, width: Option<usize>) -> String {
 }
 
 /// Consumers in reading order: targets first, then the rest of the machine, the probe last.
-fn consumer_names(summary: &Snapshot) -> Vec<&str> {
+#[must_use]
+pub fn consumer_names(summary: &Snapshot) -> Vec<&str> {
     let all =
         summary.domains.values().flat_map(|d| d.consumers.keys()).chain(summary.targets.keys());
     let mut names: Vec<&str> = all.map(String::as_str).collect();

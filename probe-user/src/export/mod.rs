@@ -5,6 +5,7 @@
 //! `–`, no series); it is never shown as 0. A sink that fails is reported and the run goes on.
 
 pub mod books;
+pub mod dashboard;
 pub mod error;
 pub mod fan;
 pub mod json_lines;

@@ -202,10 +202,10 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str
 
 /// The `limit` of a query string: how many of the latest records.
 fn limit(query: Option<&str>) -> Result<usize, String> {
-    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    match pairs.filter(|(name, _)| *name == "limit").last() {
+    let mut pairs = query.unwrap_or_default().split('&').rev();
+    match pairs.find_map(|pair| pair.strip_prefix("limit=")) {
         None => Ok(KEEP),
-        Some((_, value)) => value.parse().map_err(|_| {
+        Some(value) => value.parse().map_err(|_| {
             "limit must be a whole number, for example /v1/requests?limit=10\n".into()
         }),
     }

@@ -9,7 +9,9 @@ pub mod dashboard;
 pub mod error;
 pub mod fan;
 pub mod json_lines;
+pub mod live;
 pub mod metrics;
+pub mod plan;
 pub mod shown;
 pub mod summary;
 pub mod table;
@@ -42,6 +44,20 @@ pub trait Sink: Send {
     /// # Errors
     /// When the end could not be written, or when something was lost on the way.
     fn finish(&mut self, summary: &Snapshot) -> Result<(), ExportError>;
+}
+
+impl Sink for Box<dyn Sink> {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
+        self.as_mut().request(record)
+    }
+
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), ExportError> {
+        self.as_mut().snapshot(snapshot)
+    }
+
+    fn finish(&mut self, summary: &Snapshot) -> Result<(), ExportError> {
+        self.as_mut().finish(summary)
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The snapshot's sums are cumulative and are exposed as they are: nothing is added up here, so a
 //! scrape can neither lose nor invent energy. A figure that the snapshot does not have gets no series.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -51,16 +52,19 @@ type Sample = (Labels, f64);
 
 impl Collector for Latest {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(snapshot) = &state.snapshot else { return Ok(()) };
-        let stalled = |domain: &str| state.progress.is_stalled(domain);
+        let (snapshot, stalled) = {
+            let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(snapshot) = &state.snapshot else { return Ok(()) };
+            (Arc::clone(snapshot), state.progress.stalled())
+        };
+        let snapshot = snapshot.as_ref();
         let mut write = |metric: &Metric, samples| family(&mut encoder, metric, samples);
         write(&contract::ENERGY, energy(snapshot))?;
         write(&contract::CONSUMER_ENERGY, consumer_energy(snapshot))?;
         write(&contract::TARGET_ENERGY, target_energy(snapshot))?;
         write(&contract::CONSUMER_CPU, consumer_cpu(snapshot))?;
         write(&contract::IN_FLIGHT, in_flight(snapshot))?;
-        write(&contract::SOURCE_UP, source_up(snapshot, stalled))?;
+        write(&contract::SOURCE_UP, source_up(snapshot, &stalled))?;
         write(&contract::VOID_WINDOWS, void_windows(snapshot))?;
         write(&contract::EVENTS_LOST, events_lost(snapshot))?;
         write(&contract::BPF_SECONDS, programs(snapshot, &contract::BPF_SECONDS))?;
@@ -163,9 +167,9 @@ fn in_flight(snapshot: &Snapshot) -> Vec<Sample> {
     flights.map(|(target, n)| (Labels::of(&contract::IN_FLIGHT, [target]), *n as f64)).collect()
 }
 
-fn source_up(snapshot: &Snapshot, stalled: impl Fn(&str) -> bool) -> Vec<Sample> {
+fn source_up(snapshot: &Snapshot, stalled: &BTreeSet<String>) -> Vec<Sample> {
     let of = |(name, book): (&String, &DomainBook)| {
-        let up = book.quality != Quality::Absent && !stalled(name);
+        let up = book.quality != Quality::Absent && !stalled.contains(name);
         (Labels::of(&contract::SOURCE_UP, [&book.source, name]), f64::from(u8::from(up)))
     };
     snapshot.domains.iter().map(of).collect()

@@ -14,7 +14,9 @@ pub fn page() -> String {
          (default address 127.0.0.1:9847; in the older text format to a client that accepts `text/plain` only), \
          the last 1000 request records as a JSON array at `/v1/requests?limit=N`, and its state at `/healthz`.\n\n\
          What was not measured has no series; it is never 0. Energy counters are the integer nanojoules of the \
-         books divided by 10⁹.\n\n\
+         books divided by 10⁹. \
+         `curl -s -H 'Accept: text/plain' 127.0.0.1:9847/metrics | promtool check metrics` checks the exposition \
+         (promtool reads the older format only).\n\n\
          | name | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
     );
     for metric in CONTRACT {

@@ -1,6 +1,6 @@
 //! Which sources still close windows: a sensor that stopped must not look like a machine at rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::export::shown::seconds_between;
 use crate::snapshot::Snapshot;
@@ -38,10 +38,10 @@ impl Progress {
         }
     }
 
-    /// Whether a domain has closed no window for [`STALL`] seconds.
+    /// The domains that have closed no window for [`STALL`] seconds.
     #[must_use]
-    pub fn is_stalled(&self, domain: &str) -> bool {
-        self.0.get(domain).is_some_and(|mark| mark.stalled)
+    pub fn stalled(&self) -> BTreeSet<String> {
+        self.0.iter().filter(|(_, mark)| mark.stalled).map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -58,8 +58,8 @@ mod tests {
         let mut stuck = example::snapshot(11.5);
         stuck.domains.clone_from(&first.domains);
         progress.note(&stuck);
-        assert!(progress.is_stalled("psys"));
+        assert!(progress.stalled().contains("psys"));
         progress.note(&example::snapshot(12.0));
-        assert!(!progress.is_stalled("psys"));
+        assert!(!progress.stalled().contains("psys"));
     }
 }

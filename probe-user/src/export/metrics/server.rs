@@ -1,7 +1,7 @@
 //! HTTP: `/metrics`, `/healthz`, `/v1/requests`, on a thread of its own.
 //!
-//! A scrape takes a read lock on the latest snapshot and nothing else, so it cannot hold up the
-//! measurement. Stopping waits a second for answers under way and then drops what is left.
+//! A scrape takes a pointer to the latest snapshot and holds no lock while it writes it out; only the
+//! request histograms are locked, one at a time. Stopping waits a second for answers under way and then drops what is left.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -49,7 +49,7 @@ pub enum Health {
 #[derive(Debug)]
 pub struct Shared {
     registry: Registry,
-    records: Mutex<VecDeque<RequestRecord>>,
+    records: Mutex<VecDeque<Arc<RequestRecord>>>,
     health: AtomicU8,
 }
 
@@ -67,7 +67,7 @@ impl Shared {
         if records.len() == KEEP {
             records.pop_front();
         }
-        records.push_back(record.clone());
+        records.push_back(Arc::new(record.clone()));
     }
 
     /// Changes what `/healthz` says.
@@ -216,12 +216,12 @@ async fn requests(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) 
         Ok(limit) => limit,
         Err(text) => return (StatusCode::BAD_REQUEST, text).into_response(),
     };
-    let json = {
+    let records: Vec<Arc<RequestRecord>> = {
         let records = shared.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let skipped = records.len().saturating_sub(limit);
-        serde_json::to_vec(&records.iter().skip(skipped).collect::<Vec<_>>())
+        records.iter().skip(records.len().saturating_sub(limit)).cloned().collect()
     };
-    match json {
+    let records: Vec<&RequestRecord> = records.iter().map(Arc::as_ref).collect();
+    match serde_json::to_vec(&records) {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "records could not be encoded\n").into_response()

@@ -145,19 +145,29 @@ pub fn table(records: &[&RequestRecord], started: &str, width: Option<usize>) ->
         Column::right("residents", 8, words(&residents)),
         Column::left("quality", 2, words(&|r| quality_word(r.quality).to_owned())),
     ]);
+    if records.iter().any(|r| !r.flags.is_empty()) {
+        columns.push(Column::left("flags", 6, words(&|r| visible(&r.flags.join(","), LONGEST))));
+    }
     render(columns, width)
+}
+
+/// `11 complete, 1 aborted`; empty before the first request.
+#[must_use]
+pub fn ends(summary: &Snapshot) -> String {
+    let mut ends: Vec<(&String, &u64)> = summary.requests.iter().filter(|(_, n)| **n > 0).collect();
+    ends.sort_by_key(|(end, n)| (end.as_str() != "complete", std::cmp::Reverse(**n)));
+    let ends: Vec<String> = ends.iter().map(|(end, n)| format!("{} {end}", count(**n))).collect();
+    ends.join(", ")
 }
 
 /// One line over all requests of the run.
 #[must_use]
 pub fn totals_line(totals: &Totals, summary: &Snapshot) -> String {
     let noun = if totals.requests == 1 { "request" } else { "requests" };
-    let mut ends: Vec<(&String, &u64)> = summary.requests.iter().filter(|(_, n)| **n > 0).collect();
-    ends.sort_by_key(|(end, n)| (end.as_str() != "complete", std::cmp::Reverse(**n)));
-    let ends: Vec<String> = ends.iter().map(|(end, n)| format!("{} {end}", count(**n))).collect();
+    let ends = ends(summary);
     let mut line = format!("{} {noun}", count(totals.requests));
     if !ends.is_empty() {
-        line.push_str(&format!(": {}", ends.join(", ")));
+        line.push_str(&format!(": {ends}"));
     }
     if totals.with_joules > 0 {
         line.push_str(&format!("; {}", si(totals.joules, "J")));
@@ -216,6 +226,14 @@ mod tests {
         totals.add(&record);
         assert_eq!(totals.joules_per_token(), Some(0.5));
         assert_eq!((totals.requests, totals.with_joules), (3, 2));
+    }
+
+    #[test]
+    fn flags_get_a_column_once_there_are_any() {
+        let mut record = example::record(1);
+        assert!(!table(&[&record], example::STARTED, None).contains("flags"));
+        record.flags = vec!["gap".into(), "shared".into()];
+        assert!(table(&[&record], example::STARTED, None).ends_with("measured  gap,shared"));
     }
 
     #[test]

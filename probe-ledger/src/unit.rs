@@ -27,7 +27,9 @@ impl Nanojoules {
         self.0 as f64 / NANO as f64
     }
 
-    pub(crate) fn saturating_add(self, other: Self) -> Self {
+    /// The sum, at most the largest value.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }
@@ -68,7 +70,9 @@ impl Nanos {
         Self(self.0.saturating_sub(earlier.0))
     }
 
-    pub(crate) fn saturating_add(self, other: Self) -> Self {
+    /// The sum, at most the largest value.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }

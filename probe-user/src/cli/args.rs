@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::{ArgAction, ArgGroup, ArgMatches, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::config::{Format, Selector};
+use super::config::Format;
+use crate::target::Selector;
 use super::duration;
 use super::log::LogFormat;
 use crate::roots::Roots;

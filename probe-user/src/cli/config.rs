@@ -15,6 +15,9 @@ use crate::snapshot::Policies;
 use crate::source::SourceSpec;
 use crate::target::Selector;
 
+/// Names of consumers that are no target.
+const RESERVED: [&str; 5] = ["other", "kernel", "self", "idle", "residual"];
+
 /// A target as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSpec {
@@ -113,6 +116,9 @@ pub enum ConfigError {
     /// Two targets of one name.
     #[error("two targets are called {0:?}; tell them apart with --name after each")]
     NameTwice(String),
+    /// A name that the books use themselves.
+    #[error("a target cannot be called {0:?}, the books use that name; choose another with --name")]
+    NameReserved(String),
     /// Two outputs into one file.
     #[error("two options write to {}; give each its own file", .0.display())]
     FileTwice(PathBuf),
@@ -188,6 +194,9 @@ fn targets(tokens: Vec<Token>) -> Result<Vec<TargetSpec>, ConfigError> {
     if targets.len() > MAX_TARGETS {
         return Err(ConfigError::TooManyTargets(targets.len()));
     }
+    if let Some(label) = targets.iter().map(TargetSpec::label).find(|l| RESERVED.contains(&&**l)) {
+        return Err(ConfigError::NameReserved(label));
+    }
     let mut labels = BTreeSet::new();
     match targets.iter().map(TargetSpec::label).find(|label| !labels.insert(label.clone())) {
         Some(twin) => Err(ConfigError::NameTwice(twin)),
@@ -256,6 +265,7 @@ mod tests {
             ConfigError::NameTwice("port-1".into())
         );
         assert_eq!(error("--port 1 --requests x --slices x"), ConfigError::FileTwice("x".into()));
+        assert_eq!(error("--port 1 --name self"), ConfigError::NameReserved("self".into()));
         let many: String = (1..=13).map(|p| format!("--port {p} ")).collect();
         assert_eq!(error(&many), ConfigError::TooManyTargets(13));
     }

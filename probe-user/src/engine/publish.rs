@@ -35,7 +35,7 @@ const LOSS_NAMES: [&str; LOSSES] = [
 ];
 
 /// Knows what does not change during a run.
-pub struct Publisher {
+pub(super) struct Publisher {
     clock: Clock,
     begin: u64,
     last: u64,
@@ -47,7 +47,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Begins now.
-    pub fn new(
+    pub(super) fn new(
         clock: Clock,
         policies: &Policies,
         labels: &[DomainLabel],
@@ -64,7 +64,7 @@ impl Publisher {
     }
 
     /// Whether the last snapshot is older than `period`; if so, the next one is `period` from now.
-    pub fn due(&mut self, period: u64) -> bool {
+    pub(super) fn due(&mut self, period: u64) -> bool {
         let now = self.clock.now();
         if now - self.last < period {
             return false;
@@ -74,12 +74,12 @@ impl Publisher {
     }
 
     /// Whether nobody was told of this kind yet.
-    pub fn first_of(&mut self, kind: NotUnderstood) -> bool {
+    pub(super) fn first_of(&mut self, kind: NotUnderstood) -> bool {
         self.said.insert(kind)
     }
 
     /// The books now.
-    pub fn snapshot(&self, core: &Core, probe: &Probe) -> Snapshot {
+    pub(super) fn snapshot(&self, core: &Core, probe: &Probe) -> Snapshot {
         let lost = probe.lost();
         let domains: BTreeMap<String, DomainBook> = self
             .labels

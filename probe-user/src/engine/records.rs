@@ -74,7 +74,9 @@ impl Records {
     fn record(&self, facts: &Facts, account: Option<&Account>) -> RequestRecord {
         let energy = account.and_then(|a| a.energy);
         let sum = |class: &str| self.sum(account, class);
-        let (prefill, decode) = self.phases(account);
+        // Without a stream the first content is the last: it says nothing of the phases.
+        let streamed = account.filter(|_| facts.content_events.is_some());
+        let (prefill, decode) = self.phases(streamed);
         let used = account.map(|a| self.used(a)).unwrap_or_default();
         let quality = used.iter().map(|label| label.quality).max().unwrap_or(Quality::Absent);
         let mut flags: Vec<String> = facts.flags.iter().map(|f| f.as_str().to_owned()).collect();

@@ -1,6 +1,6 @@
 //! From the chosen sources to a ledger that knows its domains and a kernel side that reads them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, os::fd::AsFd, path::PathBuf};
 
 use probe_common::{CONSUMERS, MAX_COUNTERS};
 use probe_ledger::{

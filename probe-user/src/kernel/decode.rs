@@ -8,7 +8,7 @@ use crate::event::{ConnId, Event, Io, IoKind, Process, ProcessChange, Tick};
 /// A record that is no record.
 #[derive(Debug, thiserror::Error)]
 #[error("the kernel sent a record of kind {kind} with {len} bytes; program and probe do not match")]
-pub struct DecodeError {
+pub(super) struct DecodeError {
     kind: u32,
     len: usize,
 }
@@ -18,7 +18,7 @@ pub struct DecodeError {
 /// # Errors
 ///
 /// When kind or length are not those of a record.
-pub fn event(bytes: &[u8]) -> Result<Event, DecodeError> {
+pub(super) fn event(bytes: &[u8]) -> Result<Event, DecodeError> {
     let kind = bytes.first_chunk::<4>().map_or(0, |b| u32::from_ne_bytes(*b));
     let bad = || DecodeError { kind, len: bytes.len() };
     let io = |kind| io(bytes, kind).ok_or_else(bad);
@@ -40,7 +40,7 @@ pub fn event(bytes: &[u8]) -> Result<Event, DecodeError> {
 
 /// Reads one record of the slice stream.
 #[must_use]
-pub fn slice(bytes: &[u8]) -> Option<SliceRecord> {
+pub(super) fn slice(bytes: &[u8]) -> Option<SliceRecord> {
     read(bytes)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::btf::{Btf, BtfError};
 
 /// Name of the program's global and the offset it takes.
-pub type Offset = (&'static str, u32);
+pub(super) type Offset = (&'static str, u32);
 
 const FIELDS: [(&str, &str, &str); 12] = [
     ("OFF_TGID", "task_struct", "tgid"),
@@ -27,7 +27,7 @@ const FIELDS: [(&str, &str, &str); 12] = [
 /// # Errors
 ///
 /// When the kernel has no BTF or lacks a field.
-pub fn resolve(path: &Path) -> Result<Vec<Offset>, BtfError> {
+pub(super) fn resolve(path: &Path) -> Result<Vec<Offset>, BtfError> {
     let btf = Btf::read(path)?;
     let mut offsets = Vec::new();
     for (global, structure, field) in FIELDS {

@@ -78,6 +78,8 @@ pub struct Probe {
     control: Control,
     tick_hz: u32,
     seeded: u64,
+    /// What programs had cost when they were detached.
+    detached: BTreeMap<String, ProgramCost>,
     /// While open the kernel times every run of a program.
     _stats: Option<OwnedFd>,
 }
@@ -133,6 +135,7 @@ impl Probe {
             control,
             tick_hz: settings.tick_hz,
             seeded: 0,
+            detached: BTreeMap::new(),
             _stats: enable_stats(Stats::RunTime).ok(),
         })
     }
@@ -221,6 +224,7 @@ impl Probe {
 
     /// Detaches the socket hooks and the tick; clocks go on, so that open slices can still be closed.
     pub fn detach_sources(&mut self) {
+        self.detached = self.costs();
         for (name, _) in SOCKET_HOOKS {
             if let Ok(hook) = program::<TracePoint>(&mut self.bpf, name) {
                 let _ = hook.unload();
@@ -338,7 +342,9 @@ impl Probe {
             let ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
             Some((name.to_owned(), ProgramCost { runs: info.run_count(), ns }))
         };
-        self.bpf.programs().filter_map(cost).collect()
+        let mut costs = self.detached.clone();
+        costs.extend(self.bpf.programs().filter_map(cost));
+        costs
     }
 }
 

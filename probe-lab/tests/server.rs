@@ -1,5 +1,7 @@
 //! The demo server and the load client against each other, over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -47,7 +49,7 @@ fn events(body: &str) -> Vec<Value> {
     data[..data.len() - 1].iter().map(|d| serde_json::from_str(d).unwrap()).collect()
 }
 
-fn metric(server: &Running, name: &str) -> i64 {
+fn metric(server: &Running, name: &str) -> u64 {
     let (status, text) = raw(server, "GET", "/metrics", "");
     assert_eq!(status, 200);
     let line = text.lines().find_map(|l| l.strip_prefix(&format!("{name} "))).unwrap();
@@ -176,8 +178,8 @@ fn a_mixed_load_is_seen_alike_by_client_and_server() {
     let predicted = metric(&s, "lab_predicted_tokens_total");
     // Aborted requests computed tokens that nobody reported: at least what their client saw.
     let left: u64 = of(Kind::Abort).map(|r| r.content_events).sum();
-    assert!(predicted >= (reported + left) as i64);
-    assert!(predicted < (reported + 3 * 96) as i64);
+    assert!(predicted >= reported + left);
+    assert!(predicted < reported + 3 * 96);
 }
 
 #[test]
@@ -186,8 +188,8 @@ fn without_aborts_the_servers_totals_equal_the_sum_of_the_usages() {
     let options = load::Options { aborts: 0, requests: 30, ..load::Options::default() };
     let (seen, totals) = drive(&s, &options);
     assert_eq!(totals.complete, 30);
-    assert_eq!(metric(&s, "lab_prompt_tokens_total"), totals.prompt_tokens as i64);
-    assert_eq!(metric(&s, "lab_predicted_tokens_total"), totals.completion_tokens as i64);
+    assert_eq!(metric(&s, "lab_prompt_tokens_total"), totals.prompt_tokens);
+    assert_eq!(metric(&s, "lab_predicted_tokens_total"), totals.completion_tokens);
     assert!(seen.iter().filter(|r| r.kind != Kind::Health).all(|r| r.prompt_tokens.is_some()));
 }
 

@@ -51,6 +51,7 @@ const GRACE: Duration = Duration::from_secs(10);
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     settle_threads(args.threads)?;
+    probe_lab::load::raise_open_files();
     let address = match args.unix.clone() {
         Some(path) => Address::Unix(path),
         None => Address::Tcp(args.host.clone(), args.port),

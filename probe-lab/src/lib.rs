@@ -1,1 +1,23 @@
-//! lab
+//! What wattprobe's tests and its demo need and no user does.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`model`], [`engine`], [`server`] | `lab-server`: an OpenAI-compatible server that computes a real transformer (feature `server`) |
+//! | [`load`] | `lab-load`: a client that drives a mixed load and writes down what *it* saw, on the kernel's clock |
+//! | [`fakeroot`] | small `/sys` and `/proc` trees in a directory, broken ones included |
+//!
+//! **Invariant:** nothing here knows about the probe. The server must look to the kernel like any
+//! other server, and the client's log is the other side of the story, so neither may share code
+//! with what is being tested. `wattprobe` depends on this crate in tests only.
+
+pub mod clock;
+pub mod fakeroot;
+pub mod load;
+pub mod rng;
+
+#[cfg(feature = "server")]
+pub mod engine;
+#[cfg(feature = "server")]
+pub mod model;
+#[cfg(feature = "server")]
+pub mod server;

@@ -1,0 +1,50 @@
+//! The HTTP face of the engine: the part of OpenAI's API that inference servers share.
+//!
+//! | route | |
+//! |---|---|
+//! | `POST /v1/chat/completions`, `POST /v1/completions` | plain, or server-sent events with `"stream": true` |
+//! | `GET /health`, `GET /v1/models`, `GET /metrics` | liveness, names, the engine's own counts |
+//!
+//! One thread does all socket work (as in the servers this stands for); it never computes. A
+//! stream's head is written when its job takes a slot, its role event right after, its first text
+//! when the prompt is done: three different instants, as in llama.cpp's server.
+
+mod answer;
+mod app;
+mod listen;
+mod params;
+mod prometheus;
+mod sse;
+
+use std::path::PathBuf;
+
+pub use app::router;
+pub use listen::{Bound, Running, bind, serve, spawn};
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A TCP host and port; port 0 takes a free one.
+    Tcp(String, u16),
+    /// The path of a unix socket, created by the server.
+    Unix(PathBuf),
+}
+
+/// Why the server cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another process using it?")]
+    Listen {
+        /// The address as given.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Serving ended with an error.
+    #[error("the server stopped: {0}")]
+    Serve(#[from] std::io::Error),
+    /// The model could not be loaded.
+    #[error(transparent)]
+    Model(#[from] crate::model::Error),
+}

@@ -135,9 +135,10 @@ impl Ledger {
         for (sum, units) in book.gross_units.iter_mut().zip(&*gross) {
             *sum += u128::from(*units);
         }
+        let (period, active) = (meter.spec.period.0, energy.active.0);
         for k in 0..self.targets.len() {
             let charge = self.scratch.charges[k];
-            let whole = Whole { total: energy.total.0, charge, gap, changed: false };
+            let whole = Whole { active, charge, period, gap, changed: false };
             let laid = self.lay(d, k, interval, whole);
             let consumer = &mut self.books[d].consumers[k];
             consumer.active.0 += charge;

@@ -55,7 +55,8 @@
 //!
 //! ```text
 //! half width = √(Σ edges² + Σ quantum²) + gap + class
-//! edges      = power at the request's edge × sensor period, at both edges, in each domain
+//! edges      = (power at the request's edge + its share of idle power) × sensor period,
+//!              at both edges, in each domain
 //! quantum    = counter step × the request's share of the edge window, likewise
 //! gap        = what is ambiguous in windows longer than expected in which residents changed,
 //!              and, upwards, residency without coverage at the request's mean power
@@ -111,8 +112,8 @@
 //! let account = ledger.settled().remove(0);
 //! let energy = account.energy.ok_or("not measured")?;
 //! assert_eq!(energy.energy, Nanojoules(3_600_000_000));
-//! // 60 W for 1 ms at each edge.
-//! assert_eq!(energy.parts.edges, Nanojoules(84_852_814));
+//! // 60 W and 6 of the 10 idle watts for 1 ms at each edge.
+//! assert_eq!(energy.parts.edges, Nanojoules(93_338_096));
 //! assert!(ledger.books(domain).is_some_and(Book::closes));
 //! # Ok(())
 //! # }

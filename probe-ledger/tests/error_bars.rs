@@ -40,6 +40,24 @@ fn a_sensor_period_costs_its_power_at_both_edges() {
 }
 
 #[test]
+fn idle_power_counts_at_the_edges_by_the_requests_share() {
+    let spec = DomainSpec {
+        period: Nanos(MS),
+        idle: Some(Nanowatts::from_watts(2.0)),
+        ..exact("package-0")
+    };
+    let mut l = ledger(vec![spec], 2, 1);
+    sample(&mut l, 0, 0, 0, &[0, 0]);
+    at(&mut l, 0, 0, &[0], 1, Enter).unwrap();
+    sample(&mut l, 0, 10 * MS, 100 * MS, &[10 * MS, 10 * MS]);
+    at(&mut l, 0, 10 * MS, &[10 * MS], 1, Leave).unwrap();
+    let account = only(&mut l);
+    // 10 W, 2 of them idle, 4 the request's: 4 mJ and half of 2 mJ at each edge.
+    assert_eq!(nj(&account), 40 * MS);
+    assert_eq!(account.energy.unwrap().parts.edges, Nanojoules(7_071_068));
+}
+
+#[test]
 fn an_edge_window_without_an_update_counts_at_the_mean_power() {
     let spec = DomainSpec { period: Nanos(MS), ..exact("package-0") };
     let mut l = ledger(vec![spec], 1, 1);
@@ -52,6 +70,24 @@ fn an_edge_window_without_an_update_counts_at_the_mean_power() {
     let account = only(&mut l);
     // 8 mJ in 4 ms: 2 mJ at each edge.
     assert_eq!(account.energy.unwrap().parts.edges, Nanojoules(2_828_428));
+}
+
+#[test]
+fn each_edge_counts_at_the_power_over_a_period_if_that_is_above_the_mean() {
+    let spec = DomainSpec { period: Nanos(MS), ..exact("package-0") };
+    let mut l = ledger(vec![spec], 1, 1);
+    sample(&mut l, 0, 0, 0, &[0]);
+    at(&mut l, 0, 0, &[0], 1, Enter).unwrap();
+    sample(&mut l, 0, MS / 2, 0, &[MS / 2]);
+    sample(&mut l, 0, MS, 6 * MS, &[MS]);
+    for t in 2..10 {
+        sample(&mut l, 0, t * MS, 6 * MS, &[t * MS]);
+    }
+    sample(&mut l, 0, 9 * MS + MS / 2, 10 * MS, &[9 * MS + MS / 2]);
+    sample(&mut l, 0, 10 * MS, 14 * MS, &[10 * MS]);
+    at(&mut l, 0, 10 * MS, &[10 * MS], 1, Leave).unwrap();
+    // 6 W where it entered, 8 W where it left, 1.4 W on average: √(6² + 8²) = 10.
+    assert_eq!(only(&mut l).energy.unwrap().parts.edges, Nanojoules(10 * MS));
 }
 
 #[test]

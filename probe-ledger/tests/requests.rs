@@ -148,6 +148,34 @@ fn a_clock_outside_its_window_is_clamped_into_it() {
 }
 
 #[test]
+fn a_target_clock_that_goes_backwards_counts_no_time_twice() {
+    let mut l = ledger(vec![exact("package-0")], 1, 1);
+    sample(&mut l, 0, 0, 0, &[0]);
+    at(&mut l, 0, 100, &[100], 1, Enter).unwrap();
+    at(&mut l, 0, 200, &[200], 2, Enter).unwrap();
+    at(&mut l, 0, 300, &[150], 2, Leave).unwrap();
+    at(&mut l, 0, 400, &[400], 1, Leave).unwrap();
+    sample(&mut l, 0, 1_000, 1_000, &[1_000]);
+    let got: Vec<_> = l.settled().iter().map(|a| (a.request.0, nj(a), a.cpu.0)).collect();
+    assert_eq!(got, [(2, 0, 0), (1, 300, 300)]);
+    assert_eq!(l.anomalies().clocks_backwards, 1);
+}
+
+#[test]
+fn a_boundary_before_the_last_one_is_taken_as_simultaneous() {
+    let mut l = ledger(vec![exact("package-0")], 1, 1);
+    sample(&mut l, 0, 0, 0, &[0]);
+    at(&mut l, 0, 500, &[500], 1, Enter).unwrap();
+    at(&mut l, 0, 400, &[500], 2, Enter).unwrap();
+    at(&mut l, 0, 700, &[700], 1, Leave).unwrap();
+    at(&mut l, 0, 700, &[700], 2, Leave).unwrap();
+    sample(&mut l, 0, 1_000, 1_000, &[1_000]);
+    let got: Vec<_> = l.settled().iter().map(|a| (nj(a), a.resident.0)).collect();
+    assert_eq!(got, [(100, 200), (100, 200)]);
+    assert_eq!(l.anomalies().boundaries_backwards, 1);
+}
+
+#[test]
 fn a_boundary_after_its_window_closed_moves_into_the_next_one_and_says_so() {
     let mut l = ledger(vec![exact("package-0")], 1, 1);
     sample(&mut l, 0, 0, 0, &[0]);

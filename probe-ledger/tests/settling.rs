@@ -52,6 +52,19 @@ fn a_domain_that_comes_back_charges_its_long_window_to_background() {
 }
 
 #[test]
+fn a_domain_that_comes_back_with_a_void_window_starts_afresh_after_it() {
+    let mut l = ledger(vec![exact("package-0"), exact("dram-0")], 1, 1);
+    sample(&mut l, 0, 0, 0, &[0]);
+    sample(&mut l, 1, 0, 5_000, &[0]);
+    at(&mut l, 0, MS, &[MS], 1, Enter).unwrap();
+    sample(&mut l, 0, 20_000 * MS, 1, &[20_000 * MS]);
+    assert_eq!(sample(&mut l, 1, 20_001 * MS, 0, &[20_001 * MS]), Window::Void(Void::Reset));
+    sample(&mut l, 1, 20_002 * MS, 600, &[20_002 * MS]);
+    let book = l.books(DomainId(1)).unwrap();
+    assert_eq!((book.consumers[0].requests.0, book.consumers[0].background.0), (600, 0));
+}
+
+#[test]
 fn a_long_request_is_charged_by_a_domain_that_was_away_in_its_middle() {
     let mut l = ledger(vec![exact("package-0"), exact("dram-0")], 2, 1);
     for d in 0..2 {

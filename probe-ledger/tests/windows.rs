@@ -106,6 +106,21 @@ fn more_than_the_physical_bound_voids_the_window_and_the_next_one_counts_again()
 }
 
 #[test]
+fn a_sensor_may_deliver_one_more_period_than_the_window_is_long() {
+    let spec = DomainSpec {
+        max_power: Some(Nanowatts::from_watts(100.0)),
+        period: Nanos(20_000_000),
+        ..exact("gpu-0")
+    };
+    let mut l = ledger(vec![spec], 1, 1);
+    sample(&mut l, 0, 0, 0, &[0]);
+    let window = sample(&mut l, 0, 1_000_000, 2_100_000_001, &[1_000_000]);
+    assert!(matches!(window, Window::Closed(_)), "{window:?}");
+    let window = sample(&mut l, 0, 2_000_000, 4_200_000_003, &[2_000_000]);
+    assert_eq!(window, Window::Void(Void::Implausible));
+}
+
+#[test]
 fn a_counter_that_starts_again_voids_one_window() {
     let mut l = ledger(vec![exact("package-0")], 1, 1);
     sample(&mut l, 0, 0, 1_000_000, &[0]);

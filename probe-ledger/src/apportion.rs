@@ -1,55 +1,78 @@
 //! Sharing an integer amount by weights so that the parts add up to it exactly.
 
+/// Scratch space, so that nothing is allocated per window.
+#[derive(Debug, Default)]
+pub(crate) struct Remainders {
+    narrow: Vec<u64>,
+    wide: Vec<u128>,
+}
+
 /// Largest-remainder apportionment: each part is `amount × weight / Σ weights` rounded down, and what is
 /// left goes, one each, to the largest remainders, ties to the lowest index. No part is off by as much
 /// as one. Returns what could not be shared: the whole amount if all weights are 0, else 0.
-///
-/// `remainders` is scratch space, so that nothing is allocated per window.
 pub(crate) fn apportion(
     amount: u64,
     weights: &[u64],
     parts: &mut Vec<u64>,
-    remainders: &mut Vec<u128>,
+    remainders: &mut Remainders,
 ) -> u64 {
     parts.clear();
     parts.resize(weights.len(), 0);
-    let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
-    if total == 0 {
+    let total = weights.iter().try_fold(0u64, |sum, w| sum.checked_add(*w));
+    if total == Some(0) {
         return amount;
     }
+    // Every product is at most amount × total: when that fits 64 bits, no division needs more.
+    match total.filter(|total| amount.checked_mul(*total).is_some()) {
+        Some(total) => narrow(amount, weights, total, parts, &mut remainders.narrow),
+        None => wide(amount, weights, parts, &mut remainders.wide),
+    }
+    0
+}
+
+fn narrow(amount: u64, weights: &[u64], total: u64, parts: &mut [u64], remainders: &mut Vec<u64>) {
     remainders.clear();
     remainders.resize(weights.len(), 0);
-    // Every product is at most amount × total: when that fits 64 bits, no division needs more.
-    let narrow = u64::try_from(total).ok().filter(|t| amount.checked_mul(*t).is_some());
     let mut left = amount;
     for ((weight, part), remainder) in weights.iter().zip(&mut *parts).zip(&mut *remainders) {
         if *weight == 0 {
             continue;
         }
-        if let Some(total) = narrow {
-            let product = amount * weight;
-            *part = product / total;
-            *remainder = u128::from(product % total);
-        } else {
-            let product = u128::from(amount) * u128::from(*weight);
-            // At most `amount`, since no weight exceeds the total.
-            *part = (product / total) as u64;
-            *remainder = product % total;
-        }
-        left = left.saturating_sub(*part);
+        let product = amount * weight;
+        *part = product / total;
+        *remainder = product % total;
+        left -= *part;
     }
-    // Σ remainders = left × total and each is below total: more than `left` of them are not 0.
+    hand_out(left, remainders, parts);
+}
+
+fn wide(amount: u64, weights: &[u64], parts: &mut [u64], remainders: &mut Vec<u128>) {
+    remainders.clear();
+    let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
+    let mut left = amount;
+    for (weight, part) in weights.iter().zip(&mut *parts) {
+        let product = u128::from(amount) * u128::from(*weight);
+        // At most `amount`, since no weight exceeds the total.
+        *part = (product / total) as u64;
+        left -= *part;
+        remainders.push(product % total);
+    }
+    hand_out(left, remainders, parts);
+}
+
+/// Gives one each to the `left` largest remainders. Σ remainders = left × total and each is below total, so
+/// more than `left` of them are not 0.
+fn hand_out<R: Copy + Ord + Default>(left: u64, remainders: &mut [R], parts: &mut [u64]) {
     for _ in 0..left {
-        let mut best = 0;
+        let (mut best, mut most) = (0, R::default());
         for (i, remainder) in remainders.iter().enumerate() {
-            if *remainder > remainders[best] {
-                best = i;
+            if *remainder > most {
+                (best, most) = (i, *remainder);
             }
         }
-        remainders[best] = 0;
+        remainders[best] = R::default();
         parts[best] += 1;
     }
-    0
 }
 
 #[cfg(test)]
@@ -59,7 +82,7 @@ mod tests {
     use super::*;
 
     fn split(amount: u64, weights: &[u64]) -> (Vec<u64>, u64) {
-        let (mut parts, mut scratch) = (Vec::new(), Vec::new());
+        let (mut parts, mut scratch) = (Vec::new(), Remainders::default());
         let left = apportion(amount, weights, &mut parts, &mut scratch);
         (parts, left)
     }

@@ -1,12 +1,14 @@
 //! Error bars: how far a request's joules may be from the truth, part by part.
 //!
 //! **Edges.** A reading is stale by up to one sensor period, so at each end of its residency a request may gain or
-//! lose its power there times the period. Its power at an end is that of the window the end fell in, or its
-//! mean power if that is more (a sensor that updates in lumps shows none in some windows). The two ends
-//! err in opposite directions, so the root of the sum of squares is a bound, not only an estimate.
+//! lose its power there times the period. Its power at an end is that over the windows next to it, as many as make up a
+//! period, or its mean power if that is more. Idle energy
+//! comes off by the clock while energy arrives in lumps, so the idle power counts, too, by the request's share
+//! of the active energy. The two ends err in opposite directions, so the root of the sum of squares is a
+//! bound, not only an estimate.
 //!
 //! **Quantum.** The counter moves in steps; at each end the window's energy is off by up to one step, of which the
-//! request bears its share of the window. Never less than a nanojoule.
+//! request bears its share of the window's active energy. Never less than a nanojoule.
 //!
 //! **Gap.** In a window longer than expected in which residents changed, what the target was charged may have
 //! been all or none of the request's. What was not covered by valid windows at all is missing at the
@@ -18,7 +20,7 @@
 
 use crate::domain::DomainSpec;
 use crate::tally::{Edge, Tally};
-use crate::unit::{Nanojoules, mul_div_up};
+use crate::unit::{NANO, Nanojoules, clamp, mul_div_up};
 
 /// The parts of an error bar, each as ± energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +64,7 @@ impl Bar {
     /// The bar of one request in one domain; `resident` is how long it was resident.
     pub(crate) fn new(spec: &DomainSpec, tally: &Tally, resident: u64) -> Self {
         let energy = tally.active;
-        let (edges, quantum) = match tally.edges {
+        let (edges, quantum) = match tally.edges.ends() {
             Some((first, last)) => {
                 let edge = |edge| square(edge_error(spec, tally, edge));
                 let step = |edge| square(quantum_error(spec, edge));
@@ -114,7 +116,14 @@ impl Bar {
 fn edge_error(spec: &DomainSpec, tally: &Tally, edge: Edge) -> u64 {
     let there = mul_div_up(edge.energy, spec.period.0, edge.time);
     let mean = mul_div_up(tally.active, spec.period.0, tally.covered);
-    there.max(mean)
+    there.max(mean).saturating_add(idle_error(spec, tally))
+}
+
+/// A period's idle energy, by the request's share of what was active while it was resident.
+fn idle_error(spec: &DomainSpec, tally: &Tally) -> u64 {
+    let attojoules = spec.idle.map_or(0, |power| power.over(spec.period));
+    let idle = clamp(attojoules.div_ceil(u128::from(NANO)));
+    if tally.whole == 0 { idle } else { mul_div_up(idle, tally.active, tally.whole) }
 }
 
 fn quantum_error(spec: &DomainSpec, edge: Edge) -> u64 {

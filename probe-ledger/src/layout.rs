@@ -12,7 +12,6 @@ use crate::meter::Interval;
 use crate::policy::Share;
 use crate::tally::Whole;
 use crate::target::{Entry, Target, change_residents};
-use crate::unit::Nanos;
 
 /// How far one domain has come in one target's boundaries.
 #[derive(Debug, Default)]
@@ -71,12 +70,13 @@ impl Layout<'_> {
             return laid;
         }
         self.lists.touched.clone_from(&self.row.residents);
-        let (mut t, mut position, mut spent) = (self.interval.begin, 0, 0);
+        let (mut t, mut spent) = (self.interval.begin, 0);
         let length = self.length();
         while let Some(entry) = self.next_due() {
-            let cut_t = entry.t.max(t);
-            position = self.position(entry, cut_t).max(position);
-            let cut = share_of(whole.charge, position, length);
+            // Instants and clocks of a target's entries never decrease, and entries before the window were
+            // passed when they came: neither cuts nor instants go back.
+            let cut_t = entry.t;
+            let cut = share_of(whole.charge, self.position(entry), length);
             whole.changed |= entry.change != Change::First;
             self.segment(cut - spent, cut_t.since(t).0, &mut laid);
             self.pass();
@@ -160,10 +160,10 @@ impl Layout<'_> {
     }
 
     /// A boundary's place on that axis, clamped into the window.
-    fn position(&self, entry: &Entry, t: Nanos) -> u64 {
+    fn position(&self, entry: &Entry) -> u64 {
         match entry.clock(self.scope) {
             Some(clock) => clock.saturating_sub(self.from).min(self.used),
-            None => t.since(self.interval.begin).0.min(self.length()),
+            None => entry.t.since(self.interval.begin).0.min(self.length()),
         }
     }
 }

@@ -5,13 +5,13 @@ mod query;
 mod settle;
 
 use crate::account::Account;
-use crate::apportion::apportion;
+use crate::apportion::{Remainders, apportion};
 use crate::book::{Anomalies, Book};
 use crate::config::{Config, ConfigError};
 use crate::desk::Desk;
 use crate::flag::Flag;
 use crate::id::DomainId;
-use crate::layout::{Layout, Lists, Row};
+use crate::layout::{Laid, Layout, Lists, Row};
 use crate::meter::{Energy, Interval, Meter, Reading};
 use crate::policy::Policies;
 use crate::sample::{Closed, Ignored, Sample, Window};
@@ -43,7 +43,7 @@ pub struct Ledger {
 struct Scratch {
     charges: Vec<u64>,
     gross: Vec<u64>,
-    remainders: Vec<u128>,
+    remainders: Remainders,
     lists: Lists,
 }
 
@@ -135,22 +135,33 @@ impl Ledger {
         for (sum, units) in book.gross_units.iter_mut().zip(&*gross) {
             *sum += u128::from(*units);
         }
+        let (period, active) = (meter.spec.period.0, energy.active.0);
         for k in 0..self.targets.len() {
             let charge = self.scratch.charges[k];
-            self.books[d].consumers[k].active.0 += charge;
-            if std::mem::take(&mut self.row(d, k).skipped) {
-                self.layout(d, k, interval).skip(Some(Flag::Gap));
-                self.books[d].consumers[k].background.0 += charge;
-                continue;
-            }
-            let whole = Whole { total: energy.total.0, charge, gap, changed: false };
-            let laid = self.layout(d, k, interval).charge(whole);
+            let whole = Whole { active, charge, period, gap, changed: false };
+            let laid = self.lay(d, k, interval, whole);
             let consumer = &mut self.books[d].consumers[k];
+            consumer.active.0 += charge;
             consumer.requests.0 += laid.requests;
             consumer.background.0 += laid.background;
         }
         let length = interval.length();
         Window::Closed(Closed { length, units: energy.units, energy: energy.total, gap })
+    }
+
+    /// Lays one consumer's charge out to its requests and its background.
+    fn lay(&mut self, d: usize, k: usize, interval: Interval, whole: Whole) -> Laid {
+        let end = self.targets[k].end();
+        let row = self.row(d, k);
+        let background = Laid { requests: 0, background: whole.charge };
+        if std::mem::take(&mut row.skipped) {
+            self.layout(d, k, interval).skip(Some(Flag::Gap));
+            return background;
+        }
+        if row.residents.is_empty() && row.cursor == end {
+            return background;
+        }
+        self.layout(d, k, interval).charge(whole)
     }
 
     fn add_cpu(&mut self, d: usize) {

@@ -1,4 +1,123 @@
-//! The accounting heart of wattprobe.
+//! The accounting heart of wattprobe: who is charged what, to the nanojoule.
+//!
+//! A [`Ledger`] is told two kinds of things in the order of their instants and keeps closed books of them:
+//!
+//! * **samples** ([`Ledger::sample`]): the raw cumulative counter of one energy domain together with every consumer's
+//!   cumulative on-CPU clock, *read at the same instant*;
+//! * **boundaries** ([`Ledger::boundary`]): a request of a target entered, had its first content, or left, with the target's
+//!   own clock at that instant.
+//!
+//! It gives back [`Book`]s (what each domain measured and each consumer was charged) and settled [`Account`]s (what
+//! each request cost, with an error bar). It reads no clock, does no IO, knows no sensor and no kernel: the
+//! same input gives the same output, bit for bit, live or from a tape.
+//!
+//! # Windows
+//!
+//! The interval between two consecutive samples of a domain is a *window* w. With E the energy its counter counted in it and
+//! u<sub>k</sub> the on-CPU time of consumer k in it (idle is nobody's):
+//!
+//! ```text
+//! idle(w)   = min(E, idle power × |w|)
+//! active(w) = E - idle(w)
+//! charge_k  = active(w) × u_k / Σ u             by largest remainder
+//! residual  = active(w) if Σ u = 0, else 0
+//! measured  = Σ E = idle + residual + Σ charges       exactly, always
+//! ```
+//!
+//! Everything is an integer number of nanojoules. The counter's fixed-point [`Scale`] carries fractions from window to
+//! window, so that the sum of all E is the conversion of the sum of all counts. What an idle window could
+//! not cover (a sensor that updates in lumps shows none in one window and two in the next) stays due for at most one
+//! sensor period; for a continuous counter that is the equation above and nothing else.
+//!
+//! Counters are cumulative, so a sample that is lost, or that has no counter, costs time resolution and no joule: the
+//! next one closes a longer window. A window is **void**, charged to nobody and not measured, if its counter went
+//! backwards other than by a wrap, if it holds more than physics allows, if it is so long that the counter may have
+//! wrapped twice, or if the books are full ([`Void`]). The first sample is a baseline only.
+//!
+//! # Requests
+//!
+//! Within a window a target's charge is laid along the target's own clock. A boundary at which the target had run c of its u
+//! nanoseconds cuts the charge at `charge × c / u`; between two cuts the set of residents (requests between `Enter` and `Leave`)
+//! is constant, and shares the segment by the [`Share`] policy: under `equal`, 1/n each, odd nanojoules in
+//! rotation. A segment without residents is the target's **background**. So, exactly, for each target and domain:
+//!
+//! ```text
+//! active = Σ requests + background
+//! ```
+//!
+//! On-CPU time is shared the same way between boundaries. Domains are sampled at rates of their own (1 kHz here, 10 Hz there), so each
+//! boundary is kept until every domain has passed it; a request settles once every domain has closed a window at or past
+//! its `Leave`. A domain that stops sampling is waited for as long as [`Config::horizon`] says; then its
+//! requests settle without it, flagged, and what its long window will bring goes to background: nobody can tell any
+//! more whose it was.
+//!
+//! # Error bars
+//!
+//! ```text
+//! half width = √(Σ edges² + Σ quantum²) + gap + class
+//! edges      = (power at the request's edge + its share of idle power) × sensor period,
+//!              at both edges, in each domain
+//! quantum    = counter step × the request's share of the edge window, likewise
+//! gap        = what is ambiguous in windows longer than expected in which residents changed,
+//!              and, upwards, residency without coverage at the request's mean power
+//! class      = relative error of the sensor's class × energy
+//! ```
+//!
+//! Each part is kept ([`ErrorParts`]); why they combine like this is said in the module that does it. What the bar does not
+//! hold: that energy follows on-CPU time (the [`Weight`] policy), and the spread between share policies.
+//!
+//! # Missing is not zero
+//!
+//! A domain that saw nothing of a request has `None` for it, never 0; an unknown idle power is a [`Flag`]; contradictions in
+//! the input are refused, counted ([`Anomalies`]) and never stop the books. No input panics or overflows.
+//!
+//! # Example
+//!
+//! ```
+//! use probe_ledger::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let package = DomainSpec {
+//!     name: "package-0".to_owned(),
+//!     scale: Scale::RAPL,
+//!     range: Range::Bits(64),
+//!     scope: Scope::Package(0),
+//!     additive: true,
+//!     idle: Some(Nanowatts::from_watts(10.0)),
+//!     max_power: Some(Nanowatts::from_watts(500.0)),
+//!     period: Nanos::from_millis(1),
+//!     quantum: Nanojoules(61_035),
+//!     class: Ratio(0),
+//!     expected_window: Nanos::from_millis(150),
+//! };
+//! let mut ledger = Ledger::new(Config {
+//!     domains: vec![package],
+//!     consumers: 2, // the server, everybody else
+//!     packages: 1,
+//!     horizon: Nanos::from_millis(10_000),
+//!     policies: Policies::default(),
+//! })?;
+//! let (domain, server, request) = (DomainId(0), ConsumerId(0), RequestId(1));
+//! let ms = Nanos::from_millis;
+//!
+//! ledger.sample(domain, &Sample { t: ms(0), counter: Some(0), clocks: &[0, 0] });
+//! let enter = Boundary { t: ms(20), clocks: &[0], request, change: Change::Enter };
+//! ledger.boundary(server, &enter)?;
+//! let leave = Boundary { t: ms(80), clocks: &[60_000_000], request, change: Change::Leave };
+//! ledger.boundary(server, &leave)?;
+//! // 7 J in 100 ms: 1 J of it idle; the server ran 60 ms, others 40.
+//! let clocks = &[60_000_000, 40_000_000];
+//! ledger.sample(domain, &Sample { t: ms(100), counter: Some(7 << 32), clocks });
+//!
+//! let account = ledger.settled().remove(0);
+//! let energy = account.energy.ok_or("not measured")?;
+//! assert_eq!(energy.energy, Nanojoules(3_600_000_000));
+//! // 60 W and 6 of the 10 idle watts for 1 ms at each edge.
+//! assert_eq!(energy.parts.edges, Nanojoules(93_338_096));
+//! assert!(ledger.books(domain).is_some_and(Book::closes));
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 mod account;

@@ -12,8 +12,9 @@ pub(crate) struct Tally {
     pub(crate) windows: u64,
     /// How long it was resident in them.
     pub(crate) covered: u64,
-    /// The first and last valid windows in which it was resident for any time.
-    pub(crate) edges: Option<(Edge, Edge)>,
+    /// The domain's active energy in them.
+    pub(crate) whole: u64,
+    pub(crate) edges: Edges,
     /// How much less and how much more it may be, from gaps.
     pub(crate) gap_down: u64,
     pub(crate) gap_up: u64,
@@ -22,24 +23,74 @@ pub(crate) struct Tally {
     open: Edge,
 }
 
-/// A window as one request saw it.
+/// Both ends of a residency: the first and the last valid windows, as many as make up a sensor period, since
+/// a sensor that updates in lumps shows no power in one window and too much in another.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Edges {
+    first: Edge,
+    /// What `last` was before it began anew.
+    before: Edge,
+    last: Edge,
+    period: u64,
+}
+
+impl Edges {
+    #[inline]
+    fn add(&mut self, window: Edge, period: u64) {
+        self.period = period;
+        if !self.first.fills(period) {
+            self.first.add(window);
+        }
+        if self.last.fills(period) {
+            (self.before, self.last) = (self.last, window);
+        } else {
+            self.last.add(window);
+        }
+    }
+
+    /// First and last; `None` if it was not resident for any time in a valid window.
+    pub(crate) fn ends(self) -> Option<(Edge, Edge)> {
+        let mut last = self.last;
+        if !last.fills(self.period) {
+            last.add(self.before);
+        }
+        (self.first.time > 0).then_some((self.first, last))
+    }
+}
+
+/// Windows as one request saw them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Edge {
     /// Charged to the request.
     pub(crate) energy: u64,
     /// Resident for this long.
     pub(crate) time: u64,
-    /// The domain's energy in the window.
+    /// The domain's active energy in the windows.
     pub(crate) window: u64,
+}
+
+impl Edge {
+    fn fills(self, period: u64) -> bool {
+        self.time > 0 && self.time >= period
+    }
+
+    #[inline]
+    fn add(&mut self, other: Self) {
+        self.energy = self.energy.saturating_add(other.energy);
+        self.time = self.time.saturating_add(other.time);
+        self.window = self.window.saturating_add(other.window);
+    }
 }
 
 /// What all residents of a window share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Whole {
-    /// The domain's energy.
-    pub(crate) total: u64,
+    /// The domain's active energy.
+    pub(crate) active: u64,
     /// The target's part of it.
     pub(crate) charge: u64,
+    /// The sensor's period.
+    pub(crate) period: u64,
     /// Longer than expected.
     pub(crate) gap: bool,
     /// The set of residents changed inside it.
@@ -51,20 +102,19 @@ impl Tally {
     #[inline]
     pub(crate) fn charge(&mut self, energy: u64, time: u64) {
         self.active = self.active.saturating_add(energy);
-        self.open.energy = self.open.energy.saturating_add(energy);
-        self.open.time = self.open.time.saturating_add(time);
+        self.open.add(Edge { energy, time, window: 0 });
     }
 
     /// Ends a valid window.
     #[inline]
     pub(crate) fn close(&mut self, whole: Whole) {
-        let edge = Edge { window: whole.total, ..self.open };
+        let edge = Edge { window: whole.active, ..self.open };
         self.open = Edge::default();
         self.windows += 1;
         self.covered = self.covered.saturating_add(edge.time);
+        self.whole = self.whole.saturating_add(whole.active);
         if edge.time > 0 {
-            let first = self.edges.map_or(edge, |(first, _)| first);
-            self.edges = Some((first, edge));
+            self.edges.add(edge, whole.period);
         }
         if whole.gap {
             self.flags.insert(Flag::Gap);

@@ -18,8 +18,8 @@ impl Ledger {
     pub(super) fn tidy(&mut self) {
         for k in 0..self.targets.len() {
             while let Some((number, t)) = self.targets[k].oldest() {
-                let (from, to) = (self.targets.len(), self.meters.len());
-                let cursors = (0..to).map(|d| self.rows[d * from + k].cursor);
+                let (width, domains) = (self.targets.len(), self.meters.len());
+                let cursors = (0..domains).map(|d| self.rows[d * width + k].cursor);
                 let passed = cursors.min().unwrap_or(self.targets[k].end());
                 if passed > number {
                     self.targets[k].forget(passed);
@@ -79,5 +79,64 @@ impl Ledger {
             self.skip_open(d, Flag::Unfinished);
         }
         self.tidy();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, DomainId, DomainSpec, Nanojoules, Policies, Range, Ratio, RequestId};
+    use crate::{Sample, Scale, Scope};
+
+    fn ledger(domains: usize) -> Ledger {
+        let spec = DomainSpec {
+            name: "package-0".to_owned(),
+            scale: Scale::NANOJOULES,
+            range: Range::Bits(64),
+            scope: Scope::Package(0),
+            additive: true,
+            idle: None,
+            max_power: None,
+            period: Nanos(0),
+            quantum: Nanojoules(1),
+            class: Ratio(0),
+            expected_window: Nanos(u64::MAX),
+        };
+        let (domains, policies) = (vec![spec; domains], Policies::default());
+        let horizon = Nanos(10_000);
+        Ledger::new(Config { domains, consumers: 1, packages: 1, horizon, policies }).unwrap()
+    }
+
+    fn request(ledger: &mut Ledger, t: u64) {
+        let request = RequestId(t);
+        for (t, change) in [(t, Change::Enter), (t + 1, Change::First), (t + 2, Change::Leave)] {
+            let boundary = Boundary { t: Nanos(t), clocks: &[t], request, change };
+            ledger.boundary(ConsumerId(0), &boundary).unwrap();
+        }
+    }
+
+    #[test]
+    fn boundaries_are_forgotten_once_every_domain_has_passed_them() {
+        let mut ledger = ledger(2);
+        for t in (0..100_000).step_by(1_000) {
+            request(&mut ledger, t + 100);
+            for d in 0..2 {
+                let sample = Sample { t: Nanos(t + 900), counter: Some(t), clocks: &[t] };
+                ledger.sample(DomainId(d), &sample);
+                assert_eq!(ledger.targets[0].oldest().is_some(), d == 0);
+            }
+        }
+        assert_eq!((ledger.settled().len(), ledger.unsettled()), (100, 0));
+    }
+
+    #[test]
+    fn a_domain_that_never_samples_keeps_boundaries_for_a_horizon_only() {
+        let mut ledger = ledger(1);
+        for t in (0..100_000).step_by(1_000) {
+            request(&mut ledger, t);
+            let kept = ledger.targets[0].oldest().map_or(0, |(n, _)| ledger.targets[0].end() - n);
+            assert!(kept <= 33, "{kept}");
+        }
+        assert!(ledger.settled().len() >= 98);
     }
 }

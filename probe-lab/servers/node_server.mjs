@@ -2,10 +2,12 @@
 // An OpenAI-compatible server on node's own HTTP stack (libuv), SmolLM2 computed by node-llama-cpp.
 //
 // What it exercises: requests arrive by `read`, answers leave by `writev` (chunk size, CRLF, data and
-// CRLF as separate vectors), and every token is computed on a thread of the pool that lives for that
-// token only, so nothing may be accounted by thread. Run it where node finds `node-llama-cpp`.
+// CRLF as separate vectors), tokens are computed on whichever thread of libuv's pool is free, and with
+// `--threads 2` every token also gets a compute thread of its own that lives for that token only: so
+// nothing may be accounted by thread.
 //
 // Usage: node node_server.mjs --model FILE.gguf [--host 127.0.0.1] [--port 0] [--parallel 4]
+//        [--threads 1] [--modules DIR with node_modules/node-llama-cpp]
 // Prints `listening: http://HOST:PORT` when it accepts connections.
 
 import http from "node:http";
@@ -18,6 +20,7 @@ const {values: args} = parseArgs({options: {
     host: {type: "string", default: "127.0.0.1"},
     port: {type: "string", default: "0"},
     parallel: {type: "string", default: "4"},
+    threads: {type: "string", default: "1"},
     modules: {type: "string", default: process.cwd()},
 }});
 
@@ -26,9 +29,10 @@ const found = createRequire(pathToFileURL(`${args.modules}/package.json`)).resol
 const {getLlama} = await import(pathToFileURL(found));
 
 const parallel = Number(args.parallel);
-const llama = await getLlama({gpu: false, build: "never", maxThreads: 1, logLevel: "error"});
+const threads = Number(args.threads);
+const llama = await getLlama({gpu: false, build: "never", maxThreads: threads, logLevel: "error"});
 const model = await llama.loadModel({modelPath: args.model});
-const context = await model.createContext({contextSize: 2048, sequences: parallel, threads: 1});
+const context = await model.createContext({contextSize: 2048, sequences: parallel, threads});
 const idle = Array.from({length: parallel}, () => context.getSequence());
 const waiting = [];
 

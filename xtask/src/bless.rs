@@ -10,7 +10,7 @@ use crate::paths::Paths;
 use crate::process;
 
 /// Runs the tests with `BLESS=1`, then shows what changed.
-pub fn run(paths: &Paths) -> Result<()> {
+pub(crate) fn run(paths: &Paths) -> Result<()> {
     let root = &paths.root;
     process::run(Command::new("cargo").current_dir(root).env("BLESS", "1").args([
         "test",

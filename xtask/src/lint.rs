@@ -4,12 +4,12 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::paths::Paths;
-use crate::process::{output, run};
 use crate::build_ebpf;
+use crate::paths::Paths;
+use crate::process::{self, output};
 
 /// Runs every lint.
-pub fn run(paths: &Paths) -> Result<()> {
+pub(crate) fn run(paths: &Paths) -> Result<()> {
     let cargo = |arguments: &str| {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(&paths.root).args(arguments.split(' '));
@@ -23,18 +23,26 @@ pub fn run(paths: &Paths) -> Result<()> {
         }
     };
 
-    note("format", run(&mut cargo("fmt --all --check")));
-    note("format of probe-ebpf", run(&mut ebpf_format(paths)));
-    note("clippy", run(&mut cargo("clippy --quiet --workspace --all-targets -- -D warnings")));
+    note("format", process::run(&mut cargo("fmt --all --check")));
+    note("format of probe-ebpf", process::run(&mut ebpf_format(paths)));
+    note(
+        "clippy",
+        process::run(&mut cargo("clippy --quiet --workspace --all-targets -- -D warnings")),
+    );
     note(
         "documentation",
-        run(cargo("doc --quiet --workspace --no-deps --document-private-items")
-            .env("RUSTDOCFLAGS", "-D warnings")),
+        process::run(
+            cargo("doc --quiet --workspace --no-deps --document-private-items")
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        ),
     );
     note("eBPF object", build_ebpf::run(paths, true));
     if output(&mut cargo("deny --version")).is_ok() {
         // Advisories need a database from the network; the other checks read the lock file only.
-        note("dependencies", run(&mut cargo("deny --offline check bans licenses sources")));
+        note(
+            "dependencies",
+            process::run(&mut cargo("deny --offline check bans licenses sources")),
+        );
     } else {
         println!("lint: not run: dependencies, because cargo-deny is not installed");
     }

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// The folders every command works in.
-pub struct Paths {
+pub(crate) struct Paths {
     /// The repository's root.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Fetched and built tools; never committed. `WATTPROBE_CACHE` moves it.
-    pub cache: PathBuf,
+    pub(crate) cache: PathBuf,
     /// Cargo's target directory.
-    pub target: PathBuf,
+    pub(crate) target: PathBuf,
 }
 
 impl Paths {
     /// From this crate's own place and the environment.
-    pub fn find() -> Result<Self> {
+    pub(crate) fn find() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("xtask lies in the root of the repository")?
@@ -34,12 +34,12 @@ impl Paths {
     }
 
     /// A binary that cargo built.
-    pub fn binary(&self, profile: &str, name: &str) -> PathBuf {
+    pub(crate) fn binary(&self, profile: &str, name: &str) -> PathBuf {
         self.target.join(profile).join(name)
     }
 
     /// Where `cargo install --root` puts tools.
-    pub fn tools(&self) -> PathBuf {
+    pub(crate) fn tools(&self) -> PathBuf {
         self.cache.join("tools")
     }
 }

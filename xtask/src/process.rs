@@ -9,22 +9,21 @@ use std::{env, thread};
 use anyhow::{Context, Result, bail, ensure};
 
 /// A command line as a person would type it.
-pub fn show(command: &Command) -> String {
+pub(crate) fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs it with this terminal; an exit status other than 0 is an error.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("+ {}", show(command));
-    let status =
-        command.status().with_context(|| format!("cannot start `{}`", show(command)))?;
+    let status = command.status().with_context(|| format!("cannot start `{}`", show(command)))?;
     ensure!(status.success(), "`{}` ended with {status}", show(command));
     Ok(())
 }
 
 /// Runs it unseen and returns its standard output; on failure its last words are in the error.
-pub fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let out = command
         .stdin(Stdio::null())
         .output()
@@ -39,7 +38,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// Runs it, passes each line of standard output on as it comes, and returns them all with whether
 /// the exit status was 0.
-pub fn tee(command: &mut Command) -> Result<(Vec<String>, bool)> {
+pub(crate) fn tee(command: &mut Command) -> Result<(Vec<String>, bool)> {
     eprintln!("+ {}", show(command));
     let mut child = command
         .stdout(Stdio::piped())
@@ -56,23 +55,23 @@ pub fn tee(command: &mut Command) -> Result<(Vec<String>, bool)> {
 }
 
 /// The program's path, when it is on `PATH`.
-pub fn which(name: &str) -> Option<PathBuf> {
+pub(crate) fn which(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// Whether this process is root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
 /// Asks a process to end as Ctrl-C does.
-pub fn interrupt(child: &Child) -> Result<()> {
+pub(crate) fn interrupt(child: &Child) -> Result<()> {
     output(Command::new("kill").args(["-INT", &child.id().to_string()])).map(drop)
 }
 
 /// A process that is ended when this is dropped, so that no error path leaves one behind.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -84,7 +83,7 @@ impl Drop for Running {
 }
 
 /// Polls until `find` returns something, the process ends or the time is over.
-pub fn wait_for<T>(
+pub(crate) fn wait_for<T>(
     child: &mut Child,
     what: &str,
     patience: Duration,
@@ -105,7 +104,7 @@ pub fn wait_for<T>(
 }
 
 /// The line of a file that starts with `prefix`, without the prefix.
-pub fn line_after(file: &Path, prefix: &str) -> Option<String> {
+pub(crate) fn line_after(file: &Path, prefix: &str) -> Option<String> {
     let text = std::fs::read(file).ok()?;
     let text = String::from_utf8_lossy(&text);
     let (complete, _) = text.rsplit_once('\n')?;

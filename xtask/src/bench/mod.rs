@@ -9,13 +9,13 @@ use crate::paths::Paths;
 
 /// A benchmark.
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Resident memory and CPU of the probe while a server is under load.
     Soak(soak::Args),
 }
 
 /// Runs one.
-pub fn run(paths: &Paths, command: &Command) -> Result<()> {
+pub(crate) fn run(paths: &Paths, command: &Command) -> Result<()> {
     match command {
         Command::Soak(args) => soak::run(paths, args),
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::process::{is_root, output, run, which};
 
 /// Installs those of `packages` that are not installed.
-pub fn install(packages: &[&str]) -> Result<()> {
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let missing: Vec<_> = packages.iter().copied().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -25,7 +25,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
 }
 
 /// Downloads one package file into `dir`.
-pub fn download(dir: &Path, package: &str) -> Result<()> {
+pub(crate) fn download(dir: &Path, package: &str) -> Result<()> {
     ensure!(which("apt-get").is_some(), "not a Debian system: install {package} by hand");
     let get = || {
         let mut get = Command::new("apt-get");

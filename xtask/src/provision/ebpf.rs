@@ -13,7 +13,7 @@ const PACKAGES: [&str; 5] =
     ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev", "libzstd-dev"];
 
 /// Installs what is missing and returns the path of `bpf-linker`.
-pub fn chain(paths: &Paths) -> Result<PathBuf> {
+pub(crate) fn chain(paths: &Paths) -> Result<PathBuf> {
     super::apt::install(&PACKAGES)?;
     let ours = paths.tools().join("bin/bpf-linker");
     for linker in [Some(ours.clone()), which("bpf-linker")].into_iter().flatten() {

@@ -20,15 +20,15 @@ use serde::Serialize;
 
 use crate::paths::Paths;
 
-pub use ebpf::chain as ebpf_chain;
+pub(crate) use ebpf::chain as ebpf_chain;
 
 /// What is there. Tests read it as `provisioned.json` in the cache.
 #[derive(Default, Serialize)]
-pub struct Provisioned {
+pub(crate) struct Provisioned {
     /// Parts by name.
-    pub parts: BTreeMap<&'static str, PathBuf>,
+    pub(crate) parts: BTreeMap<&'static str, PathBuf>,
     /// Parts that could not be had, and why.
-    pub missing: BTreeMap<&'static str, String>,
+    pub(crate) missing: BTreeMap<&'static str, String>,
 }
 
 impl Provisioned {
@@ -46,7 +46,7 @@ impl Provisioned {
     }
 
     /// Lists parts and gaps.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         for (name, path) in &self.parts {
             println!("{name}: {}", path.display());
         }
@@ -57,7 +57,7 @@ impl Provisioned {
 }
 
 /// Fetches everything the tests use.
-pub fn tests(paths: &Paths) -> Result<Provisioned> {
+pub(crate) fn tests(paths: &Paths) -> Result<Provisioned> {
     fs::create_dir_all(&paths.cache)
         .with_context(|| format!("cannot create {}", paths.cache.display()))?;
     let mut have = Provisioned::default();

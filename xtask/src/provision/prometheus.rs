@@ -12,7 +12,7 @@ use crate::paths::Paths;
 use crate::process::{run, which};
 
 /// The server's path; `promtool` lies beside it.
-pub fn server(paths: &Paths) -> Result<PathBuf> {
+pub(crate) fn server(paths: &Paths) -> Result<PathBuf> {
     if let Some(installed) = which("prometheus") {
         return Ok(installed);
     }

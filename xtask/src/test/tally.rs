@@ -2,16 +2,16 @@
 
 /// What ran.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Tests that passed.
-    pub passed: usize,
+    pub(crate) passed: usize,
     /// Names of those that failed.
-    pub failed: Vec<String>,
+    pub(crate) failed: Vec<String>,
 }
 
 impl Tally {
     /// From the harness's closing line of each binary, and its line for each failure.
-    pub fn of(lines: &[String]) -> Self {
+    pub(crate) fn of(lines: &[String]) -> Self {
         let mut tally = Self::default();
         for line in lines {
             if let Some(counts) = line.strip_prefix("test result: ") {
@@ -24,7 +24,7 @@ impl Tally {
     }
 
     /// Adds another run's counts.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.failed.extend_from_slice(&other.failed);
     }

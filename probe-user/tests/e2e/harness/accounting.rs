@@ -14,7 +14,7 @@ const TIME: Duration = Duration::from_secs(30);
 const TSC: &str = "perf:msr/tsc/,scale=1e-9";
 
 /// Runs the load beside so many busy processes and compares.
-pub fn agrees_with_the_kernel(recipe: &Recipe, neighbours: usize) {
+pub(crate) fn agrees_with_the_kernel(recipe: &Recipe, neighbours: usize) {
     let _alone = alone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), "127.0.0.1", 0);

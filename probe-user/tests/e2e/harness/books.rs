@@ -8,9 +8,12 @@ use wattprobe::snapshot::Snapshot;
 use super::probe::Outcome;
 
 /// Asserts every equation of the contract.
-pub fn close(outcome: &Outcome) {
+pub(crate) fn close(outcome: &Outcome) {
     let summary = &outcome.summary;
-    assert!(!summary.domains.is_empty(), "no machine is without a domain: the model is the last rung");
+    assert!(
+        !summary.domains.is_empty(),
+        "no machine is without a domain: the model is the last rung"
+    );
     for (name, domain) in &summary.domains {
         let active: u64 = domain.consumers.values().map(|c| c.active_nj).sum();
         assert_eq!(
@@ -44,8 +47,13 @@ fn ends_add_up(outcome: &Outcome) {
         let end = serde_json::to_value(record.end).expect("an end has a name");
         *counted.entry(end.as_str().expect("a name is text").to_owned()).or_insert(0) += 1;
     }
-    let told: BTreeMap<_, _> =
-        outcome.summary.requests.iter().filter(|(_, n)| **n > 0).map(|(k, n)| (k.clone(), *n)).collect();
+    let told: BTreeMap<_, _> = outcome
+        .summary
+        .requests
+        .iter()
+        .filter(|(_, n)| **n > 0)
+        .map(|(k, n)| (k.clone(), *n))
+        .collect();
     assert_eq!(counted, told, "records by end against the summary");
     let joules: f64 = outcome.records.iter().filter_map(|r| r.joules).sum();
     let requests_nj: u64 = outcome.summary.targets.values().map(|t| t.requests_nj).sum();
@@ -57,7 +65,7 @@ fn ends_add_up(outcome: &Outcome) {
 }
 
 /// With a counter the kernel reads: its own books agree with user space's in every domain.
-pub fn kernel_agrees(outcome: &Outcome) {
+pub(crate) fn kernel_agrees(outcome: &Outcome) {
     for (name, domain) in &outcome.summary.domains {
         let books = domain.kernel_books.unwrap_or_else(|| panic!("{name}: no kernel books"));
         assert!(books.agree, "{name}: {books:?}");
@@ -70,12 +78,12 @@ pub fn kernel_agrees(outcome: &Outcome) {
 }
 
 /// Nothing was lost on the way from the kernel.
-pub fn nothing_lost(outcome: &Outcome) {
+pub(crate) fn nothing_lost(outcome: &Outcome) {
     assert_eq!(outcome.summary.events.lost, 0, "{:?}", outcome.summary.events);
 }
 
 /// The ends of records by their external id, each id exactly once.
-pub fn by_id(outcome: &Outcome) -> BTreeMap<&str, &wattprobe::record::RequestRecord> {
+pub(crate) fn by_id(outcome: &Outcome) -> BTreeMap<&str, &wattprobe::record::RequestRecord> {
     let mut by_id = BTreeMap::new();
     for record in &outcome.records {
         if let Some(id) = record.external_id.as_deref() {
@@ -87,6 +95,6 @@ pub fn by_id(outcome: &Outcome) -> BTreeMap<&str, &wattprobe::record::RequestRec
 }
 
 /// Whether an end says that the client got less than everything.
-pub fn is_cut_short(end: End) -> bool {
+pub(crate) fn is_cut_short(end: End) -> bool {
     matches!(end, End::Aborted | End::Reset)
 }

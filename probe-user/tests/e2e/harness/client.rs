@@ -14,7 +14,7 @@ use super::response::Response;
 
 /// Where a server listens.
 #[derive(Clone, Debug)]
-pub enum Address {
+pub(crate) enum Address {
     /// IPv4 or IPv6.
     Tcp(SocketAddr),
     /// A socket file.
@@ -23,7 +23,7 @@ pub enum Address {
 
 impl Address {
     /// From what servers print: `http://127.0.0.1:80`, `127.0.0.1:80`, `unix:///x.sock`.
-    pub fn parse(said: &str) -> Self {
+    pub(crate) fn parse(said: &str) -> Self {
         let word = said.split_whitespace().next().unwrap_or_default();
         match word.strip_prefix("unix://") {
             Some(path) => Self::Unix(path.into()),
@@ -35,7 +35,7 @@ impl Address {
     }
 
     /// What `wattprobe attach --port` takes.
-    pub fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         match self {
             Self::Tcp(address) => address.port().to_string(),
             Self::Unix(path) => path.to_string_lossy().into_owned(),
@@ -43,7 +43,7 @@ impl Address {
     }
 
     /// The port number; 0 for a socket file.
-    pub fn number(&self) -> u16 {
+    pub(crate) fn number(&self) -> u16 {
         match self {
             Self::Tcp(address) => address.port(),
             Self::Unix(_) => 0,
@@ -51,7 +51,7 @@ impl Address {
     }
 
     /// A new connection.
-    pub fn connect(&self) -> io::Result<Connection> {
+    pub(crate) fn connect(&self) -> io::Result<Connection> {
         let limit = Some(Duration::from_secs(60));
         let socket: Box<dyn Socket> = match self {
             Self::Tcp(address) => {
@@ -89,42 +89,43 @@ impl Socket for UnixStream {
 
 /// What to ask.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     /// Sent as `x-request-id`.
-    pub id: String,
+    pub(crate) id: String,
     /// `None`: `GET /health`.
-    pub tokens: Option<u32>,
+    pub(crate) tokens: Option<u32>,
     /// As a stream.
-    pub stream: bool,
+    pub(crate) stream: bool,
     /// Hang up after so many content events.
-    pub hang_up_after: Option<usize>,
+    pub(crate) hang_up_after: Option<usize>,
 }
 
 impl Ask {
     /// A plain answer of at most so many tokens.
-    pub fn plain(id: impl Into<String>, tokens: u32) -> Self {
+    pub(crate) fn plain(id: impl Into<String>, tokens: u32) -> Self {
         Self { id: id.into(), tokens: Some(tokens), stream: false, hang_up_after: None }
     }
 
     /// A streamed answer of at most so many tokens.
-    pub fn stream(id: impl Into<String>, tokens: u32) -> Self {
+    pub(crate) fn stream(id: impl Into<String>, tokens: u32) -> Self {
         Self { stream: true, ..Self::plain(id, tokens) }
     }
 
     /// A long stream, abandoned after three pieces.
-    pub fn abandoned(id: impl Into<String>) -> Self {
+    pub(crate) fn abandoned(id: impl Into<String>) -> Self {
         Self { hang_up_after: Some(3), ..Self::stream(id, 400) }
     }
 
     /// A health check.
-    pub fn health(id: impl Into<String>) -> Self {
+    pub(crate) fn health(id: impl Into<String>) -> Self {
         Self { tokens: None, ..Self::plain(id, 0) }
     }
 
     fn bytes(&self) -> Vec<u8> {
         let id = &self.id;
         let Some(tokens) = self.tokens else {
-            return format!("GET /health HTTP/1.1\r\nHost: test\r\nx-request-id: {id}\r\n\r\n").into();
+            return format!("GET /health HTTP/1.1\r\nHost: test\r\nx-request-id: {id}\r\n\r\n")
+                .into();
         };
         let more = if self.stream { r#","stream_options":{"include_usage":true}"# } else { "" };
         let body = format!(
@@ -142,35 +143,35 @@ impl Ask {
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// What was asked.
-    pub ask: Ask,
+    pub(crate) ask: Ask,
     /// Before the first byte was sent, `CLOCK_MONOTONIC` ns.
-    pub start: u64,
+    pub(crate) start: u64,
     /// When the first content arrived.
-    pub first: Option<u64>,
+    pub(crate) first: Option<u64>,
     /// When the last byte arrived.
-    pub end: u64,
+    pub(crate) end: u64,
     /// HTTP status.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Whether the answer was complete.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// Whether the server keeps the connection.
-    pub keeps: bool,
+    pub(crate) keeps: bool,
     /// `usage.prompt_tokens`.
-    pub prompt_tokens: Option<u64>,
+    pub(crate) prompt_tokens: Option<u64>,
     /// `usage.completion_tokens`.
-    pub completion_tokens: Option<u64>,
+    pub(crate) completion_tokens: Option<u64>,
 }
 
 /// One connection.
-pub struct Connection {
+pub(crate) struct Connection {
     socket: Box<dyn Socket>,
 }
 
 impl Connection {
     /// Sends one request and reads its answer to the last byte, or hangs up on the way.
-    pub fn ask(&mut self, ask: &Ask) -> io::Result<Seen> {
+    pub(crate) fn ask(&mut self, ask: &Ask) -> io::Result<Seen> {
         let start = clock::now();
         self.socket.write_all(&ask.bytes())?;
         let mut response = Response::default();
@@ -208,17 +209,17 @@ impl Connection {
     }
 
     /// Sends bytes as they are; the server may hang up in the middle.
-    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes)
     }
 
     /// Closes both directions.
-    pub fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         self.socket.hang_up();
     }
 
     /// Reads what the server answers until it is complete, closes, or nothing comes.
-    pub fn drain(&mut self) -> Response {
+    pub(crate) fn drain(&mut self) -> Response {
         let mut response = Response::default();
         let mut buffer = [0; 65536];
         while !response.is_complete() {
@@ -232,6 +233,6 @@ impl Connection {
 }
 
 /// One request on a connection of its own.
-pub fn once(address: &Address, ask: &Ask) -> io::Result<Seen> {
+pub(crate) fn once(address: &Address, ask: &Ask) -> io::Result<Seen> {
     address.connect()?.ask(ask)
 }

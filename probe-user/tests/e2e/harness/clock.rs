@@ -12,12 +12,12 @@ fn read(clock: ClockId) -> i128 {
 }
 
 /// Now, `CLOCK_MONOTONIC` ns.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     u64::try_from(read(ClockId::Monotonic)).expect("the machine is up for less than 584 years")
 }
 
 /// An RFC 3339 instant on `CLOCK_MONOTONIC`, ns.
-pub fn from_rfc3339(text: &str) -> i128 {
+pub(crate) fn from_rfc3339(text: &str) -> i128 {
     let stamp: jiff::Timestamp = text.parse().unwrap_or_else(|e| panic!("start {text:?}: {e}"));
     // The realtime clock is read between two readings of the monotonic one.
     let before = read(ClockId::Monotonic);
@@ -27,7 +27,7 @@ pub fn from_rfc3339(text: &str) -> i128 {
 }
 
 /// Polls until `done`, at most `patience`; whether it came true.
-pub fn wait_until(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait_until(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = now() + u64::try_from(patience.as_nanos()).expect("a short time");
     loop {
         if done() {

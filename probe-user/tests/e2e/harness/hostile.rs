@@ -10,7 +10,7 @@ use super::server::Recipe;
 use super::{alone, books};
 
 /// Sends garbage, a body of 100 MB and 5,000 connections, then asks like anyone else.
-pub fn survives(recipe: &Recipe) {
+pub(crate) fn survives(recipe: &Recipe) {
     let _alone = alone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), "127.0.0.1", 0);
@@ -49,7 +49,8 @@ fn ask(server: &Address, name: &str) -> Vec<String> {
 fn garbage(server: &Address) {
     let long_line = [b"GET /".as_slice(), &[b'a'; 100_000], b" HTTP/1.1\r\n\r\n"].concat();
     let many_fields = [b"GET / HTTP/1.1\r\n".as_slice(), &b"A: b\r\n".repeat(20_000)].concat();
-    let noise: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> =
+        (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let pieces: [&[u8]; 12] = [
         b"",
         b"\r\n\r\n\r\n",

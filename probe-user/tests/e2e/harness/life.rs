@@ -13,7 +13,7 @@ use super::server::Recipe;
 use super::{alone, books, clock, load, truth};
 
 /// The sixty requests against a server on `host`.
-pub fn sees_every_request(recipe: &Recipe) {
+pub(crate) fn sees_every_request(recipe: &Recipe) {
     let _alone = alone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), "127.0.0.1", 0);
@@ -26,7 +26,7 @@ pub fn sees_every_request(recipe: &Recipe) {
 }
 
 /// A few requests on an address of another kind.
-pub fn sees_requests_at(recipe: &Recipe, host: &str) {
+pub(crate) fn sees_requests_at(recipe: &Recipe, host: &str) {
     let _alone = alone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), host, 0);
@@ -40,7 +40,7 @@ pub fn sees_requests_at(recipe: &Recipe, host: &str) {
 }
 
 /// A connection that was open before the probe came.
-pub fn sees_connections_open_before(recipe: &Recipe) {
+pub(crate) fn sees_connections_open_before(recipe: &Recipe) {
     let _alone = alone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), "127.0.0.1", 0);
@@ -55,7 +55,7 @@ pub fn sees_connections_open_before(recipe: &Recipe) {
 }
 
 /// The server is killed in the middle of an answer and started again on the same port.
-pub fn follows_a_restart(recipe: &Recipe) {
+pub(crate) fn follows_a_restart(recipe: &Recipe) {
     let _alone = alone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), "127.0.0.1", 0);
@@ -87,7 +87,7 @@ pub fn follows_a_restart(recipe: &Recipe) {
 }
 
 /// However the probe ends, no kernel program of it stays loaded.
-pub fn leaves_nothing_behind(dir: &Path, port: &str, signal: Signal) {
+pub(crate) fn leaves_nothing_behind(dir: &Path, port: &str, signal: Signal) {
     let before = truth::programs();
     let mut probe = Probe::on_port(dir, port, &[]);
     let added = || truth::programs().into_iter().filter(|id| !before.contains(id)).count();

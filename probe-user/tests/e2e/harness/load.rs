@@ -11,12 +11,13 @@ use super::clock;
 use super::probe::Outcome;
 
 /// Requests of the load.
-pub const REQUESTS: usize = 60;
+pub(crate) const REQUESTS: usize = 60;
 const TOKENS: u32 = 12;
 
 /// 12 plain and 5 health checks on kept connections, 12 streams, 7 rounds of 4 overlapping, 3 abandoned.
-pub fn mixed(server: &Address) -> Vec<Seen> {
-    let mut seen = on_one_connection(server, (0..12).map(|i| Ask::plain(format!("keep-{i}"), TOKENS)));
+pub(crate) fn mixed(server: &Address) -> Vec<Seen> {
+    let mut seen =
+        on_one_connection(server, (0..12).map(|i| Ask::plain(format!("keep-{i}"), TOKENS)));
     for i in 0..12 {
         seen.push(once(server, &Ask::stream(format!("stream-{i}"), TOKENS)).expect("an answer"));
     }
@@ -54,15 +55,14 @@ fn overlapping(server: &Address, round: usize) -> Vec<Seen> {
             let id = format!("over-{round}-{i}");
             if i % 2 == 0 { Ask::plain(id, TOKENS) } else { Ask::stream(id, TOKENS) }
         });
-        let started: Vec<_> = asks
-            .map(|ask| scope.spawn(move || once(server, &ask).expect("an answer")))
-            .collect();
+        let started: Vec<_> =
+            asks.map(|ask| scope.spawn(move || once(server, &ask).expect("an answer"))).collect();
         started.into_iter().map(|one| one.join().expect("no client panics")).collect()
     })
 }
 
 /// Keeps `clients` streams going until the time is over; how many were answered.
-pub fn keep_busy(server: &Address, clients: usize, time: Duration) -> usize {
+pub(crate) fn keep_busy(server: &Address, clients: usize, time: Duration) -> usize {
     let deadline = clock::now() + u64::try_from(time.as_nanos()).expect("a short time");
     let client = |number: usize| {
         let mut answered = 0;
@@ -80,7 +80,7 @@ pub fn keep_busy(server: &Address, clients: usize, time: Duration) -> usize {
 }
 
 /// Every request has exactly one record that agrees with the client in every respect.
-pub fn check(outcome: &Outcome, seen: &[Seen]) {
+pub(crate) fn check(outcome: &Outcome, seen: &[Seen]) {
     let records = books::by_id(outcome);
     assert_eq!(records.len(), seen.len(), "records with an id against requests sent");
     let (mut starts, mut ends, mut firsts) = (Vec::new(), Vec::new(), Vec::new());

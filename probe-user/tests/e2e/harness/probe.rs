@@ -13,35 +13,35 @@ use wattprobe::snapshot::{Snapshot, TargetBook};
 use super::process::Running;
 
 /// A running probe that said `attached:`.
-pub struct Probe {
+pub(crate) struct Probe {
     /// Its process.
-    pub process: Running,
+    pub(crate) process: Running,
     dir: PathBuf,
 }
 
 /// What it wrote.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Request records.
-    pub records: Vec<RequestRecord>,
+    pub(crate) records: Vec<RequestRecord>,
     /// The books.
-    pub summary: Snapshot,
+    pub(crate) summary: Snapshot,
     /// The slice stream, if it was asked for.
-    pub slices: Vec<Slice>,
+    pub(crate) slices: Vec<Slice>,
 }
 
 /// One line of the slice stream.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// `CLOCK_MONOTONIC` ns.
-    pub begin_ns: u64,
+    pub(crate) begin_ns: u64,
     /// `CLOCK_MONOTONIC` ns.
-    pub end_ns: u64,
+    pub(crate) end_ns: u64,
     /// CPU.
-    pub cpu: u32,
+    pub(crate) cpu: u32,
 }
 
 /// The binary under test with these arguments.
-pub fn wattprobe(arguments: &[&str]) -> Command {
+pub(crate) fn wattprobe(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wattprobe"));
     command.args(arguments);
     command
@@ -49,7 +49,7 @@ pub fn wattprobe(arguments: &[&str]) -> Command {
 
 impl Probe {
     /// Attaches; `arguments` name the target and the options.
-    pub fn attach(dir: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn attach(dir: &Path, arguments: &[&str]) -> Self {
         let mut command = wattprobe(&["attach"]);
         command.args(arguments);
         command.arg("--requests").arg(dir.join("requests.jsonl"));
@@ -60,14 +60,14 @@ impl Probe {
     }
 
     /// Attaches to whoever listens on a port (or a socket file).
-    pub fn on_port(dir: &Path, port: &str, more: &[&str]) -> Self {
+    pub(crate) fn on_port(dir: &Path, port: &str, more: &[&str]) -> Self {
         let mut arguments = vec!["--port", port];
         arguments.extend(more);
         Self::attach(dir, &arguments)
     }
 
     /// Ends it as Ctrl-C does and reads what it wrote.
-    pub fn finish(mut self) -> Outcome {
+    pub(crate) fn finish(mut self) -> Outcome {
         self.process.signal(Signal::INT);
         let status = self.process.end(Duration::from_secs(30)).expect("Ctrl-C ends the probe");
         let said = self.process.stderr();
@@ -85,7 +85,7 @@ impl Probe {
 
 impl Outcome {
     /// The books of the only target.
-    pub fn target(&self) -> (&str, &TargetBook) {
+    pub(crate) fn target(&self) -> (&str, &TargetBook) {
         let mut targets = self.summary.targets.iter();
         match (targets.next(), targets.next()) {
             (Some((name, book)), None) => (name, book),

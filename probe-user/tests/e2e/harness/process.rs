@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::clock;
 
 /// A running child whose output goes to files.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
@@ -19,7 +19,7 @@ pub struct Running {
 
 impl Running {
     /// Starts it, output to `DIR/NAME.out` and `DIR/NAME.err`.
-    pub fn start(command: &mut Command, dir: &Path, name: &str) -> Self {
+    pub(crate) fn start(command: &mut Command, dir: &Path, name: &str) -> Self {
         let (stdout, stderr) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
         let create = |path: &Path| File::create(path).expect("the directory is ours");
         let child = command
@@ -32,40 +32,40 @@ impl Running {
     }
 
     /// Process id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Everything it wrote to standard output so far.
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         text(&self.stdout)
     }
 
     /// Everything it wrote to standard error so far.
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         text(&self.stderr)
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         // It may have ended already; what follows finds out.
         let _ = kill_process(pid.expect("a child has a pid"), signal);
     }
 
     /// Waits for its end, at most `patience`.
-    pub fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub(crate) fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
         clock::wait_until(patience, || self.has_ended());
         self.child.try_wait().expect("it is our child")
     }
 
     /// Whether it has ended.
-    pub fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
     /// Waits for the first complete line of either output that starts with `prefix`; its rest.
-    pub fn line(&mut self, prefix: &str, patience: Duration) -> String {
+    pub(crate) fn line(&mut self, prefix: &str, patience: Duration) -> String {
         let mut found = None;
         clock::wait_until(patience, || {
             let ended = self.has_ended();

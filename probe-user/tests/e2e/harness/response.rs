@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// What is known of an answer so far.
 #[derive(Default)]
-pub struct Response {
+pub(crate) struct Response {
     raw: Vec<u8>,
     head: Option<Framing>,
     body: Vec<u8>,
@@ -12,13 +12,13 @@ pub struct Response {
     complete: bool,
     usage: Option<Value>,
     /// HTTP status.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Whether the server keeps the connection open.
-    pub keeps: bool,
+    pub(crate) keeps: bool,
     /// When the first content came.
-    pub first: Option<u64>,
+    pub(crate) first: Option<u64>,
     /// Events with content so far.
-    pub contents: usize,
+    pub(crate) contents: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ enum Framing {
 
 impl Response {
     /// More bytes, read at `t`.
-    pub fn feed(&mut self, bytes: &[u8], t: u64) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], t: u64) {
         self.raw.extend_from_slice(bytes);
         if self.head.is_none() && !self.read_head() {
             return;
@@ -49,17 +49,17 @@ impl Response {
     }
 
     /// The server closed the connection.
-    pub fn closed(&mut self) {
+    pub(crate) fn closed(&mut self) {
         self.complete |= matches!(self.head, Some(Framing::UntilClose));
     }
 
     /// Whether the last byte is here.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.complete
     }
 
     /// A field of `usage`.
-    pub fn usage(&self, field: &str) -> Option<u64> {
+    pub(crate) fn usage(&self, field: &str) -> Option<u64> {
         self.usage.as_ref()?.get(field)?.as_u64()
     }
 

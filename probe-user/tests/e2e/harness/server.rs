@@ -9,26 +9,26 @@ use super::parts::{lab_binary, part, script};
 use super::process::Running;
 
 /// How to start a server.
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// Name for messages and output files.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     program: std::path::PathBuf,
     arguments: Vec<String>,
 }
 
 impl Recipe {
     /// The real llama.cpp server.
-    pub fn llamacpp() -> Self {
+    pub(crate) fn llamacpp() -> Self {
         Self::script("llamacpp", "python", "xllamacpp_server.py", &[])
     }
 
     /// uvicorn.
-    pub fn uvicorn() -> Self {
+    pub(crate) fn uvicorn() -> Self {
         Self::script("uvicorn", "python", "uvicorn_server.py", &[])
     }
 
     /// node, with so many compute threads; from two on every token gets a new thread.
-    pub fn node(threads: u32) -> Self {
+    pub(crate) fn node(threads: u32) -> Self {
         let modules = part("node_modules");
         let threads = threads.to_string();
         let more = ["--modules", &modules.to_string_lossy(), "--threads", &threads];
@@ -36,7 +36,7 @@ impl Recipe {
     }
 
     /// The demo server on its embedded weights.
-    pub fn lab() -> Self {
+    pub(crate) fn lab() -> Self {
         Self { name: "lab", program: lab_binary("lab-server"), arguments: Vec::new() }
     }
 
@@ -48,7 +48,7 @@ impl Recipe {
     }
 
     /// Starts it on an address; port 0 lets it choose.
-    pub fn start(&self, dir: &Path, host: &str, port: u16) -> Server {
+    pub(crate) fn start(&self, dir: &Path, host: &str, port: u16) -> Server {
         let port = port.to_string();
         // 5,000 connections at once need more descriptors than the usual soft limit.
         let mut command = Command::new("sh");
@@ -61,9 +61,9 @@ impl Recipe {
 }
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     /// Where it listens.
-    pub address: Address,
+    pub(crate) address: Address,
     /// Its process.
-    pub process: Running,
+    pub(crate) process: Running,
 }

@@ -4,19 +4,19 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 /// CPU seconds of a process, its ended threads included: `utime + stime` of `/proc/PID/stat`.
-pub fn cpu_seconds(pid: u32) -> f64 {
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
     // The second field is the name in parentheses; after it come state (3) to utime (14), stime (15).
     let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
     let ticks: Vec<f64> = rest.split_whitespace().skip(11).take(2).map(number).collect();
-    ticks.iter().sum::<f64>() / rustix::param::clock_ticks_per_second() as f64
+    ticks.iter().sum::<f64>() / procfs::ticks_per_second() as f64
 }
 
 /// Seconds the hypervisor took from this machine's CPUs while they had work.
-pub fn stolen_seconds() -> f64 {
+pub(crate) fn stolen_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/stat").expect("Linux");
     let steal = stat.lines().next().and_then(|line| line.split_whitespace().nth(8));
-    number(steal.expect("steal is the eighth number")) / rustix::param::clock_ticks_per_second() as f64
+    number(steal.expect("steal is the eighth number")) / procfs::ticks_per_second() as f64
 }
 
 fn number(word: &str) -> f64 {
@@ -24,11 +24,11 @@ fn number(word: &str) -> f64 {
 }
 
 /// Processes that do nothing but burn CPU, ended when this is dropped.
-pub struct Busy(Vec<Child>);
+pub(crate) struct Busy(Vec<Child>);
 
 impl Busy {
     /// Starts so many.
-    pub fn start(number: usize) -> Self {
+    pub(crate) fn start(number: usize) -> Self {
         let burn = || {
             let mut burn = Command::new("sh");
             burn.args(["-c", "while :; do :; done"]).stdin(Stdio::null());
@@ -48,6 +48,6 @@ impl Drop for Busy {
 }
 
 /// Kernel programs loaded on this machine, by id.
-pub fn programs() -> Vec<u32> {
+pub(crate) fn programs() -> Vec<u32> {
     aya::programs::loaded_programs().filter_map(Result::ok).map(|program| program.id()).collect()
 }

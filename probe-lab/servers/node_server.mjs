@@ -8,7 +8,7 @@
 //
 // Usage: node node_server.mjs --model FILE.gguf [--host 127.0.0.1] [--port 0] [--parallel 4]
 //        [--threads 1] [--modules DIR with node_modules/node-llama-cpp]
-// Prints `listening: http://HOST:PORT` when it accepts connections.
+// Prints `listening on http://HOST:PORT` when it accepts connections.
 
 import http from "node:http";
 import {createRequire} from "node:module";
@@ -130,6 +130,6 @@ const server = http.createServer((request, response) => {
 server.keepAliveTimeout = 30_000;
 server.listen(Number(args.port), args.host, () => {
     const {address, family, port} = server.address();
-    console.log(`listening: http://${family === "IPv6" ? `[${address}]` : address}:${port}`);
+    console.log(`listening on http://${family === "IPv6" ? `[${address}]` : address}:${port}`);
 });
 for (const name of ["SIGINT", "SIGTERM"]) process.on(name, () => process.exit(0));

@@ -4,7 +4,7 @@
 What it exercises that llama.cpp's own HTTP server does not: head and body leave in separate
 `sendto` calls, the head of a stream leaves before prefill, the event loop reads its own socketpair,
 and answers carry `usage` but no `timings`. Inference is llama.cpp through `xllamacpp`, called in a
-worker thread a request. Prints `listening: http://127.0.0.1:PORT` when it accepts connections.
+worker thread a request. Prints `listening on http://127.0.0.1:PORT` when it accepts connections.
 """
 import argparse
 import asyncio
@@ -98,7 +98,7 @@ def main() -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((args.host, args.port))
     listener.listen(512)
-    print(f"listening: http://{args.host}:{listener.getsockname()[1]}", flush=True)
+    print(f"listening on http://{args.host}:{listener.getsockname()[1]}", flush=True)
     config = uvicorn.Config(application(llm), log_level="warning", timeout_keep_alive=30)
     uvicorn.Server(config).run(sockets=[listener])
 

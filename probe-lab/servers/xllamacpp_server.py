@@ -3,7 +3,7 @@
 
 One compute thread, so that barriers never spin beside a busy neighbour, and four slots, so that
 requests overlap in one batch. Nothing of the request path is Python: the interpreter only starts
-the server and sleeps. Prints `listening: 127.0.0.1:PORT` once the model is loaded.
+the server and sleeps. Prints `listening on 127.0.0.1:PORT` once the model is loaded.
 """
 import argparse
 import signal
@@ -37,7 +37,7 @@ def main() -> None:
     params.warmup = True
     server = xllamacpp.Server(params)
 
-    print(f"listening: {server.listening_address}", flush=True)
+    print(f"listening on {server.listening_address}", flush=True)
     # Blocked before waiting, so that a signal between the print and the wait is not lost.
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):

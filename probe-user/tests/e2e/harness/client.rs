@@ -172,6 +172,19 @@ pub(crate) struct Connection {
 impl Connection {
     /// Sends one request and reads its answer to the last byte, or hangs up on the way.
     pub(crate) fn ask(&mut self, ask: &Ask) -> io::Result<Seen> {
+        let seen = self.exchange(ask, ask.hang_up_after)?;
+        if ask.hang_up_after.is_some() {
+            self.hang_up();
+        }
+        Ok(seen)
+    }
+
+    /// Sends one request and reads only until so many pieces of content have come.
+    pub(crate) fn begin(&mut self, ask: &Ask, contents: usize) -> io::Result<Seen> {
+        self.exchange(ask, Some(contents))
+    }
+
+    fn exchange(&mut self, ask: &Ask, contents: Option<usize>) -> io::Result<Seen> {
         let start = clock::now();
         self.socket.write_all(&ask.bytes())?;
         let mut response = Response::default();
@@ -190,8 +203,7 @@ impl Connection {
             };
             end = clock::now();
             response.feed(&buffer[..n], end);
-            if ask.hang_up_after.is_some_and(|events| response.contents >= events) {
-                self.socket.hang_up();
+            if contents.is_some_and(|enough| response.contents >= enough) {
                 break;
             }
         }

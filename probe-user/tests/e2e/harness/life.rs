@@ -63,12 +63,10 @@ pub(crate) fn follows_a_restart(recipe: &Recipe) {
     let mut probe = Probe::on_port(dir.path(), &address.port(), &[]);
     once(&address, &Ask::plain("before", 4)).expect("an answer");
 
-    let asking = address.clone();
-    let cut = thread::spawn(move || once(&asking, &Ask::stream("cut", 400)));
-    thread::sleep(Duration::from_millis(700));
+    let mut cut = address.connect().expect("the server listens");
+    let begun = cut.begin(&Ask::stream("cut", 400), 3).expect("a beginning");
+    assert!(!begun.complete, "it is killed in the middle");
     server.process.signal(Signal::KILL);
-    let cut = cut.join().expect("no client panics");
-    assert!(cut.is_ok_and(|seen| !seen.complete), "the server died in the middle");
     drop(server);
 
     let again = recipe.start(dir.path(), "127.0.0.1", address.number());

@@ -1,4 +1,4 @@
-//! The servers under test, each a process of its own that says `listening: ADDRESS` when it is ready.
+//! The servers under test, each a process of its own that says `listening on ADDRESS` when it is ready.
 
 use std::path::Path;
 use std::process::Command;
@@ -55,7 +55,7 @@ impl Recipe {
         command.args(["-c", "ulimit -n $(ulimit -Hn); exec \"$0\" \"$@\""]);
         command.arg(&self.program).args(&self.arguments).args(["--host", host, "--port", &port]);
         let mut process = Running::start(&mut command, dir, self.name);
-        let said = process.line("listening: ", Duration::from_secs(60));
+        let said = process.line("listening on ", Duration::from_secs(60));
         Server { address: Address::parse(&said), process }
     }
 }

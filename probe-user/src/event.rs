@@ -22,8 +22,6 @@ pub struct Tick {
     pub counter: [Option<u64>; MAX_COUNTERS],
     /// On-CPU nanoseconds by consumer index (`probe_common::IDLE` …).
     pub clock: [u64; CONSUMERS],
-    /// CPUs whose clocks could not be read consistently.
-    pub torn: u32,
 }
 
 /// A connection of a target, unique for the life of the probe.

@@ -6,9 +6,15 @@
 
 pub mod boundary;
 pub mod cli;
+pub mod clock;
+pub mod engine;
 pub mod event;
 pub mod export;
+pub mod instance;
+pub mod kernel;
 pub mod record;
 pub mod roots;
 pub mod snapshot;
 pub mod source;
+pub mod target;
+pub mod topology;

@@ -1,2 +1,7 @@
-//! The wattprobe command.
-fn main() {}
+//! The wattprobe command: everything is in [`wattprobe::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wattprobe::cli::main(std::env::args_os())
+}

@@ -1,1 +1,64 @@
-//! export
+//! Everything that leaves the probe: files, the terminal, the metrics endpoint, the dashboard.
+//!
+//! An exporter is a [`Sink`]. It sees finished [`RequestRecord`]s and immutable [`Snapshot`]s and
+//! nothing else: no ledger, no kernel, no clock. What is missing there stays missing here (`null`,
+//! `–`, no series); it is never shown as 0. A sink that fails is reported and the run goes on.
+
+pub mod books;
+pub mod dashboard;
+pub mod error;
+pub mod fan;
+pub mod json_lines;
+pub mod live;
+pub mod metrics;
+pub mod plan;
+pub mod shown;
+pub mod summary;
+pub mod table;
+pub mod units;
+
+use std::sync::Arc;
+
+pub use error::ExportError;
+pub use fan::Exports;
+
+use crate::record::RequestRecord;
+use crate::snapshot::Snapshot;
+
+/// Where results go.
+pub trait Sink: Send {
+    /// A request was settled.
+    ///
+    /// # Errors
+    /// When the record could not be passed on; the sink stays usable.
+    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError>;
+
+    /// The books at one instant. Called about four times a second.
+    ///
+    /// # Errors
+    /// When the picture could not be passed on; the sink stays usable.
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), ExportError>;
+
+    /// The run is over; `summary` is the last snapshot. Called once.
+    ///
+    /// # Errors
+    /// When the end could not be written, or when something was lost on the way.
+    fn finish(&mut self, summary: &Snapshot) -> Result<(), ExportError>;
+}
+
+impl Sink for Box<dyn Sink> {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
+        self.as_mut().request(record)
+    }
+
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), ExportError> {
+        self.as_mut().snapshot(snapshot)
+    }
+
+    fn finish(&mut self, summary: &Snapshot) -> Result<(), ExportError> {
+        self.as_mut().finish(summary)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod example;

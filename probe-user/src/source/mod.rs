@@ -1,1 +1,101 @@
-//! source
+//! Where joules come from: finds the energy counters of this machine and chooses among them.
+//!
+//! A [`Domain`] is one counter with everything the ledger must know to trust it: label, quality,
+//! scale, where it wraps, how often it moves, what it cannot exceed. A `Reading` says who reads it:
+//! the kernel's tick (a perf counter), user space (a powercap file) or nobody (the model). Sources
+//! know nothing of targets, requests or windows.
+//!
+//! | source | facility | needs |
+//! |---|---|---|
+//! | `rapl-perf` | perf PMU `power` | CAP_PERFMON; Linux 3.14 |
+//! | `rapl-powercap` | `/sys/class/powercap/intel-rapl*` | root since 5.10 |
+//! | `perf:PMU/EVENT/` | any perf PMU with a scale in joules, or a declared one | CAP_PERFMON |
+//! | `model` | `/proc/cpuinfo` and a table of published watts | nothing |
+
+mod error;
+#[cfg(test)]
+mod hostile;
+mod kind;
+pub mod model;
+mod open;
+pub mod perf;
+pub mod pmu;
+pub mod powercap;
+mod select;
+mod spec;
+#[cfg(test)]
+pub(crate) mod testing;
+mod watts;
+
+pub use error::SourceError;
+pub use kind::Kind;
+pub use open::{OpenCounter, OpenError, PerfEvent};
+pub use powercap::PowercapZone;
+pub use select::{Note, Opener, Outcome, Selection, select, select_with};
+pub use spec::{PerfSpec, SourceSpec, SpecError};
+
+pub use crate::record::Quality;
+
+/// Where a raw counter starts again from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// After `2^bits - 1`. A perf counter is 64 bits wide: the kernel unwraps the hardware's register.
+    Bits(u32),
+    /// After this value, which is itself still counted.
+    Max(u64),
+}
+
+/// One energy counter and what must be known to use it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Domain {
+    /// Unique name: `package-0`, `dram-0`, `core-0`, `igpu-0`, `psys`.
+    pub name: String,
+    /// Label of the source: `rapl-perf`, `rapl-powercap`, `model`, `perf:PMU/EVENT/`.
+    pub source: String,
+    /// How its energy is obtained.
+    pub quality: Quality,
+    /// Whether it belongs to the set whose sum is the machine.
+    pub additive: bool,
+    /// Index of the package it covers; `None` for `psys`, which covers the machine.
+    pub package: Option<usize>,
+    /// Joules of one count of the raw counter.
+    pub joules_per_count: f64,
+    /// Where the raw counter wraps.
+    pub range: Range,
+    /// How often the counter moves, ns; 0: at every read.
+    pub period_ns: u64,
+    /// Smallest step of the hardware, nJ, rounded up.
+    pub quantum_nj: u64,
+    /// A mean power over a window above this is a broken reading, W. Infinite under a declared scale.
+    pub max_watts: f64,
+    /// Idle power, W, where the source defines it; `None`: to be calibrated or learned.
+    pub idle_watts: Option<f64>,
+    /// Relative error of the class of sensor, one side; 0 where no bound is published. The bar then
+    /// covers how the counter is read, not how it was calibrated in the factory.
+    pub class_ratio: f64,
+    /// Who reads it.
+    pub reading: Reading,
+}
+
+/// Who reads a counter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// The tick program, on [`PerfEvent::cpu`].
+    Kernel(PerfEvent),
+    /// User space, from a file.
+    File(PowercapZone),
+    /// Nobody: joules are computed from the busy clock of the package's CPUs.
+    Model(ModelPower),
+}
+
+/// Power of one package by the model: `threads × min_watts`, plus `max_watts - min_watts` for every
+/// second that one of its threads is busy. Counts are nanojoules.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ModelPower {
+    /// Watts of one idle hardware thread.
+    pub min_watts: f64,
+    /// Watts of one busy hardware thread.
+    pub max_watts: f64,
+    /// Online hardware threads of the package.
+    pub threads: usize,
+}

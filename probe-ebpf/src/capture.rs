@@ -1,0 +1,193 @@
+//! Putting a boundary together: the target's clocks, and the beginning and end of the bytes that a
+//! system call moved. The copy is bounded; what lies between head and tail is not captured.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{
+    helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes},
+};
+use probe_common::{
+    Conn, ConnKey, HEAD_BYTES, IoRecord, Kind, Loss, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES,
+};
+
+use crate::{
+    bound::masked,
+    clock, emit,
+    maps::{IO_SCRATCH, IoScratch, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS},
+};
+
+/// Segments of a vectored call that are looked at; the bytes of later ones are counted, not captured.
+const SEGMENTS: u32 = 16;
+
+/// `sizeof(struct iovec)`.
+const IOVEC: u64 = 16;
+
+/// Where the bytes of a call lie in the server's memory.
+#[derive(Clone, Copy)]
+pub enum Bytes {
+    /// Nowhere, or not worth capturing.
+    None,
+    /// One buffer.
+    Buffer(u64),
+    /// An array of `iovec`s and its length.
+    Vector(u64, u64),
+}
+
+/// What happened on a connection.
+pub struct Call {
+    pub kind: Kind,
+    pub who: u32,
+    pub t: u64,
+    pub key: ConnKey,
+    /// Bytes of this direction before the call.
+    pub offset: u64,
+    /// Bytes moved, or errno.
+    pub len: u32,
+}
+
+/// Sends a boundary.
+#[inline(always)]
+pub fn send(call: &Call, conn: &Conn, bytes: Bytes) {
+    let Some(scratch) = IO_SCRATCH.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's scratch; boundary programs run with preemption off and do not nest.
+    let payload = unsafe {
+        let record = &mut (*scratch).record;
+        record.kind = call.kind as u32;
+        record.who = call.who;
+        record.t = call.t;
+        record.conn = conn.id;
+        record.offset = call.offset;
+        record.tgid = call.key.tgid;
+        record.fd = call.key.fd;
+        record.len = call.len;
+        record.head = 0;
+        record.tail = 0;
+        target_clock(record, call.who, call.t);
+        match bytes {
+            Bytes::None => 0,
+            Bytes::Buffer(at) => buffer(scratch, at, call.len),
+            Bytes::Vector(at, count) => vector(scratch, at, count, call.len),
+        }
+    };
+    if payload != 0 {
+        if let Some(last) = LAST_IO.get_ptr_mut(0) {
+            // SAFETY: an aligned word; a lost race costs nothing.
+            unsafe { *last = call.t };
+        }
+    }
+    let size = size_of::<IoRecord>() as u64 + masked::<0x1fff>(u64::from(payload));
+    // SAFETY: the scratch is larger than any record with its payload.
+    unsafe { emit::event(scratch.cast_const().cast(), size, Loss::Io) };
+}
+
+/// The target's clock by package, exact at `t`.
+#[inline(always)]
+unsafe fn target_clock(record: &mut IoRecord, who: u32, t: u64) {
+    record.clock = [0; MAX_PACKAGES];
+    for cpu in 0..MAX_CPUS as u32 {
+        if cpu >= NR_CPUS.load() {
+            break;
+        }
+        let Some(slot) = SLOTS.get_ptr(cpu) else { break };
+        let Some(ns) = clock::one(slot, t, who) else {
+            emit::lost(Loss::Torn);
+            continue;
+        };
+        let package = PACKAGE_OF.get(cpu).copied().unwrap_or(0);
+        let cell = record.clock.as_mut_ptr().wrapping_add(package as usize & (MAX_PACKAGES - 1));
+        // SAFETY: the index is masked.
+        unsafe { *cell = (*cell).wrapping_add(ns) };
+    }
+}
+
+/// Captures from one buffer; says how many payload bytes there are.
+#[inline(always)]
+unsafe fn buffer(scratch: *mut IoScratch, at: u64, len: u32) -> u32 {
+    let head = if len > HEAD_BYTES as u32 { HEAD_BYTES as u32 } else { len };
+    let tail = tail_of(len);
+    // SAFETY: head and tail are masked to what the scratch holds; the helper checks the user address.
+    unsafe {
+        let payload = addr_of_mut!((*scratch).payload).cast::<u8>();
+        if read_user_bytes(payload.cast(), masked::<0x1fff>(u64::from(head)) as u32, at as *const _) != 0 {
+            return 0;
+        }
+        (*scratch).record.head = head as u16;
+        if tail == 0 {
+            return head;
+        }
+        let from = at + u64::from(len - tail);
+        let to = payload.add(HEAD_BYTES);
+        if read_user_bytes(to.cast(), masked::<0x7ff>(u64::from(tail)) as u32, from as *const _) != 0 {
+            return head;
+        }
+        (*scratch).record.tail = tail as u16;
+        head + tail
+    }
+}
+
+/// Bytes to keep from the end of a call that moved `len` bytes.
+#[inline(always)]
+fn tail_of(len: u32) -> u32 {
+    if len <= HEAD_BYTES as u32 {
+        0
+    } else if len - HEAD_BYTES as u32 > TAIL_BYTES as u32 {
+        TAIL_BYTES as u32
+    } else {
+        len - HEAD_BYTES as u32
+    }
+}
+
+/// Captures from a vectored call. A segment that cannot be read ends the capture.
+#[inline(always)]
+unsafe fn vector(scratch: *mut IoScratch, at: u64, count: u64, len: u32) -> u32 {
+    let tail = tail_of(len);
+    let tail_from = len - tail;
+    let mut pos = 0u32;
+    let mut head = 0u32;
+    let mut tailed = 0u32;
+    for i in 0..SEGMENTS {
+        if u64::from(i) >= count || pos >= len {
+            break;
+        }
+        let entry = at + u64::from(i) * IOVEC;
+        // SAFETY: the helper checks the user address.
+        let Ok([base, size]) = (unsafe { bpf_probe_read_user(entry as *const [u64; 2]) }) else {
+            break;
+        };
+        let left = len - pos;
+        let size = if size > u64::from(left) { left } else { size as u32 };
+        // SAFETY: as in `buffer`; the masks keep every copy inside the scratch.
+        unsafe {
+            let payload = addr_of_mut!((*scratch).payload).cast::<u8>();
+            if head == pos && head < HEAD_BYTES as u32 {
+                let room = HEAD_BYTES as u32 - head;
+                let take = if size > room { room } else { size };
+                let to = payload.add(masked::<0xfff>(u64::from(head)) as usize);
+                if read_user_bytes(to.cast(), masked::<0x1fff>(u64::from(take)) as u32, base as *const _) != 0 {
+                    break;
+                }
+                head += take;
+            }
+            if tail != 0 && pos + size > tail_from {
+                let skip = tail_from.saturating_sub(pos);
+                let take = size - skip;
+                let to = payload.add(HEAD_BYTES + masked::<0x3ff>(u64::from(tailed)) as usize);
+                if read_user_bytes(to.cast(), masked::<0x7ff>(u64::from(take)) as u32, (base + u64::from(skip)) as *const _) != 0 {
+                    break;
+                }
+                tailed += take;
+            }
+        }
+        pos += size;
+    }
+    // A tail that is not whole, or that does not follow a whole head, would be misplaced: drop it.
+    if head < HEAD_BYTES as u32 || tailed != tail {
+        tailed = 0;
+    }
+    // SAFETY: this CPU's scratch.
+    unsafe {
+        (*scratch).record.head = head as u16;
+        (*scratch).record.tail = tailed as u16;
+    }
+    head + tailed
+}

@@ -1,0 +1,109 @@
+//! Clocks: one slot per CPU, written only there, read anywhere.
+//!
+//! A reader picks an instant, sums the closed slices and adds the slice in progress, so a clock is exact
+//! at that instant. A slot that changed while it was read is read again; one switch that came after the
+//! instant is undone with the slot's `prev_who`.
+
+use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
+
+use probe_common::{CONSUMERS, CpuSlot};
+
+const RETRIES: usize = 3;
+const MASK: usize = CONSUMERS - 1;
+
+/// What a reader needs of a slot besides the closed nanoseconds.
+pub struct Progress {
+    /// Who is charged with (or, after the instant, relieved of) the time.
+    pub who: u32,
+    /// Nanoseconds to add to `who`; negative when the switch came after the instant.
+    pub ns: i64,
+}
+
+/// Closes the slice in progress at `now`, opens the next one for `who`, and says who had how much.
+#[inline(always)]
+pub fn switch(slot: *mut CpuSlot, now: u64, who: u32, tgid: u32) -> Closed {
+    // SAFETY: this CPU's slot, and nothing else on this CPU writes it while interrupts are off.
+    unsafe {
+        let start = (*slot).start;
+        let prev = (*slot).who;
+        let prev_tgid = (*slot).tgid;
+        let ns = if start != 0 && now > start { now - start } else { 0 };
+        let seq = (*slot).seq;
+        write_volatile(addr_of_mut!((*slot).seq), seq + 1);
+        let cell = addr_of_mut!((*slot).ns).cast::<u64>().add(prev as usize & MASK);
+        write_volatile(cell, read_volatile(cell) + ns);
+        write_volatile(addr_of_mut!((*slot).prev_who), prev);
+        write_volatile(addr_of_mut!((*slot).who), who);
+        write_volatile(addr_of_mut!((*slot).tgid), tgid);
+        write_volatile(addr_of_mut!((*slot).start), now);
+        write_volatile(addr_of_mut!((*slot).seq), seq + 2);
+        Closed { who: prev, tgid: prev_tgid, begin: start, ns }
+    }
+}
+
+/// A slice that has ended.
+pub struct Closed {
+    pub who: u32,
+    pub tgid: u32,
+    pub begin: u64,
+    pub ns: u64,
+}
+
+#[inline(always)]
+fn progress(slot: *const CpuSlot, now: u64) -> Progress {
+    // SAFETY: a map value; torn reads are detected by the caller.
+    unsafe {
+        let start = read_volatile(addr_of!((*slot).start));
+        let (who, ns) = if start == 0 {
+            (0, 0)
+        } else if now >= start {
+            (read_volatile(addr_of!((*slot).who)), (now - start) as i64)
+        } else {
+            (read_volatile(addr_of!((*slot).prev_who)), -((start - now) as i64))
+        };
+        Progress { who, ns }
+    }
+}
+
+/// Adds every consumer's clock of one CPU, exact at `now`, to `sums`. False: torn on every try.
+#[inline(always)]
+pub fn add_all(slot: *const CpuSlot, now: u64, sums: *mut [u64; CONSUMERS]) -> bool {
+    let mut copy = [0u64; CONSUMERS];
+    for _ in 0..RETRIES {
+        // SAFETY: a map value and a caller's buffer; indices are masked.
+        unsafe {
+            let seq = read_volatile(addr_of!((*slot).seq));
+            for k in 0..CONSUMERS {
+                copy[k] = read_volatile(addr_of!((*slot).ns[k]));
+            }
+            let open = progress(slot, now);
+            if seq & 1 == 0 && read_volatile(addr_of!((*slot).seq)) == seq {
+                for k in 0..CONSUMERS {
+                    (*sums)[k] = (*sums)[k].wrapping_add(copy[k]);
+                }
+                let cell = sums.cast::<u64>().add(open.who as usize & MASK);
+                *cell = (*cell).wrapping_add(open.ns as u64);
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// One consumer's clock of one CPU, exact at `now`; `None` when torn on every try.
+#[inline(always)]
+pub fn one(slot: *const CpuSlot, now: u64, who: u32) -> Option<u64> {
+    for _ in 0..RETRIES {
+        // SAFETY: a map value; the index is masked.
+        unsafe {
+            let seq = read_volatile(addr_of!((*slot).seq));
+            let closed =
+                read_volatile(addr_of!((*slot).ns).cast::<u64>().add(who as usize & MASK));
+            let open = progress(slot, now);
+            if seq & 1 == 0 && read_volatile(addr_of!((*slot).seq)) == seq {
+                return Some(if open.who == who { closed.wrapping_add(open.ns as u64) } else { closed });
+            }
+        }
+    }
+    None
+}

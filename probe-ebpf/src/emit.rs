@@ -1,0 +1,39 @@
+//! Sending records to user space, and counting those that found no room.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query},
+};
+use probe_common::Loss;
+
+use crate::maps::{EVENTS, LOST};
+
+/// User space polls; it is only woken when this many bytes wait.
+const WAKE_BYTES: u64 = 512 << 10;
+
+/// Counts one loss.
+#[inline(always)]
+pub fn lost(kind: Loss) {
+    if let Some(row) = LOST.get_ptr_mut(0) {
+        // SAFETY: this CPU's row; the index is a constant below LOSSES.
+        unsafe { (*row)[kind as usize] += 1 };
+    }
+}
+
+/// Copies `size` bytes to the event ring; a full ring is counted as `kind`.
+///
+/// # Safety
+///
+/// `data` must point to `size` readable bytes, and the verifier must be able to see that.
+#[inline(always)]
+pub unsafe fn event(data: *const u8, size: u64, kind: Loss) {
+    let ring = core::ptr::addr_of!(EVENTS).cast_mut().cast();
+    // SAFETY: the ring is a map; the caller answers for data.
+    unsafe {
+        let waiting = bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA));
+        let flag = if waiting > WAKE_BYTES { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+        if bpf_ringbuf_output(ring, data.cast_mut().cast(), size, u64::from(flag)) != 0 {
+            lost(kind);
+        }
+    }
+}

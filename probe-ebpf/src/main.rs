@@ -1,0 +1,28 @@
+//! wattprobe's kernel side: clocks at every context switch, energy at every tick, boundaries at the
+//! socket system calls. One file per hook family; `maps` says who writes and who reads what.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod atomic;
+mod bench;
+mod bound;
+mod capture;
+mod clock;
+mod emit;
+mod maps;
+mod process;
+mod sched;
+mod socket;
+mod task;
+mod tick;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

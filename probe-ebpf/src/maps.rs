@@ -1,0 +1,146 @@
+//! Every map, with its key, its writer, its reader and why it is of this type. Sizes marked "at load"
+//! are set by user space.
+
+use aya_ebpf::{
+    Global,
+    btf_maps::{Array, HashMap, PerCpuArray, PerfEventArray, RingBuf},
+    macros::btf_map,
+};
+use probe_common::{
+    CONSUMERS, Conn, ConnKey, Control, CpuSlot, HEAD_BYTES, IoRecord, LOSSES, MAX_COUNTERS, MAX_CPUS,
+    MAX_PACKAGES, Process, TickRecord, TickState,
+};
+
+/// Key: CPU. Written by `sched_switch` on that CPU alone, read by ticks and boundaries on every CPU:
+/// a plain array, because a per-CPU array cannot be read from another CPU.
+#[btf_map]
+pub static SLOTS: Array<CpuSlot, MAX_CPUS> = Array::new();
+
+/// Key: tgid. Who it is and its on-CPU time (host books). Inserted at first sight and at fork, removed
+/// when the kernel frees the task. Hash: bounded, and a full table is counted, never evicts.
+#[btf_map]
+pub static PROCESSES: HashMap<u32, Process, 16384> = HashMap::new();
+
+/// Key: consumer. On-CPU time of processes that are gone. Written atomically when a task is freed.
+#[btf_map]
+pub static EXITED: Array<u64, CONSUMERS> = Array::new();
+
+/// Key: consumer. On-CPU time that found no room in `PROCESSES`. Written by `sched_switch`.
+#[btf_map]
+pub static UNBOOKED: PerCpuArray<[u64; CONSUMERS], 1> = PerCpuArray::new();
+
+/// Key: `Loss`. Written by whoever loses, per CPU so that nothing races; summed by user space.
+#[btf_map]
+pub static LOST: PerCpuArray<[u64; LOSSES], 1> = PerCpuArray::new();
+
+/// Key: 0. What user space tells the programs; written by user space only.
+#[btf_map]
+pub static CONTROL: Array<Control, 1> = Array::new();
+
+/// Key: 0. Instant of the last byte on a watched connection, so that ticks speed up before user space
+/// knows of the request. Written by boundaries; a lost race costs nothing.
+#[btf_map]
+pub static LAST_IO: Array<u64, 1> = Array::new();
+
+/// Key: CPU. Its package index. Written by user space before anything is attached.
+#[btf_map]
+pub static PACKAGE_OF: Array<u32, MAX_CPUS> = Array::new();
+
+/// Key: package. Bit `i`: counter `i` is in `ENERGY`. Written by user space before the tick is attached.
+#[btf_map]
+pub static COUNTERS: Array<u32, MAX_PACKAGES> = Array::new();
+
+/// Key: package × MAX_COUNTERS + counter. The perf events of the energy counters, put there by user
+/// space; size at load.
+#[btf_map]
+pub static ENERGY: PerfEventArray = PerfEventArray::new();
+
+/// Key: package. State between two ticks. Written by the tick, of which each package has one.
+#[btf_map]
+pub static TICKS: Array<TickState, MAX_PACKAGES> = Array::new();
+
+/// Key: package × MAX_COUNTERS + counter. Kernel books: what the tick charged each consumer, in counter
+/// units. Written by the tick of that package, read by user space.
+#[btf_map]
+pub static BOOKS: Array<[u64; CONSUMERS], { MAX_PACKAGES * MAX_COUNTERS }> = Array::new();
+
+/// Key: (tgid, fd). Watched connections. Inserted on accept (or by user space for those already open),
+/// removed on close. Hash: bounded, a full table is counted.
+#[btf_map]
+pub static CONNS: HashMap<ConnKey, Conn, 65536> = HashMap::new();
+
+/// Key: inode number of a listening socket. Its target. Written by user space.
+#[btf_map]
+pub static LISTENERS: HashMap<u64, u32, 256> = HashMap::new();
+
+/// Key: 0. Where a boundary is put together before it is copied to the ring buffer: too large for the
+/// stack, of variable length.
+#[btf_map]
+pub static IO_SCRATCH: PerCpuArray<IoScratch, 1> = PerCpuArray::new();
+
+/// Key: 0. Where a tick is put together.
+#[btf_map]
+pub static TICK_SCRATCH: PerCpuArray<TickRecord, 1> = PerCpuArray::new();
+
+/// Key: 0. Connections accepted by this CPU, the low part of their ids.
+#[btf_map]
+pub static NEXT_CONN: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Ticks, boundaries, lifecycle. Untyped, so that libbpf loads it too.
+#[btf_map]
+pub static EVENTS: RingBuf<(), { 4 << 20 }> = RingBuf::new();
+
+/// The slice stream; one page until `--slices` sets its size at load.
+#[btf_map]
+pub static SLICES: RingBuf<(), 4096> = RingBuf::new();
+
+/// A boundary with room for its payload. The slack after the tail is never sent: it lets the verifier
+/// bound every copy without knowing where the last one ended.
+#[repr(C)]
+pub struct IoScratch {
+    pub record: IoRecord,
+    pub payload: [u8; 3 * HEAD_BYTES + 64],
+}
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        $($(#[$doc])* #[unsafe(no_mangle)] pub static $name: Global<u32> = Global::new(0);)*
+    };
+}
+
+offsets! {
+    /// CPUs that may be online.
+    NR_CPUS;
+    /// `task_struct.tgid`.
+    OFF_TGID;
+    /// `task_struct.pid`.
+    OFF_PID;
+    /// `task_struct.flags`.
+    OFF_FLAGS;
+    /// `task_struct.group_leader`.
+    OFF_LEADER;
+    /// `task_struct.start_time`.
+    OFF_START;
+    /// `task_struct.signal`.
+    OFF_SIGNAL;
+    /// `signal_struct.live`.
+    OFF_LIVE;
+    /// `task_struct.files`.
+    OFF_FILES;
+    /// `files_struct.fdt`.
+    OFF_FDT;
+    /// `fdtable.fd`.
+    OFF_FD;
+    /// `file.f_inode`.
+    OFF_INODE;
+    /// `inode.i_ino`.
+    OFF_INO;
+    /// First system call argument in `pt_regs`.
+    OFF_ARG0;
+    /// Second.
+    OFF_ARG1;
+    /// Third.
+    OFF_ARG2;
+    /// Fourth.
+    OFF_ARG3;
+}

@@ -1,0 +1,151 @@
+//! Processes: a target's children belong to it, a process's time outlives it.
+//!
+//! A dying task runs on for a while after `sched_process_exit`, so its entry stays until the kernel frees
+//! the task; then its time moves to `EXITED`. A tgid that comes back before that is told from the old one
+//! by the `dead` mark.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use probe_common::{CONSUMERS, FIRST_TARGET, Kind, Loss, Process, ProcessRecord};
+
+use crate::{
+    atomic, emit,
+    maps::{EXITED, PROCESSES},
+    task::{Raw, Task, Typed},
+};
+
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
+    fork(Typed(ctx.arg(0)), Typed(ctx.arg(1)))
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn process_fork_raw(ctx: RawTracePointContext) -> i32 {
+    fork(Raw(ctx.arg(0)), Raw(ctx.arg(1)))
+}
+
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
+    exec(Typed(ctx.arg(0)))
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn process_exec_raw(ctx: RawTracePointContext) -> i32 {
+    exec(Raw(ctx.arg(0)))
+}
+
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
+    exit(Typed(ctx.arg(0)))
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn process_exit_raw(ctx: RawTracePointContext) -> i32 {
+    exit(Raw(ctx.arg(0)))
+}
+
+#[btf_tracepoint(function = "sched_process_free")]
+pub fn process_free(ctx: BtfTracePointContext) -> i32 {
+    free(Typed(ctx.arg(0)))
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_free")]
+pub fn process_free_raw(ctx: RawTracePointContext) -> i32 {
+    free(Raw(ctx.arg(0)))
+}
+
+#[inline(always)]
+fn fork(parent: impl Task, child: impl Task) -> i32 {
+    let tgid = child.tgid();
+    if child.pid() != tgid {
+        return 0;
+    }
+    retire(tgid);
+    let Some(entry) = PROCESSES.get_ptr_mut(parent.tgid()) else { return 0 };
+    // SAFETY: entries are removed only when their task is freed, and the parent is running.
+    let who = unsafe { (*entry).who };
+    if who < FIRST_TARGET {
+        return 0;
+    }
+    let process = Process { who, start: child.start(), ..Process::default() };
+    if PROCESSES.insert(tgid, process, 0).is_err() {
+        emit::lost(Loss::ProcessTable);
+    }
+    record(Kind::Fork, who, parent.tgid(), tgid);
+    0
+}
+
+#[inline(always)]
+fn exec(task: impl Task) -> i32 {
+    let tgid = task.tgid();
+    if let Some(who) = target(tgid) {
+        record(Kind::Exec, who, tgid, 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn exit(task: impl Task) -> i32 {
+    if !task.group_dead() {
+        return 0;
+    }
+    let tgid = task.tgid();
+    let Some(entry) = PROCESSES.get_ptr_mut(tgid) else { return 0 };
+    // SAFETY: as above; one writer, the last thread of the process.
+    let who = unsafe {
+        (*entry).dead = 1;
+        (*entry).who
+    };
+    if who >= FIRST_TARGET {
+        record(Kind::Exit, who, tgid, 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn free(task: impl Task) -> i32 {
+    let tgid = task.tgid();
+    if task.pid() == tgid {
+        retire(tgid);
+    }
+    0
+}
+
+/// Moves a dead process's time to `EXITED` and forgets it; a living one is left alone.
+#[inline(always)]
+fn retire(tgid: u32) {
+    let Some(entry) = PROCESSES.get_ptr_mut(tgid) else { return };
+    // SAFETY: a dead process runs no more, so nobody adds to it between the read and the removal.
+    unsafe {
+        if (*entry).dead == 0 {
+            return;
+        }
+        if let Some(sum) = EXITED.get_ptr_mut((*entry).who & (CONSUMERS as u32 - 1)) {
+            atomic::add(sum, (*entry).ns);
+        }
+    }
+    let _ = PROCESSES.remove(tgid);
+}
+
+/// The target a process belongs to.
+#[inline(always)]
+pub fn target(tgid: u32) -> Option<u32> {
+    let entry = PROCESSES.get_ptr_mut(tgid)?;
+    // SAFETY: the process is running, so its entry stays.
+    let who = unsafe { (*entry).who };
+    if who >= FIRST_TARGET { Some(who) } else { None }
+}
+
+#[inline(always)]
+fn record(kind: Kind, who: u32, tgid: u32, other: u32) {
+    // SAFETY: a helper without side effects.
+    let t = unsafe { bpf_ktime_get_ns() };
+    let record = ProcessRecord { kind: kind as u32, who, t, tgid, other };
+    // SAFETY: the record is on the stack and of this size.
+    unsafe {
+        emit::event((&raw const record).cast(), size_of::<ProcessRecord>() as u64, Loss::Process);
+    }
+}

@@ -1,0 +1,108 @@
+//! `sched_switch`: closes the slice of the task that leaves, opens that of the task that comes.
+//!
+//! Runs with the run queue locked and interrupts off. Two map lookups at most: whose the next process
+//! is, and the book of the previous one.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use probe_common::{CONSUMERS, FIRST_TARGET, IDLE, Loss, Process, SliceRecord};
+
+use crate::{
+    atomic, clock,
+    emit::lost,
+    maps::{CONTROL, PROCESSES, SLICES, SLOTS, UNBOOKED},
+    task::{Raw, Task, Typed},
+};
+
+/// Tracepoint arguments: `(bool preempt, task *prev, task *next, …)`.
+const NEXT: usize = 2;
+
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    hook(Typed(ctx.arg(NEXT)))
+}
+
+#[raw_tracepoint(tracepoint = "sched_switch")]
+pub fn sched_switch_raw(ctx: RawTracePointContext) -> i32 {
+    let _ = ctx.as_ptr();
+    hook(Raw(ctx.arg(NEXT)))
+}
+
+#[inline(always)]
+fn hook(next: impl Task) -> i32 {
+    let _ = try_hook(next);
+    0
+}
+
+#[inline(always)]
+fn try_hook(next: impl Task) -> Result<(), ()> {
+    // SAFETY: helpers without side effects.
+    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    let slot = SLOTS.get_ptr_mut(cpu).ok_or(())?;
+    let tgid = next.tgid();
+    let who = consumer(tgid, next);
+    let closed = clock::switch(slot, now, who, tgid);
+    if closed.tgid != 0 {
+        book(&closed);
+        if closed.who >= FIRST_TARGET {
+            slice(&closed, now, cpu);
+        }
+    }
+    Ok(())
+}
+
+/// Whose the process is; a process never seen before is entered into the table.
+#[inline(always)]
+fn consumer(tgid: u32, task: impl Task) -> u32 {
+    if tgid == 0 {
+        return IDLE;
+    }
+    if let Some(process) = PROCESSES.get_ptr_mut(tgid) {
+        // SAFETY: entries are removed only when their task is freed.
+        return unsafe { (*process).who };
+    }
+    let who = task.first_consumer();
+    let process = Process { who, start: task.start(), ..Process::default() };
+    if PROCESSES.insert(tgid, process, 0).is_err() {
+        lost(Loss::ProcessTable);
+    }
+    who
+}
+
+/// Adds a closed slice to its process's book.
+#[inline(always)]
+fn book(closed: &clock::Closed) {
+    if let Some(process) = PROCESSES.get_ptr_mut(closed.tgid) {
+        // SAFETY: threads of one process run on several CPUs, hence atomic.
+        unsafe { atomic::add(&raw mut (*process).ns, closed.ns) };
+    } else if let Some(row) = UNBOOKED.get_ptr_mut(0) {
+        // SAFETY: this CPU's row; the index is masked.
+        unsafe { *row.cast::<u64>().add(closed.who as usize & (CONSUMERS - 1)) += closed.ns };
+    }
+}
+
+/// Writes a target's slice to the slice stream, when somebody asked for it.
+#[inline(always)]
+fn slice(closed: &clock::Closed, now: u64, cpu: u32) {
+    let Some(control) = CONTROL.get(0) else { return };
+    if control.slices == 0 || closed.begin == 0 {
+        return;
+    }
+    let Some(mut entry) = SLICES.reserve_untyped::<SliceRecord>(0) else {
+        lost(Loss::Slice);
+        return;
+    };
+    entry.write(SliceRecord {
+        begin: closed.begin,
+        end: now,
+        pid: bpf_get_current_pid_tgid() as u32,
+        tgid: closed.tgid,
+        cpu,
+        who: closed.who,
+    });
+    entry.submit(0);
+}

@@ -1,0 +1,178 @@
+//! The tick: reads a package's energy counters and all its clocks at one instant, and charges the
+//! window's energy to the consumers whose slices ran in it (the kernel books).
+//!
+//! A `perf_event` program on the software CPU clock, one CPU per package: the CPU the energy PMU names,
+//! so that kernels before 6.7 can read the counter too. Minimum kernel 5.8 (ring buffer).
+
+use aya_ebpf::{
+    bindings::bpf_perf_event_value,
+    helpers::{
+        bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_perf_event_read_value,
+    },
+    macros::perf_event,
+    programs::PerfEventContext,
+};
+use probe_common::{
+    CONSUMERS, IDLE, Kind, Loss, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, TickRecord, TickState,
+};
+
+use crate::{
+    clock, emit,
+    maps::{
+        BOOKS, CONTROL, COUNTERS, ENERGY, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICK_SCRATCH, TICKS,
+    },
+};
+
+#[perf_event]
+pub fn tick(_ctx: PerfEventContext) -> i32 {
+    let _ = try_tick();
+    0
+}
+
+#[inline(always)]
+fn try_tick() -> Result<(), ()> {
+    // SAFETY: helpers without side effects.
+    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    let package = *PACKAGE_OF.get(cpu).ok_or(())? & (MAX_PACKAGES as u32 - 1);
+    let state = TICKS.get_ptr_mut(package).ok_or(())?;
+    if !due(state, now)? {
+        return Ok(());
+    }
+    let record = TICK_SCRATCH.get_ptr_mut(0).ok_or(())?;
+    // SAFETY: this CPU's scratch and this package's state; a tick does not interrupt itself.
+    unsafe {
+        (*record).kind = Kind::Tick as u32;
+        (*record).package = package;
+        (*record).t = now;
+        (*record).number = (*state).number + 1;
+        read_counters(record, package);
+        (*record).t_end = bpf_ktime_get_ns();
+        if !read_clocks(record, package, now) {
+            return Err(());
+        }
+        if (*state).number != 0 {
+            charge(record, state, package);
+        }
+        (*state).number = (*record).number;
+        (*state).t = now;
+        (*state).valid = (*record).valid;
+        (*state).counter = (*record).counter;
+        (*state).clock = (*record).clock;
+        emit::event(record.cast(), size_of::<TickRecord>() as u64, Loss::Tick);
+    }
+    Ok(())
+}
+
+/// Whether this expiry of the timer is a tick: each one while requests are in flight, else every n-th.
+#[inline(always)]
+fn due(state: *mut TickState, now: u64) -> Result<bool, ()> {
+    let control = CONTROL.get(0).ok_or(())?;
+    let last_io = *LAST_IO.get(0).ok_or(())?;
+    // SAFETY: this package's state.
+    unsafe {
+        (*state).skipped += 1;
+        let busy = control.in_flight > 0 || now.wrapping_sub(last_io) < control.linger_ns;
+        if !busy && (*state).skipped < control.idle_divisor {
+            return Ok(false);
+        }
+        (*state).skipped = 0;
+    }
+    Ok(true)
+}
+
+#[inline(always)]
+unsafe fn read_counters(record: *mut TickRecord, package: u32) {
+    let mask = COUNTERS.get(package).copied().unwrap_or(0);
+    let map = core::ptr::addr_of!(ENERGY).cast_mut().cast();
+    let mut valid = 0u32;
+    for i in 0..MAX_COUNTERS {
+        let mut value = bpf_perf_event_value { counter: 0, enabled: 0, running: 0 };
+        if mask & (1 << i) != 0 {
+            let index = package as usize * MAX_COUNTERS + i;
+            // SAFETY: the map holds perf events; the buffer is of the size the helper wants.
+            let failed = unsafe {
+                bpf_perf_event_read_value(
+                    map,
+                    index as u64,
+                    &raw mut value,
+                    size_of::<bpf_perf_event_value>() as u32,
+                )
+            };
+            if failed == 0 {
+                valid |= 1 << i;
+            } else {
+                emit::lost(Loss::Counter);
+            }
+        }
+        // SAFETY: the caller's record.
+        unsafe { (*record).counter[i] = value.counter };
+    }
+    // SAFETY: the caller's record.
+    unsafe { (*record).valid = valid };
+}
+
+/// False when a slot stayed torn: then there is no tick, and the next one closes a longer window.
+#[inline(always)]
+unsafe fn read_clocks(record: *mut TickRecord, package: u32, now: u64) -> bool {
+    // SAFETY: the caller's record.
+    unsafe {
+        (*record).clock = [0; CONSUMERS];
+        for cpu in 0..MAX_CPUS as u32 {
+            if cpu >= NR_CPUS.load() {
+                break;
+            }
+            if PACKAGE_OF.get(cpu).copied() != Some(package) {
+                continue;
+            }
+            let Some(slot) = SLOTS.get_ptr(cpu) else { break };
+            if !clock::add_all(slot, now, &raw mut (*record).clock) {
+                emit::lost(Loss::Torn);
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Kernel books: each counter's energy since the last tick, in proportion to on-CPU time. `probe-ledger`
+/// has the same arithmetic in `kernel_charge`.
+#[inline(always)]
+unsafe fn charge(record: *const TickRecord, state: *const TickState, package: u32) {
+    let mut used = [0u64; CONSUMERS];
+    let mut sum = 0u64;
+    for k in IDLE as usize + 1..CONSUMERS {
+        // SAFETY: the caller's record and state.
+        let (new, old) = unsafe { ((*record).clock[k], (*state).clock[k]) };
+        used[k] = if new > old { new - old } else { 0 };
+        sum += used[k];
+    }
+    if sum == 0 {
+        return;
+    }
+    let mut shift = 0u32;
+    for _ in 0..16 {
+        if sum >> shift >= 1 << 32 {
+            shift += 1;
+        }
+    }
+    let part = sum >> shift;
+    if part == 0 {
+        return;
+    }
+    for i in 0..MAX_COUNTERS {
+        // SAFETY: the caller's record and state.
+        unsafe {
+            if (*record).valid & (*state).valid & (1 << i) == 0 {
+                continue;
+            }
+            let delta = (*record).counter[i].wrapping_sub((*state).counter[i]);
+            let Some(row) = BOOKS.get_ptr_mut(package * MAX_COUNTERS as u32 + i as u32) else {
+                continue;
+            };
+            let (whole, rest) = (delta / sum, (delta % sum) >> shift);
+            for k in IDLE as usize + 1..CONSUMERS {
+                (*row)[k] += whole * used[k] + (rest * (used[k] >> shift) + part / 2) / part;
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A settled request: what it cost, in every domain, with its error bar.
+
+use crate::bar::{Bar, Estimate};
+use crate::desk::Request;
+use crate::domain::DomainSpec;
+use crate::flag::{Flag, Flags};
+use crate::id::{ConsumerId, DomainId, RequestId};
+use crate::tally::Tally;
+use crate::unit::{Nanojoules, Nanos};
+
+/// What a request cost. Settled: no later sample changes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// The request.
+    pub request: RequestId,
+    /// Its target.
+    pub target: ConsumerId,
+    /// By `DomainId`, every domain of the ledger.
+    pub domains: Vec<DomainShare>,
+    /// Sum over the additive domains that measured it; `None` if none did.
+    pub energy: Option<Estimate>,
+    /// Its share of the target's on-CPU time while it was resident.
+    pub cpu: Nanos,
+    /// From `Enter` to `Leave`.
+    pub resident: Nanos,
+    /// Residents over that time on average, itself included: 1 is alone.
+    pub mean_residents: f64,
+    /// What limits the meaning of `energy`: its own flags and those of the additive domains.
+    pub flags: Flags,
+}
+
+/// What a request cost in one domain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DomainShare {
+    /// The domain.
+    pub domain: DomainId,
+    /// Active energy and error bar; `None` if no valid window of the domain saw the request.
+    pub active: Option<Estimate>,
+    /// Of that, before its first content; `None` if it had none.
+    pub prefill: Option<Nanojoules>,
+    /// Of that, from its first content on; `None` if it had none.
+    pub decode: Option<Nanojoules>,
+    /// Part of its residency that valid windows cover.
+    pub covered: Nanos,
+    /// What limits the meaning of `active`.
+    pub flags: Flags,
+}
+
+impl Account {
+    pub(crate) fn new<'a>(request: &Request, specs: impl Iterator<Item = &'a DomainSpec>) -> Self {
+        let resident = request.leave.unwrap_or(request.enter).since(request.enter);
+        let mut sum: Option<Bar> = None;
+        let mut flags = request.flags;
+        let mut domains = Vec::with_capacity(request.tallies.len());
+        for (i, (spec, tally)) in specs.zip(&request.tallies).enumerate() {
+            let bar = (tally.windows > 0).then(|| Bar::new(spec, tally, resident.0));
+            let share = DomainShare::new(DomainId(i), spec, tally, bar, resident);
+            if spec.additive {
+                flags = flags.union(share.flags);
+                sum = match (sum, bar) {
+                    (Some(sum), Some(bar)) => Some(sum.add(bar)),
+                    (sum, bar) => sum.or(bar),
+                };
+            }
+            domains.push(share);
+        }
+        let mean_residents = if resident.0 == 0 {
+            request.last_crowd as f64
+        } else {
+            request.crowd as f64 / resident.0 as f64
+        };
+        Self {
+            request: request.id,
+            target: request.target,
+            domains,
+            energy: sum.map(Bar::estimate),
+            cpu: Nanos(request.cpu),
+            resident,
+            mean_residents,
+            flags,
+        }
+    }
+}
+
+impl DomainShare {
+    fn new(
+        domain: DomainId,
+        spec: &DomainSpec,
+        tally: &Tally,
+        bar: Option<Bar>,
+        resident: Nanos,
+    ) -> Self {
+        let mut flags = tally.flags;
+        if spec.idle.is_none() && bar.is_some() {
+            flags.insert(Flag::IdleUnknown);
+        }
+        if tally.covered < resident.0 {
+            flags.insert(Flag::Partial);
+        }
+        let prefill = tally.prefill.filter(|_| bar.is_some());
+        Self {
+            domain,
+            active: bar.map(Bar::estimate),
+            prefill: prefill.map(Nanojoules),
+            decode: prefill.map(|p| Nanojoules(tally.active.saturating_sub(p))),
+            covered: Nanos(tally.covered),
+            flags,
+        }
+    }
+}

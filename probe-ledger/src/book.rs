@@ -1,0 +1,111 @@
+//! The books: what each domain measured and who was charged.
+
+use crate::unit::{Nanojoules, Nanos};
+
+/// One domain's books. Always, to the nanojoule: `measured = idle + residual + Σ active`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Book {
+    /// Everything counted in valid windows.
+    pub measured: Nanojoules,
+    /// The domain's idle power over its windows, at most what was measured.
+    pub idle: Nanojoules,
+    /// Measured above idle while nobody was on CPU.
+    pub residual: Nanojoules,
+    /// By `ConsumerId`.
+    pub consumers: Vec<ConsumerBook>,
+    /// Valid windows closed.
+    pub windows: u64,
+    /// Windows charged to nobody because they were implausible or the counter was reset.
+    pub void_windows: u64,
+    /// Valid windows longer than expected.
+    pub gaps: u64,
+    /// Counter units in valid windows.
+    pub units: u128,
+    /// Counter units by `ConsumerId`, as if idle power were 0: what the kernel's own books charge, but for
+    /// rounding (largest remainder here, so that they add up; half up there).
+    pub gross_units: Vec<u128>,
+}
+
+/// What one consumer was charged in one domain. Always: `active = requests + background`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerBook {
+    /// Active energy.
+    pub active: Nanojoules,
+    /// Of that, charged to its requests.
+    pub requests: Nanojoules,
+    /// Of that, while it had no resident.
+    pub background: Nanojoules,
+    /// Time on the domain's CPUs since the domain's first sample, void windows included.
+    pub cpu: Nanos,
+}
+
+impl Book {
+    pub(crate) fn new(consumers: usize) -> Self {
+        Self {
+            consumers: vec![ConsumerBook::default(); consumers],
+            gross_units: vec![0; consumers],
+            ..Self::default()
+        }
+    }
+
+    /// Whether the books close.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        let wide = |e: Nanojoules| u128::from(e.0);
+        let active: u128 = self.consumers.iter().map(|c| wide(c.active)).sum();
+        let whole =
+            self.consumers.iter().all(|c| wide(c.active) == wide(c.requests) + wide(c.background));
+        whole && wide(self.measured) == wide(self.idle) + wide(self.residual) + active
+    }
+}
+
+/// What a target was charged over the additive domains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TargetBook {
+    /// Charged to its requests.
+    pub requests: Nanojoules,
+    /// Charged while it had no resident.
+    pub background: Nanojoules,
+    /// Its time on CPU: over the packages, each as its longest-read domain saw it. Domains of scope
+    /// [`Device`](crate::Scope::Device) do not count.
+    pub cpu: Nanos,
+}
+
+/// Input that contradicts itself. None of it stops the books; all of it is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anomalies {
+    /// Samples not later than the domain's last one.
+    pub stale_samples: u64,
+    /// Samples for no domain or with the wrong number of clocks.
+    pub malformed_samples: u64,
+    /// Clocks that went backwards: counted as standing still.
+    pub clocks_backwards: u64,
+    /// Boundaries that arrived after a window they belong to had closed.
+    pub late_boundaries: u64,
+    /// Boundaries earlier than the same target's last one: taken as simultaneous.
+    pub boundaries_backwards: u64,
+    /// Boundaries refused.
+    pub refused_boundaries: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books_with_one_nanojoule_missing_do_not_close() {
+        let mut book = Book::new(1);
+        book.measured = Nanojoules(10);
+        book.idle = Nanojoules(3);
+        book.residual = Nanojoules(2);
+        book.consumers[0].active = Nanojoules(5);
+        book.consumers[0].background = Nanojoules(5);
+        assert!(book.closes());
+        book.consumers[0].background = Nanojoules(4);
+        assert!(!book.closes());
+        book.consumers[0].requests = Nanojoules(1);
+        assert!(book.closes());
+        book.measured = Nanojoules(11);
+        assert!(!book.closes());
+    }
+}

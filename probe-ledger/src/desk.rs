@@ -1,0 +1,106 @@
+//! The requests whose accounts are open: resident, or gone with a domain still to close their last window.
+
+use std::collections::HashMap;
+
+use crate::flag::Flags;
+use crate::id::{ConsumerId, RequestId};
+use crate::tally::Tally;
+use crate::unit::Nanos;
+
+/// Where a request lies on the desk. Reused once its account is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(usize);
+
+/// An open account.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    pub(crate) target: ConsumerId,
+    pub(crate) enter: Nanos,
+    pub(crate) leave: Option<Nanos>,
+    pub(crate) first_seen: bool,
+    /// Domains that have not passed its `Leave`.
+    pub(crate) waiting: usize,
+    /// Its share of the target's on-CPU time, ns.
+    pub(crate) cpu: u64,
+    /// Integral of the number of residents over its residency, ns.
+    pub(crate) crowd: u128,
+    /// Residents when it left, itself included.
+    pub(crate) last_crowd: usize,
+    pub(crate) flags: Flags,
+    /// By domain.
+    pub(crate) tallies: Vec<Tally>,
+}
+
+/// All open accounts.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    slots: Vec<Option<Request>>,
+    free: Vec<Slot>,
+    resident: HashMap<RequestId, Slot>,
+}
+
+impl Desk {
+    pub(crate) fn open(
+        &mut self,
+        id: RequestId,
+        target: ConsumerId,
+        enter: Nanos,
+        domains: usize,
+    ) -> Slot {
+        let request = Request {
+            id,
+            target,
+            enter,
+            leave: None,
+            first_seen: false,
+            waiting: domains,
+            cpu: 0,
+            crowd: 0,
+            last_crowd: 1,
+            flags: Flags::NONE,
+            tallies: vec![Tally::default(); domains],
+        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            Slot(self.slots.len() - 1)
+        });
+        self.slots[slot.0] = Some(request);
+        self.resident.insert(id, slot);
+        slot
+    }
+
+    /// The resident request of that id.
+    pub(crate) fn resident(&self, id: RequestId) -> Option<Slot> {
+        self.resident.get(&id).copied()
+    }
+
+    /// From now on the id is free; the account stays open.
+    pub(crate) fn left(&mut self, id: RequestId) {
+        self.resident.remove(&id);
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Request> {
+        self.slots.get(slot.0)?.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Request> {
+        self.slots.get_mut(slot.0)?.as_mut()
+    }
+
+    #[inline]
+    pub(crate) fn tally(&mut self, slot: Slot, domain: usize) -> Option<&mut Tally> {
+        self.get_mut(slot)?.tallies.get_mut(domain)
+    }
+
+    pub(crate) fn close(&mut self, slot: Slot) -> Option<Request> {
+        let request = self.slots.get_mut(slot.0)?.take()?;
+        self.free.push(slot);
+        Some(request)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}

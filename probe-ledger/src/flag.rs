@@ -1,0 +1,110 @@
+//! What a reader of a number should know about it.
+
+/// Something that limits what a request's joules mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Flag {
+    /// The idle power of a domain is unknown: it was taken as 0, so idle energy is inside the joules.
+    IdleUnknown = 1 << 0,
+    /// A window it was resident in was implausible or reset: that energy is charged to nobody.
+    Void = 1 << 1,
+    /// It was resident in a window longer than expected.
+    Gap = 1 << 2,
+    /// A part of its residency was not covered by valid windows of a domain.
+    Partial = 1 << 3,
+    /// A domain stopped sampling for longer than the horizon and was not waited for.
+    Stalled = 1 << 4,
+    /// The run ended before a domain closed its last window.
+    Unfinished = 1 << 5,
+    /// A boundary of it arrived after a window it belongs to had closed: it was moved into the next one.
+    Late = 1 << 6,
+    /// It was still resident when the run ended.
+    Interrupted = 1 << 7,
+}
+
+impl Flag {
+    /// Every flag.
+    pub const ALL: [Self; 8] = [
+        Self::IdleUnknown,
+        Self::Void,
+        Self::Gap,
+        Self::Partial,
+        Self::Stalled,
+        Self::Unfinished,
+        Self::Late,
+        Self::Interrupted,
+    ];
+
+    /// As in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IdleUnknown => "idle-unknown",
+            Self::Void => "void-window",
+            Self::Gap => "gap",
+            Self::Partial => "partial",
+            Self::Stalled => "domain-stalled",
+            Self::Unfinished => "unfinished-window",
+            Self::Late => "late-boundary",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A set of [`Flag`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+
+    /// Adds one.
+    pub fn insert(&mut self, flag: Flag) {
+        self.0 |= flag as u16;
+    }
+
+    /// Whether it is in the set.
+    #[must_use]
+    pub fn contains(self, flag: Flag) -> bool {
+        self.0 & flag as u16 != 0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those in either.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those in the set, in a fixed order.
+    pub fn iter(self) -> impl Iterator<Item = Flag> {
+        Flag::ALL.into_iter().filter(move |flag| self.contains(*flag))
+    }
+}
+
+impl FromIterator<Flag> for Flags {
+    fn from_iter<I: IntoIterator<Item = Flag>>(flags: I) -> Self {
+        let mut set = Self::NONE;
+        flags.into_iter().for_each(|flag| set.insert(flag));
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_lists_it_in_order() {
+        let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
+        assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
+        assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 8);
+    }
+}

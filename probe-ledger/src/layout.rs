@@ -1,0 +1,178 @@
+//! Lays a target's charge in one window along the target's own clock, and cuts it at the boundaries.
+//!
+//! Energy at a cut is `charge × (clock at the boundary - clock at the window's begin) / on-CPU time in the window`,
+//! rounded down; a segment is the difference of two cuts. So segments add up to the charge exactly, every
+//! cut is within a nanojoule of where it belongs however many there are, and nothing is allocated.
+
+use crate::boundary::Change;
+use crate::desk::{Desk, Slot};
+use crate::domain::Scope;
+use crate::flag::Flag;
+use crate::meter::Interval;
+use crate::policy::Share;
+use crate::tally::Whole;
+use crate::target::{Entry, Target, change_residents};
+use crate::unit::Nanos;
+
+/// How far one domain has come in one target's boundaries.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    /// Number of the next boundary.
+    pub(crate) cursor: u64,
+    /// Residents there, in order of arrival.
+    pub(crate) residents: Vec<Slot>,
+    turn: usize,
+    /// Boundaries were passed unseen since the last window closed: whose its energy is, nobody can tell.
+    pub(crate) skipped: bool,
+}
+
+/// Lists reused from window to window.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    /// Residents at any time of the window.
+    touched: Vec<Slot>,
+    /// Requests that the last domain has passed.
+    pub(crate) done: Vec<Slot>,
+}
+
+/// What a window's charge was laid out to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Laid {
+    pub(crate) requests: u64,
+    pub(crate) background: u64,
+}
+
+/// One target in one window of one domain.
+pub(crate) struct Layout<'a> {
+    pub(crate) domain: usize,
+    pub(crate) scope: Scope,
+    pub(crate) share: Share,
+    pub(crate) interval: Interval,
+    /// The target's clock at the window's begin, and how far it runs in it.
+    pub(crate) from: u64,
+    pub(crate) used: u64,
+    pub(crate) target: &'a Target,
+    pub(crate) row: &'a mut Row,
+    pub(crate) desk: &'a mut Desk,
+    pub(crate) lists: &'a mut Lists,
+}
+
+impl Layout<'_> {
+    /// A valid window; `whole.changed` is found out here.
+    pub(crate) fn charge(mut self, mut whole: Whole) -> Laid {
+        let mut laid = Laid::default();
+        if self.next_due().is_none() {
+            self.segment(whole.charge, self.interval.length().0, &mut laid);
+            for slot in &self.row.residents {
+                if let Some(tally) = self.desk.tally(*slot, self.domain) {
+                    tally.close(whole);
+                }
+            }
+            return laid;
+        }
+        self.lists.touched.clone_from(&self.row.residents);
+        let (mut t, mut position, mut spent) = (self.interval.begin, 0, 0);
+        let length = self.length();
+        while let Some(entry) = self.next_due() {
+            let cut_t = entry.t.max(t);
+            position = self.position(entry, cut_t).max(position);
+            let cut = share_of(whole.charge, position, length);
+            whole.changed |= entry.change != Change::First;
+            self.segment(cut - spent, cut_t.since(t).0, &mut laid);
+            self.pass();
+            (t, spent) = (cut_t, cut);
+        }
+        self.segment(whole.charge - spent, self.interval.end.since(t).0, &mut laid);
+        for slot in &self.lists.touched {
+            if let Some(tally) = self.desk.tally(*slot, self.domain) {
+                tally.close(whole);
+            }
+        }
+        laid
+    }
+
+    /// A window, or a part of one, that is charged to nobody: boundaries are passed, residents flagged.
+    pub(crate) fn skip(mut self, flag: Option<Flag>) {
+        self.lists.touched.clone_from(&self.row.residents);
+        while self.next_due().is_some() {
+            self.pass();
+        }
+        let Some(flag) = flag else { return };
+        for slot in &self.lists.touched {
+            if let Some(tally) = self.desk.tally(*slot, self.domain) {
+                tally.flags.insert(flag);
+            }
+        }
+    }
+
+    #[inline]
+    fn next_due(&self) -> Option<&Entry> {
+        self.target.due(self.row.cursor, self.interval.end)
+    }
+
+    /// Applies the next boundary.
+    fn pass(&mut self) {
+        let Some(Entry { slot, change, .. }) = self.next_due() else { return };
+        let (slot, change) = (*slot, *change);
+        self.row.cursor += 1;
+        change_residents(&mut self.row.residents, slot, change);
+        match change {
+            Change::Enter => self.lists.touched.push(slot),
+            Change::First => {
+                if let Some(tally) = self.desk.tally(slot, self.domain) {
+                    tally.prefill = Some(tally.active);
+                }
+            }
+            Change::Leave => {
+                if let Some(request) = self.desk.get_mut(slot) {
+                    request.waiting = request.waiting.saturating_sub(1);
+                    if request.waiting == 0 {
+                        self.lists.done.push(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shares a part of the charge between the residents, or puts it to background.
+    #[inline]
+    fn segment(&mut self, energy: u64, time: u64, laid: &mut Laid) {
+        let n = self.row.residents.len();
+        if n == 0 {
+            laid.background += energy;
+            return;
+        }
+        laid.requests += energy;
+        let split = self.share.split(energy, n, &mut self.row.turn);
+        for (place, slot) in self.row.residents.iter().enumerate() {
+            if let Some(tally) = self.desk.tally(*slot, self.domain) {
+                tally.charge(split.part(place), time);
+            }
+        }
+    }
+
+    /// The window's length on the axis boundaries are placed on.
+    fn length(&self) -> u64 {
+        match self.scope {
+            Scope::Device => self.interval.length().0,
+            Scope::Package(_) | Scope::Machine => self.used,
+        }
+    }
+
+    /// A boundary's place on that axis, clamped into the window.
+    fn position(&self, entry: &Entry, t: Nanos) -> u64 {
+        match entry.clock(self.scope) {
+            Some(clock) => clock.saturating_sub(self.from).min(self.used),
+            None => t.since(self.interval.begin).0.min(self.length()),
+        }
+    }
+}
+
+/// `charge × position / length`, rounded down; `position` is at most `length`.
+fn share_of(charge: u64, position: u64, length: u64) -> u64 {
+    if length == 0 {
+        return 0;
+    }
+    // At most `charge`.
+    (u128::from(charge) * u128::from(position) / u128::from(length)) as u64
+}

@@ -1,0 +1,190 @@
+//! The ledger: samples and boundaries in, books and accounts out.
+
+mod boundaries;
+mod query;
+mod settle;
+
+use crate::account::Account;
+use crate::apportion::apportion;
+use crate::book::{Anomalies, Book};
+use crate::config::{Config, ConfigError};
+use crate::desk::Desk;
+use crate::flag::Flag;
+use crate::id::DomainId;
+use crate::layout::{Layout, Lists, Row};
+use crate::meter::{Energy, Interval, Meter, Reading};
+use crate::policy::Policies;
+use crate::sample::{Closed, Ignored, Sample, Window};
+use crate::tally::Whole;
+use crate::target::Target;
+use crate::unit::{Nanojoules, Nanos};
+
+/// The books of a run. Feed it samples and boundaries in the order of their instants.
+#[derive(Debug)]
+pub struct Ledger {
+    policies: Policies,
+    horizon: Nanos,
+    packages: usize,
+    meters: Vec<Meter>,
+    books: Vec<Book>,
+    targets: Vec<Target>,
+    /// One a domain and consumer, domain by domain.
+    rows: Vec<Row>,
+    desk: Desk,
+    settled: Vec<Account>,
+    anomalies: Anomalies,
+    /// The latest instant of any input.
+    now: Nanos,
+    scratch: Scratch,
+}
+
+/// Reused from window to window, so that a sample allocates nothing.
+#[derive(Debug, Default)]
+struct Scratch {
+    charges: Vec<u64>,
+    gross: Vec<u64>,
+    remainders: Vec<u128>,
+    lists: Lists,
+}
+
+impl Ledger {
+    /// Opens the books.
+    ///
+    /// # Errors
+    /// A domain's package or counter width does not exist.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        let Config { domains, consumers, packages, horizon, policies } = config;
+        Ok(Self {
+            policies,
+            horizon,
+            packages,
+            books: domains.iter().map(|_| Book::new(consumers)).collect(),
+            targets: (0..consumers).map(|_| Target::new(packages)).collect(),
+            rows: (0..domains.len() * consumers).map(|_| Row::default()).collect(),
+            meters: domains.into_iter().map(|spec| Meter::new(spec, consumers)).collect(),
+            desk: Desk::default(),
+            settled: Vec::new(),
+            anomalies: Anomalies::default(),
+            now: Nanos::ZERO,
+            scratch: Scratch::default(),
+        })
+    }
+
+    /// A domain was read: closes its window, charges it, and settles the requests this was waited for.
+    pub fn sample(&mut self, domain: DomainId, sample: &Sample<'_>) -> Window {
+        let d = domain.0;
+        let (Some(meter), Some(book)) = (self.meters.get_mut(d), self.books.get(d)) else {
+            self.anomalies.malformed_samples += 1;
+            return Window::Ignored(Ignored::NoSuchDomain);
+        };
+        if sample.clocks.len() != self.targets.len() {
+            self.anomalies.malformed_samples += 1;
+            return Window::Ignored(Ignored::Clocks);
+        }
+        self.now = self.now.max(sample.t);
+        let window = match sample.counter {
+            None => Window::Missing,
+            Some(counter) => {
+                let room = Nanojoules(u64::MAX - book.measured.0);
+                match meter.read(sample, counter, room, &mut self.anomalies) {
+                    Reading::Stale => {
+                        self.anomalies.stale_samples += 1;
+                        return Window::Ignored(Ignored::Stale);
+                    }
+                    Reading::First(t) => {
+                        self.void(d, Interval { begin: t, end: t }, None);
+                        Window::First
+                    }
+                    Reading::Valid(interval, energy) => self.close(d, interval, energy),
+                    Reading::Void(interval, reason) => {
+                        self.add_cpu(d);
+                        self.books[d].void_windows += 1;
+                        self.void(d, interval, Some(Flag::Void));
+                        Window::Void(reason)
+                    }
+                }
+            }
+        };
+        if window != Window::Missing {
+            self.meters[d].stalled = false;
+        }
+        self.tidy();
+        window
+    }
+
+    /// Charges a valid window and lays it out along its boundaries.
+    fn close(&mut self, d: usize, interval: Interval, energy: Energy) -> Window {
+        self.add_cpu(d);
+        let (meter, book, scratch) = (&self.meters[d], &mut self.books[d], &mut self.scratch);
+        let gap = interval.length() > meter.spec.expected_window;
+        let Scratch { charges, gross, remainders, .. } = scratch;
+        let residual = apportion(energy.active.0, &meter.used, charges, remainders);
+        if energy.units == energy.active.0 {
+            gross.clone_from(charges);
+        } else {
+            apportion(energy.units, &meter.used, gross, remainders);
+        }
+        // None of these sums overflows: each is at most `measured`, and the meter kept to the room left.
+        book.measured.0 += energy.total.0;
+        book.idle.0 += energy.idle.0;
+        book.residual.0 += residual;
+        book.windows += 1;
+        book.gaps += u64::from(gap);
+        book.units += u128::from(energy.units);
+        for (sum, units) in book.gross_units.iter_mut().zip(&*gross) {
+            *sum += u128::from(*units);
+        }
+        for k in 0..self.targets.len() {
+            let charge = self.scratch.charges[k];
+            self.books[d].consumers[k].active.0 += charge;
+            if std::mem::take(&mut self.row(d, k).skipped) {
+                self.layout(d, k, interval).skip(Some(Flag::Gap));
+                self.books[d].consumers[k].background.0 += charge;
+                continue;
+            }
+            let whole = Whole { total: energy.total.0, charge, gap, changed: false };
+            let laid = self.layout(d, k, interval).charge(whole);
+            let consumer = &mut self.books[d].consumers[k];
+            consumer.requests.0 += laid.requests;
+            consumer.background.0 += laid.background;
+        }
+        let length = interval.length();
+        Window::Closed(Closed { length, units: energy.units, energy: energy.total, gap })
+    }
+
+    fn add_cpu(&mut self, d: usize) {
+        for (consumer, used) in self.books[d].consumers.iter_mut().zip(&self.meters[d].used) {
+            consumer.cpu = consumer.cpu.saturating_add(Nanos(*used));
+        }
+    }
+
+    /// A window that is charged to nobody: its boundaries are passed.
+    fn void(&mut self, d: usize, interval: Interval, flag: Option<Flag>) {
+        for k in 0..self.targets.len() {
+            self.row(d, k).skipped = false;
+            self.layout(d, k, interval).skip(flag);
+        }
+    }
+
+    fn row(&mut self, d: usize, k: usize) -> &mut Row {
+        let width = self.targets.len();
+        &mut self.rows[d * width + k]
+    }
+
+    fn layout(&mut self, d: usize, k: usize, interval: Interval) -> Layout<'_> {
+        let meter = &self.meters[d];
+        Layout {
+            domain: d,
+            scope: meter.spec.scope,
+            share: self.policies.share,
+            interval,
+            from: meter.from[k],
+            used: meter.used[k],
+            target: &self.targets[k],
+            row: &mut self.rows[d * self.targets.len() + k],
+            desk: &mut self.desk,
+            lists: &mut self.scratch.lists,
+        }
+    }
+}

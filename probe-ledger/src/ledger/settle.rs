@@ -1,0 +1,83 @@
+//! When a request's account is settled: once every domain that can be waited for has passed its end.
+
+use super::Ledger;
+use crate::account::Account;
+use crate::boundary::{Boundary, Change};
+use crate::flag::Flag;
+use crate::id::ConsumerId;
+use crate::meter::Interval;
+use crate::unit::Nanos;
+
+impl Ledger {
+    /// Takes the accounts that were settled since the last call, in the order they were.
+    pub fn settled(&mut self) -> Vec<Account> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Stops waiting for domains past the horizon, settles what nobody waits for, forgets what all have passed.
+    pub(super) fn tidy(&mut self) {
+        for k in 0..self.targets.len() {
+            while let Some((number, t)) = self.targets[k].oldest() {
+                let (from, to) = (self.targets.len(), self.meters.len());
+                let cursors = (0..to).map(|d| self.rows[d * from + k].cursor);
+                let passed = cursors.min().unwrap_or(self.targets[k].end());
+                if passed > number {
+                    self.targets[k].forget(passed);
+                } else if t.saturating_add(self.horizon) < self.now {
+                    self.stall(k, number);
+                } else {
+                    break;
+                }
+            }
+        }
+        for slot in self.scratch.lists.done.drain(..) {
+            if let Some(request) = self.desk.close(slot) {
+                let specs = self.meters.iter().map(|meter| &meter.spec);
+                self.settled.push(Account::new(&request, specs));
+            }
+        }
+    }
+
+    /// Gives up on the domains that have not passed a boundary of a target.
+    fn stall(&mut self, k: usize, number: u64) {
+        for d in 0..self.meters.len() {
+            if self.row(d, k).cursor <= number {
+                self.meters[d].stalled = true;
+                self.skip_open(d, Flag::Stalled);
+            }
+        }
+    }
+
+    /// Passes a domain over everything in its open window, whose charge cannot be laid out any more.
+    fn skip_open(&mut self, d: usize, flag: Flag) {
+        let open = Interval { begin: self.now, end: Nanos(u64::MAX) };
+        for k in 0..self.targets.len() {
+            let cursor = self.row(d, k).cursor;
+            let due = self.targets[k].due(cursor, open.end).is_some();
+            self.row(d, k).skipped |= due;
+            self.layout(d, k, open).skip(Some(flag));
+        }
+    }
+
+    /// The run is over: requests that are still resident leave now, and every domain's last window is taken as
+    /// closed. What that cost in accuracy is flagged. Books and accounts are complete afterwards.
+    pub fn finish(&mut self, t: Nanos) {
+        self.now = self.now.max(t);
+        for k in 0..self.targets.len() {
+            let residents = self.targets[k].residents().to_vec();
+            let clocks = self.targets[k].clocks().to_vec();
+            for slot in residents {
+                let Some(request) = self.desk.get_mut(slot) else { continue };
+                request.flags.insert(Flag::Interrupted);
+                let (request, t) = (request.id, self.now);
+                let leave = Boundary { t, clocks: &clocks, request, change: Change::Leave };
+                // It is resident, so it cannot be refused; if it were, that is counted.
+                let _ = self.boundary(ConsumerId(k), &leave);
+            }
+        }
+        for d in 0..self.meters.len() {
+            self.skip_open(d, Flag::Unfinished);
+        }
+        self.tidy();
+    }
+}

@@ -1,0 +1,168 @@
+//! A domain's state between two samples: counter, clocks, carried fractions. Turns samples into windows.
+//!
+//! It knows nothing of requests or of who is charged.
+
+use crate::book::Anomalies;
+use crate::counter::Delta;
+use crate::domain::DomainSpec;
+use crate::sample::{Sample, Void};
+use crate::scale::Accumulator;
+use crate::unit::{NANO, Nanojoules, Nanos, clamp};
+
+/// A domain's counter and clocks as of its last sample.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) spec: DomainSpec,
+    last: Option<(Nanos, u64)>,
+    energy: Accumulator,
+    /// Idle energy due and not yet taken off, attojoules.
+    idle_due: u128,
+    /// Clocks at the beginning of the window.
+    pub(crate) from: Vec<u64>,
+    /// On-CPU time in the window last read.
+    pub(crate) used: Vec<u64>,
+    /// Nobody waits for it until it samples again.
+    pub(crate) stalled: bool,
+}
+
+/// The interval between two samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interval {
+    pub(crate) begin: Nanos,
+    pub(crate) end: Nanos,
+}
+
+impl Interval {
+    pub(crate) fn length(self) -> Nanos {
+        self.end.since(self.begin)
+    }
+}
+
+/// What a sample says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reading {
+    Stale,
+    First(Nanos),
+    Valid(Interval, Energy),
+    Void(Interval, Void),
+}
+
+/// A valid window's energy: `total = idle + active`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Energy {
+    pub(crate) total: Nanojoules,
+    pub(crate) idle: Nanojoules,
+    pub(crate) active: Nanojoules,
+    pub(crate) units: u64,
+}
+
+impl Meter {
+    pub(crate) fn new(spec: DomainSpec, consumers: usize) -> Self {
+        Self {
+            last: None,
+            energy: Accumulator::new(spec.scale),
+            idle_due: 0,
+            from: vec![0; consumers],
+            used: vec![0; consumers],
+            stalled: false,
+            spec,
+        }
+    }
+
+    /// When it was last read.
+    pub(crate) fn last_t(&self) -> Option<Nanos> {
+        self.last.map(|(t, _)| t)
+    }
+
+    /// Reads a sample whose counter is there and whose clocks are as many as the consumers. Afterwards `from` and
+    /// `used` describe the window. `room` is what the books can still hold.
+    pub(crate) fn read(
+        &mut self,
+        sample: &Sample<'_>,
+        counter: u64,
+        room: Nanojoules,
+        seen: &mut Anomalies,
+    ) -> Reading {
+        let Some((begin, previous)) = self.last else {
+            self.last = Some((sample.t, counter));
+            self.from.copy_from_slice(sample.clocks);
+            return Reading::First(sample.t);
+        };
+        if sample.t <= begin {
+            return Reading::Stale;
+        }
+        let interval = Interval { begin, end: sample.t };
+        self.last = Some((sample.t, counter));
+        self.advance_clocks(sample.clocks, seen);
+        match self.judge(previous, counter, interval.length(), room) {
+            Ok(energy) => Reading::Valid(interval, energy),
+            Err(void) => Reading::Void(interval, void),
+        }
+    }
+
+    /// A clock that went backwards stands still until it has caught up, so that no time counts twice.
+    fn advance_clocks(&mut self, now: &[u64], seen: &mut Anomalies) {
+        for ((from, used), now) in self.from.iter_mut().zip(&mut self.used).zip(now) {
+            // The previous window's end; exact, since it was reached by `checked_sub` below.
+            *from = from.saturating_add(*used);
+            *used = now.checked_sub(*from).unwrap_or_else(|| {
+                seen.clocks_backwards += 1;
+                0
+            });
+        }
+    }
+
+    fn judge(
+        &mut self,
+        previous: u64,
+        now: u64,
+        length: Nanos,
+        room: Nanojoules,
+    ) -> Result<Energy, Void> {
+        let spec = &self.spec;
+        // A stale sensor may deliver the energy of one more period in a window.
+        let bound = spec.max_power.map(|power| {
+            let nj = power.over(length.saturating_add(spec.period)) / u128::from(NANO);
+            Nanojoules(clamp(nj)).saturating_add(spec.quantum)
+        });
+        // Only a counter that went backwards needs the bound in counts.
+        let most = bound.filter(|_| now < previous).map(|b| spec.scale.counts(b));
+        let units = match spec.range.step(Some(previous), now, most) {
+            Delta::Step(units) | Delta::Wrapped(units) => units,
+            // `previous` is given, so `First` cannot be.
+            Delta::Reset | Delta::First => return Err(Void::Reset),
+        };
+        let (total, energy) = self.energy.next(units).ok_or(Void::Implausible)?;
+        if let Some(bound) = bound {
+            if total > bound {
+                return Err(Void::Implausible);
+            }
+            let last = clamp(spec.range.modulus() - 1);
+            if bound >= spec.scale.energy(last) {
+                return Err(Void::Ambiguous);
+            }
+        }
+        if total > room {
+            return Err(Void::Full);
+        }
+        self.energy = energy;
+        let idle = self.take_idle(total, length);
+        Ok(Energy { total, idle, active: Nanojoules(total.0 - idle.0), units })
+    }
+
+    /// `min(E, idle power × |w|)`. What a window could not cover is still due in the next ones, up to one
+    /// sensor period: a sensor that updates in lumps (nothing in one window, two updates in the next)
+    /// would otherwise lose idle energy to whoever runs under the lump. With a period of 0 nothing but the
+    /// fraction of a nanojoule is carried.
+    fn take_idle(&mut self, total: Nanojoules, length: Nanos) -> Nanojoules {
+        let Some(power) = self.spec.idle else {
+            return Nanojoules::ZERO;
+        };
+        let nano = u128::from(NANO);
+        let due = self.idle_due.saturating_add(power.over(length));
+        let idle = Nanojoules(clamp(due / nano).min(total.0));
+        let carried = power.over(self.spec.period).saturating_add(nano - 1);
+        self.idle_due = (due - u128::from(idle.0) * nano).min(carried);
+        idle
+    }
+}

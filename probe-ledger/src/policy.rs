@@ -1,0 +1,133 @@
+//! Policies: how energy is shared where no sensor can tell. They are data, recorded with every number.
+
+/// What on-CPU time weighs when a window's active energy is shared between consumers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Weight {
+    /// A nanosecond on CPU is a nanosecond.
+    #[default]
+    Time,
+}
+
+/// How residents share what their target is charged while they overlap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Share {
+    /// Each of n residents gets 1/n.
+    #[default]
+    Equal,
+}
+
+/// How idle energy reaches requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Idle {
+    /// Not at all: it stays its own line.
+    #[default]
+    None,
+}
+
+/// One of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Policies {
+    /// Between consumers.
+    pub weight: Weight,
+    /// Between overlapping requests.
+    pub share: Share,
+    /// For idle energy.
+    pub idle: Idle,
+}
+
+impl Weight {
+    /// As on the command line and in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+        }
+    }
+}
+
+impl Share {
+    /// As on the command line and in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+        }
+    }
+
+    /// Shares `amount` between `n` residents, in order of arrival. The odd nanojoules start at `turn`, which moves on,
+    /// so that they rotate and no request is favoured for its id or its place; the parts add up to the
+    /// amount exactly. Nothing is handed out when `n` is 0.
+    pub(crate) fn split(self, amount: u64, n: usize, turn: &mut usize) -> Split {
+        match self {
+            Self::Equal => {
+                let count = (n as u64).max(1);
+                let (each, odd) = (amount / count, (amount % count) as usize);
+                let first = *turn % n.max(1);
+                *turn = (first + odd) % n.max(1);
+                Split { each, odd, first, n }
+            }
+        }
+    }
+}
+
+impl Idle {
+    /// As on the command line and in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+        }
+    }
+}
+
+/// One amount shared between residents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Split {
+    each: u64,
+    odd: usize,
+    first: usize,
+    n: usize,
+}
+
+impl Split {
+    /// The part of the resident at this place.
+    pub(crate) fn part(self, place: usize) -> u64 {
+        let after =
+            if place >= self.first { place - self.first } else { place + self.n - self.first };
+        self.each + u64::from(after < self.odd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn odd_nanojoules_rotate() {
+        let mut turn = 0;
+        let mut got = [0; 3];
+        for _ in 0..3 {
+            let split = Share::Equal.split(10, 3, &mut turn);
+            for (place, sum) in got.iter_mut().enumerate() {
+                *sum += split.part(place);
+            }
+        }
+        assert_eq!(got, [10, 10, 10]);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_add_up_and_differ_by_one_at_most(amount in any::<u64>(), n in 1usize..40, start in any::<usize>()) {
+            let mut turn = start;
+            let split = Share::Equal.split(amount, n, &mut turn);
+            let parts: Vec<u64> = (0..n).map(|i| split.part(i)).collect();
+            prop_assert_eq!(parts.iter().map(|p| u128::from(*p)).sum::<u128>(), u128::from(amount));
+            prop_assert!(parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1);
+        }
+    }
+}

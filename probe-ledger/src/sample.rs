@@ -1,0 +1,66 @@
+//! What comes in at a tick, and what became of it.
+
+use crate::unit::{Nanojoules, Nanos};
+
+/// A domain's counter and every consumer's clock, read at one instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    /// The instant, `CLOCK_MONOTONIC`.
+    pub t: Nanos,
+    /// The raw counter; `None` if it could not be read: the window then stays open.
+    pub counter: Option<u64>,
+    /// Cumulative on-CPU nanoseconds of each consumer on the domain's CPUs, by `ConsumerId`; idle is nobody's.
+    pub clocks: &'a [u64],
+}
+
+/// What a sample did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// The domain's first reading: a baseline, no window.
+    First,
+    /// A window was closed and charged.
+    Closed(Closed),
+    /// A window was closed and charged to nobody.
+    Void(Void),
+    /// There was no reading: the window stays open.
+    Missing,
+    /// The sample was not used.
+    Ignored(Ignored),
+}
+
+/// A window that was charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Its length.
+    pub length: Nanos,
+    /// Counter units in it.
+    pub units: u64,
+    /// Energy in it: idle + charged + residual.
+    pub energy: Nanojoules,
+    /// Whether it is longer than the domain's windows should be.
+    pub gap: bool,
+}
+
+/// Why a window is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Void {
+    /// The counter went backwards other than by a plausible wrap.
+    Reset,
+    /// More energy than the domain can physically take in that time.
+    Implausible,
+    /// So long that the counter may have wrapped more than once.
+    Ambiguous,
+    /// The domain's books would exceed 18.4 GJ.
+    Full,
+}
+
+/// Why a sample was not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ignored {
+    /// It is not later than the domain's last one.
+    Stale,
+    /// There is no such domain.
+    NoSuchDomain,
+    /// It does not carry one clock a consumer.
+    Clocks,
+}

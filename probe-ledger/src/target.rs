@@ -1,0 +1,139 @@
+//! A target's boundaries, kept until every domain has passed them, and what needs no domain: its
+//! requests' CPU time and the number of residents over time.
+
+use std::collections::VecDeque;
+
+use crate::boundary::Change;
+use crate::desk::{Desk, Slot};
+use crate::domain::Scope;
+use crate::policy::Share;
+use crate::unit::Nanos;
+
+/// A boundary on its way through the domains.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) t: Nanos,
+    /// By package; never less than at the entry before.
+    clocks: Box<[u64]>,
+    pub(crate) slot: Slot,
+    pub(crate) change: Change,
+}
+
+impl Entry {
+    /// The target's clock on the CPUs of a domain; `None` where only wall clock is known.
+    pub(crate) fn clock(&self, scope: Scope) -> Option<u64> {
+        match scope {
+            Scope::Package(package) => self.clocks.get(package).copied(),
+            Scope::Machine => Some(self.clocks.iter().fold(0, |sum, c| sum.saturating_add(*c))),
+            Scope::Device => None,
+        }
+    }
+}
+
+/// One consumer's boundaries.
+#[derive(Debug)]
+pub(crate) struct Target {
+    entries: VecDeque<Entry>,
+    /// Number of the first entry kept.
+    base: u64,
+    residents: Vec<Slot>,
+    /// Instant and clocks of the last boundary.
+    t: Nanos,
+    clocks: Box<[u64]>,
+    turn: usize,
+}
+
+impl Target {
+    pub(crate) fn new(packages: usize) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            base: 0,
+            residents: Vec::new(),
+            t: Nanos::ZERO,
+            clocks: vec![0; packages].into(),
+            turn: 0,
+        }
+    }
+
+    /// Instant of its last boundary.
+    pub(crate) fn last_t(&self) -> Nanos {
+        self.t
+    }
+
+    pub(crate) fn residents(&self) -> &[Slot] {
+        &self.residents
+    }
+
+    /// Clocks of its last boundary.
+    pub(crate) fn clocks(&self) -> &[u64] {
+        &self.clocks
+    }
+
+    /// Moves to a boundary's instant: shares the on-CPU time since the last one between the residents and
+    /// adds to their crowds. Returns how many clocks went backwards.
+    pub(crate) fn advance(
+        &mut self,
+        t: Nanos,
+        clocks: &[u64],
+        share: Share,
+        desk: &mut Desk,
+    ) -> u64 {
+        let mut backwards = 0;
+        let mut cpu = 0u64;
+        for (last, now) in self.clocks.iter_mut().zip(clocks) {
+            backwards += u64::from(now < last);
+            cpu = cpu.saturating_add(now.saturating_sub(*last));
+            *last = (*last).max(*now);
+        }
+        let (n, elapsed) = (self.residents.len(), t.since(self.t).0);
+        self.t = self.t.max(t);
+        let split = share.split(cpu, n, &mut self.turn);
+        for (place, slot) in self.residents.iter().enumerate() {
+            if let Some(request) = desk.get_mut(*slot) {
+                request.cpu = request.cpu.saturating_add(split.part(place));
+                request.crowd = request.crowd.saturating_add(n as u128 * u128::from(elapsed));
+            }
+        }
+        backwards
+    }
+
+    /// Notes a change at the instant it has advanced to. Returns the entry's number.
+    pub(crate) fn note(&mut self, slot: Slot, change: Change) -> u64 {
+        change_residents(&mut self.residents, slot, change);
+        self.entries.push_back(Entry { t: self.t, clocks: self.clocks.clone(), slot, change });
+        self.end() - 1
+    }
+
+    /// The entry of that number, if it is there and not later than `until`.
+    #[inline]
+    pub(crate) fn due(&self, number: u64, until: Nanos) -> Option<&Entry> {
+        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        self.entries.get(index).filter(|entry| entry.t <= until)
+    }
+
+    /// One more than the number of the last entry.
+    pub(crate) fn end(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    /// The oldest entry kept: its number and instant.
+    pub(crate) fn oldest(&self) -> Option<(u64, Nanos)> {
+        self.entries.front().map(|entry| (self.base, entry.t))
+    }
+
+    /// Forgets the entries before that number.
+    pub(crate) fn forget(&mut self, before: u64) {
+        while self.base < before && self.entries.pop_front().is_some() {
+            self.base += 1;
+        }
+    }
+}
+
+/// Applies a change to a list of residents, kept in order of arrival.
+pub(crate) fn change_residents(residents: &mut Vec<Slot>, slot: Slot, change: Change) {
+    match change {
+        Change::Enter => residents.push(slot),
+        Change::First => {}
+        Change::Leave => residents.retain(|resident| *resident != slot),
+    }
+}

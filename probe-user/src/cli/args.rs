@@ -1,0 +1,254 @@
+//! The raw arguments, as clap reads them. What they mean is decided in [`super::config`].
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, ArgGroup, ArgMatches, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::config::Format;
+use crate::target::Selector;
+use super::duration;
+use super::log::LogFormat;
+use crate::roots::Roots;
+use crate::source::SourceSpec;
+
+/// Where `--metrics` listens when only the option is given.
+pub const DEFAULT_METRICS: &str = "127.0.0.1:9847";
+
+const EXIT_STATUSES: &str = "Exit status: 0 done; 1 failed; 2 usage; 3 the measurement is invalid; \
+    4 a privilege or kernel feature is missing.";
+
+/// What each request of a running inference server costs in joules.
+#[derive(Debug, Parser)]
+#[command(name = "wattprobe", version, about, long_about = None, after_help = EXIT_STATUSES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Where sysfs is
+    #[arg(long, global = true, value_name = "DIR", default_value = "/sys")]
+    pub sysfs_root: PathBuf,
+    /// Where procfs is
+    #[arg(long, global = true, value_name = "DIR", default_value = "/proc")]
+    pub procfs_root: PathBuf,
+    /// Say what was decided and why; twice for all details
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// How messages on standard error look
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+impl Global {
+    /// The machine's pseudo file systems.
+    #[must_use]
+    pub fn roots(&self) -> Roots {
+        Roots { sysfs: self.sysfs_root.clone(), procfs: self.procfs_root.clone() }
+    }
+}
+
+/// Commands of the contract that come later.
+pub const LATER: [&str; 6] = ["daemon", "top", "calibrate", "bench", "report", "tape"];
+
+/// The commands of this version.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What this machine can measure, what is missing, how to get it
+    Doctor(DoctorArgs),
+    /// Attach to a running server and say what each request costs
+    Attach(Box<AttachArgs>),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual pages
+    Man,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `attach`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("target").required(true).multiple(true).args(["port", "pid", "unit", "cgroup"]))]
+pub struct AttachArgs {
+    /// Watch who listens on this TCP port, or on this unix socket (a path); repeatable
+    #[arg(long, value_name = "N|PATH", value_parser = port, allow_negative_numbers = true)]
+    pub port: Vec<Selector>,
+    /// Watch this process and its children; repeatable
+    #[arg(long, value_name = "N", value_parser = pid, allow_negative_numbers = true)]
+    pub pid: Vec<Selector>,
+    /// Watch this systemd unit; repeatable
+    #[arg(long, value_name = "NAME", value_parser = unit)]
+    pub unit: Vec<Selector>,
+    /// Watch this control group, a path below the cgroup root or an absolute one; repeatable
+    #[arg(long, value_name = "PATH", value_parser = cgroup)]
+    pub cgroup: Vec<Selector>,
+    /// Name of the target before it on the command line (of the first, if it comes before all)
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    pub name: Vec<String>,
+    /// Write one JSON object for each finished request; - is standard output
+    #[arg(long, value_name = "FILE|-")]
+    pub requests: Option<PathBuf>,
+    /// Write the books at the end of the run, one JSON object
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Write one line for each stay of a target's thread on a CPU
+    #[arg(long, value_name = "FILE")]
+    pub slices: Option<PathBuf>,
+    /// Serve OpenMetrics on this address [default: 127.0.0.1:9847]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = DEFAULT_METRICS, value_parser = address)]
+    pub metrics: Option<SocketAddr>,
+    /// End after this time: 500ms, 10s, 2m, 1h
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
+    pub duration: Option<Duration>,
+    /// End after this many finished requests
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// What standard output shows
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// auto, rapl-perf, rapl-powercap, model, or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]; repeatable
+    #[arg(long, value_name = "SPEC", value_parser = |s: &str| s.parse::<SourceSpec>())]
+    pub source: Vec<SourceSpec>,
+    /// Weight of on-CPU time: time
+    #[arg(long, value_name = "POLICY", default_value = "time", value_parser = weight)]
+    pub weight: String,
+    /// Split between overlapping requests: equal
+    #[arg(long, value_name = "POLICY", default_value = "equal", value_parser = share)]
+    pub share: String,
+    /// Who bears idle energy: none (its own line)
+    #[arg(long, value_name = "POLICY", default_value = "none", value_parser = idle)]
+    pub idle: String,
+    /// Evidence tape; not in this version
+    #[arg(long, value_name = "DIR", hide = true, value_parser = tape)]
+    pub tape: Option<String>,
+}
+
+/// A target or a name, in the order of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// A target.
+    Target(Selector),
+    /// A name for the target before it.
+    Name(String),
+}
+
+/// The targets and names of `attach` in the order in which they were given.
+#[must_use]
+pub fn target_tokens(matches: &ArgMatches) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    for id in ["port", "pid", "unit", "cgroup"] {
+        let values = matches.get_many::<Selector>(id).into_iter().flatten();
+        let indices = matches.indices_of(id).into_iter().flatten();
+        tokens.extend(indices.zip(values).map(|(i, s)| (i, Token::Target(s.clone()))));
+    }
+    let names = matches.get_many::<String>("name").into_iter().flatten();
+    let indices = matches.indices_of("name").into_iter().flatten();
+    tokens.extend(indices.zip(names).map(|(i, name)| (i, Token::Name(name.clone()))));
+    tokens.sort_by_key(|(index, _)| *index);
+    tokens.into_iter().map(|(_, token)| token).collect()
+}
+
+fn port(text: &str) -> Result<Selector, String> {
+    if text.contains('/') || text.starts_with('@') {
+        return Ok(Selector::UnixPath(text.into()));
+    }
+    match text.parse() {
+        Ok(0) | Err(_) => {
+            Err("write a TCP port from 1 to 65535, or the path of a unix socket".into())
+        }
+        Ok(port) => Ok(Selector::Port(port)),
+    }
+}
+
+fn pid(text: &str) -> Result<Selector, String> {
+    // The kernel's own bound is 2^22; anything positive that fits is left for it to judge.
+    match text.parse::<i32>() {
+        Ok(pid) if pid > 0 => Ok(Selector::Pid(pid.unsigned_abs())),
+        _ => Err("write the number of a process".into()),
+    }
+}
+
+fn unit(text: &str) -> Result<Selector, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ":_.\\@-".contains(c);
+    if text.is_empty() || text.starts_with('.') || text.len() > 255 || !text.chars().all(plain) {
+        return Err("write the name of a systemd unit, such as llama.service".into());
+    }
+    let full = [".service", ".scope", ".slice"].iter().any(|suffix| text.ends_with(suffix));
+    Ok(Selector::Unit(if full { text.into() } else { format!("{text}.service") }))
+}
+
+fn cgroup(text: &str) -> Result<Selector, String> {
+    if text.trim_matches('/').is_empty() || text.split('/').any(|part| part == "..") {
+        return Err("write the path of a control group, such as system.slice/llama.service".into());
+    }
+    Ok(Selector::Cgroup(text.into()))
+}
+
+/// Names of consumers that are no targets.
+const RESERVED: [&str; 5] = ["other", "kernel", "self", "idle", "residual"];
+
+fn label(text: &str) -> Result<String, String> {
+    if RESERVED.contains(&text) {
+        return Err(format!("{text} is the name of a consumer that is no target; choose another"));
+    }
+    if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
+        return Err("write a name of 1 to 64 printable characters".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    match (text.parse::<SocketAddr>(), port.parse::<u16>()) {
+        (Ok(address), _) => Ok(address),
+        (_, Ok(port)) => Ok(SocketAddr::new(local, port)),
+        _ => Err(format!("write an address and port, such as {DEFAULT_METRICS} or [::1]:9847")),
+    }
+}
+
+fn policy(text: &str, now: &str, later: &[&str]) -> Result<String, String> {
+    if text == now {
+        Ok(text.to_owned())
+    } else if later.contains(&text) {
+        Err(format!("{text} is not in this version; use {now}"))
+    } else {
+        Err(format!("unknown policy; use {now}"))
+    }
+}
+
+fn weight(text: &str) -> Result<String, String> {
+    policy(text, "time", &["cycles", "smt"])
+}
+
+fn share(text: &str) -> Result<String, String> {
+    policy(text, "equal", &["tokens", "work"])
+}
+
+fn idle(text: &str) -> Result<String, String> {
+    policy(text, "none", &["even", "proportional"])
+}
+
+fn tape(_: &str) -> Result<String, String> {
+    Err("the tape is not in this version; leave the option out".into())
+}

@@ -1,0 +1,249 @@
+//! What the kernel side needs, looked up without loading anything.
+//!
+//! Facilities: `/proc/sys/kernel/*`, `CapEff` of `/proc/self/status` (capabilities(7)),
+//! `/sys/kernel/btf/vmlinux` (5.2), `/sys/kernel/security/lockdown` (5.4), tracefs.
+
+use procfs::KernelVersion;
+
+use super::Row;
+use crate::roots::Roots;
+use crate::topology::excerpt;
+
+/// The oldest kernel that is supported.
+const OLDEST: (u8, u8) = (5, 10);
+/// Bits of `CapEff`, from the kernel's `include/uapi/linux/capability.h`.
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+/// First bytes of BTF, in the order of the machine.
+const BTF_MAGIC: u16 = 0xeb9f;
+
+/// Kernel release as the kernel spells it.
+pub(super) fn release(roots: &Roots) -> Option<String> {
+    let text = std::fs::read_to_string(roots.proc("sys/kernel/osrelease")).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// All features, the required ones first.
+pub(super) fn features(roots: &Roots) -> Vec<Row> {
+    let version = release(roots).and_then(|r| r.parse::<KernelVersion>().ok());
+    let at_least = |major, minor| version.is_some_and(|v| (v.major, v.minor) >= (major, minor));
+    vec![
+        kernel(roots, at_least(OLDEST.0, OLDEST.1)),
+        privilege(roots),
+        btf(roots),
+        ring_buffer(at_least(5, 8)),
+        lockdown(roots),
+        tracefs(roots),
+        paranoid(roots),
+        statistics(roots),
+    ]
+}
+
+fn row(name: &str, required: bool, usable: bool, detail: String, remedy: &str) -> Row {
+    Row {
+        name: name.to_owned(),
+        present: usable,
+        usable,
+        required,
+        detail,
+        remedy: (!usable).then(|| remedy.to_owned()),
+    }
+}
+
+fn kernel(roots: &Roots, enough: bool) -> Row {
+    let detail = match release(roots) {
+        Some(release) => format!("Linux {}", excerpt(&release)),
+        None => format!("cannot read {}", roots.proc("sys/kernel/osrelease").display()),
+    };
+    let remedy = format!("boot Linux {}.{} or later", OLDEST.0, OLDEST.1);
+    row("kernel", true, enough, detail, &remedy)
+}
+
+fn privilege(roots: &Roots) -> Row {
+    let status = std::fs::read_to_string(roots.proc("self/status")).ok();
+    let held = status.as_deref().and_then(effective_capabilities);
+    let has = |bit: u32| held.is_some_and(|h| h >> bit & 1 == 1);
+    let usable = has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON));
+    let detail = match held {
+        None => format!("cannot read CapEff in {}", roots.proc("self/status").display()),
+        Some(_) if has(CAP_SYS_ADMIN) => "CAP_SYS_ADMIN".to_owned(),
+        Some(_) if usable => "CAP_BPF and CAP_PERFMON".to_owned(),
+        Some(_) => "neither CAP_BPF with CAP_PERFMON nor CAP_SYS_ADMIN".to_owned(),
+    };
+    let remedy = "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep \
+                  on the program";
+    row("privilege", true, usable, detail, remedy)
+}
+
+/// The effective capabilities in `/proc/PID/status`.
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(value.trim(), 16).ok()
+}
+
+fn btf(roots: &Roots) -> Row {
+    let path = roots.sys("kernel/btf/vmlinux");
+    let mut magic = [0_u8; 2];
+    let read = std::fs::File::open(&path)
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
+    let (usable, detail) = match read {
+        Ok(()) if u16::from_ne_bytes(magic) == BTF_MAGIC => (true, path.display().to_string()),
+        Ok(()) => (false, format!("{} is not BTF", path.display())),
+        Err(error) => (false, format!("{}: {error}", path.display())),
+    };
+    row("btf", true, usable, detail, "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y")
+}
+
+fn ring_buffer(usable: bool) -> Row {
+    let detail = if usable { "kernel is 5.8 or later" } else { "kernel is older than 5.8" };
+    row("ring-buffer", true, usable, detail.to_owned(), "boot Linux 5.10 or later")
+}
+
+/// Lockdown in confidentiality mode forbids BPF to read kernel memory.
+fn lockdown(roots: &Roots) -> Row {
+    let path = roots.sys("kernel/security/lockdown");
+    let mode = std::fs::read_to_string(path).ok();
+    let usable = !mode.as_deref().is_some_and(|m| m.contains("[confidentiality]"));
+    let detail = mode.map_or_else(|| "not built in".to_owned(), |m| excerpt(&m));
+    let remedy = "boot without lockdown=confidentiality";
+    Row { present: true, ..row("lockdown", true, usable, detail, remedy) }
+}
+
+fn tracefs(roots: &Roots) -> Row {
+    let places = [roots.sys("kernel/tracing/events"), roots.sys("kernel/debug/tracing/events")];
+    match places.iter().find(|p| p.is_dir()) {
+        Some(path) => row("tracefs", false, true, path.display().to_string(), ""),
+        None => row(
+            "tracefs",
+            false,
+            false,
+            format!("not mounted at {}", roots.sys("kernel/tracing").display()),
+            "mount -t tracefs tracefs /sys/kernel/tracing",
+        ),
+    }
+}
+
+/// Who may open perf counters without CAP_PERFMON: nobody from 1 on, as package counters are CPU-wide.
+fn paranoid(roots: &Roots) -> Row {
+    let value = sysctl(roots, "perf_event_paranoid");
+    let detail = match value {
+        Some(value) if value <= 0 => format!("{value}: CPU-wide counters are open to all"),
+        Some(value) => format!("{value}: CPU-wide counters need CAP_PERFMON"),
+        None => "not readable: this kernel has no perf events".to_owned(),
+    };
+    row(
+        "perf-events",
+        false,
+        value.is_some(),
+        detail,
+        "boot a kernel built with CONFIG_PERF_EVENTS=y",
+    )
+}
+
+fn statistics(roots: &Roots) -> Row {
+    let value = sysctl(roots, "bpf_stats_enabled");
+    let detail = match value {
+        Some(0) => "off: the summary will not show what the kernel programs cost",
+        Some(_) => "on",
+        None => "not in this kernel",
+    };
+    let mut row = row(
+        "bpf-stats",
+        false,
+        value == Some(1),
+        detail.to_owned(),
+        "sysctl kernel.bpf_stats_enabled=1",
+    );
+    row.present = value.is_some();
+    row
+}
+
+fn sysctl(roots: &Roots, name: &str) -> Option<i64> {
+    let text = std::fs::read_to_string(roots.proc("sys/kernel").join(name)).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::testing::Tree;
+
+    fn machine(release: &str, caps: &str) -> Tree {
+        let tree = Tree::new();
+        tree.write("proc/sys/kernel/osrelease", release);
+        tree.write(
+            "proc/self/status",
+            &format!("Name:\twattprobe\nCapEff:\t{caps}\nSeccomp:\t0\n"),
+        );
+        tree.write_bytes("kernel/btf/vmlinux", &BTF_MAGIC.to_ne_bytes());
+        tree
+    }
+
+    fn state(tree: &Tree, name: &str) -> Row {
+        features(&tree.roots()).into_iter().find(|row| row.name == name).unwrap()
+    }
+
+    #[test]
+    fn the_oldest_supported_kernel_is_5_10() {
+        for (release, usable) in [
+            ("6.18.44-fc-v669\n", true),
+            ("5.10.0-30-cloud-amd64", true),
+            ("5.9.16", false),
+            ("4.19.0", false),
+            ("", false),
+            ("next", false),
+        ] {
+            let row = state(&machine(release, "0"), "kernel");
+            assert_eq!((row.usable, row.required), (usable, true), "{release}");
+            assert_eq!(row.remedy.is_some(), !usable);
+        }
+    }
+
+    #[test]
+    fn root_or_the_two_capabilities_are_enough() {
+        for (caps, usable) in [
+            ("000001ffffffffff", true),
+            ("000000c000000000", true),
+            ("0000008000000000", false),
+            ("0000004000000000", false),
+            ("0000000000200000", true),
+            ("0000000000000000", false),
+            ("what", false),
+        ] {
+            assert_eq!(state(&machine("6.1.0", caps), "privilege").usable, usable, "{caps}");
+        }
+    }
+
+    #[test]
+    fn btf_must_be_there_and_be_btf() {
+        let tree = machine("6.1.0", "0");
+        assert!(state(&tree, "btf").usable);
+        tree.write("kernel/btf/vmlinux", "no");
+        assert!(!state(&tree, "btf").usable);
+        tree.remove("kernel/btf/vmlinux");
+        let row = state(&tree, "btf");
+        assert!(row.remedy.unwrap().contains("CONFIG_DEBUG_INFO_BTF"));
+    }
+
+    #[test]
+    fn only_confidentiality_lockdown_is_in_the_way() {
+        let tree = machine("6.1.0", "0");
+        assert!(state(&tree, "lockdown").usable);
+        tree.write("kernel/security/lockdown", "none [integrity] confidentiality\n");
+        assert!(state(&tree, "lockdown").usable);
+        tree.write("kernel/security/lockdown", "none integrity [confidentiality]\n");
+        assert!(!state(&tree, "lockdown").usable);
+    }
+
+    #[test]
+    fn optional_features_say_what_is_lost_without_them() {
+        let tree = machine("6.1.0", "0");
+        tree.write("proc/sys/kernel/bpf_stats_enabled", "0\n");
+        tree.write("proc/sys/kernel/perf_event_paranoid", "-1\n");
+        let row = state(&tree, "bpf-stats");
+        assert_eq!((row.present, row.usable, row.required), (true, false, false));
+        assert!(state(&tree, "perf-events").detail.contains("open to all"));
+        assert!(state(&tree, "tracefs").remedy.unwrap().starts_with("mount"));
+    }
+}

@@ -1,0 +1,110 @@
+//! The sources of the contract, each with what it would give on this machine.
+
+use super::{Row, SourceRow, unusable};
+use crate::record::Quality;
+use crate::roots::Roots;
+use crate::source::{
+    Domain, Opener, Reading, Selection, SourceError, model, perf, pmu, powercap, select_with,
+};
+use crate::topology::Topology;
+
+/// What `auto` chooses.
+pub(super) fn auto(roots: &Roots, topology: &Topology, opener: Opener<'_>) -> Option<Selection> {
+    // With no source named, nothing can be missing; only a machine of absurd size fails.
+    select_with(roots, topology, &[], opener).ok()
+}
+
+/// One row for each source, best rung first.
+pub(super) fn rows(
+    roots: &Roots,
+    topology: Option<&Topology>,
+    chosen: Option<&Selection>,
+    opener: Opener<'_>,
+) -> Vec<SourceRow> {
+    let used = |name: &str| {
+        chosen.is_some_and(|selection| selection.domains.iter().any(|d| d.source == name))
+    };
+    let of = |row: Row, quality| SourceRow { used: used(&row.name), row, quality };
+    let mut rows = vec![of(later("amd-core-perf"), Quality::Measured)];
+    if let Some(topology) = topology {
+        let measured = [
+            ("rapl-perf", perf::rapl(roots, topology)),
+            ("rapl-powercap", powercap::domains(roots, topology)),
+        ];
+        for (name, found) in measured {
+            rows.push(of(measured_row(name, found, opener), Quality::Measured));
+        }
+    }
+    rows.push(of(pmus(roots), Quality::Measured));
+    rows.push(of(later("nvml"), Quality::Measured));
+    rows.push(of(later("hwmon"), Quality::Integrated));
+    rows.push(of(model_row(roots), Quality::Modelled));
+    rows
+}
+
+fn measured_row(name: &str, found: Result<Vec<Domain>, SourceError>, opener: Opener<'_>) -> Row {
+    let domains = match found {
+        Ok(domains) => domains,
+        Err(error) => return unusable(name, &error.to_string()),
+    };
+    let first_error = domains.iter().find_map(|domain| match &domain.reading {
+        Reading::Kernel(event) => opener(event).err().map(SourceError::Open),
+        Reading::File(zone) => zone.open().err().map(SourceError::Zone),
+        Reading::Model(_) => None,
+    });
+    if let Some(error) = first_error {
+        return Row { present: true, ..unusable(name, &error.to_string()) };
+    }
+    let names: Vec<_> = domains.iter().map(|d| d.name.as_str()).collect();
+    ok(name, names.join(", "))
+}
+
+/// Any PMU can be a source with a declared scale: which there are.
+fn pmus(roots: &Roots) -> Row {
+    let name = "perf:PMU/EVENT/";
+    let listed: Vec<_> = pmu::names(roots)
+        .into_iter()
+        .map(|name| {
+            let events = pmu::Pmu::read(roots, &name).map(|p| p.events()).unwrap_or_default();
+            match events.len() {
+                0 => name,
+                1..=4 => format!("{name} ({})", events.join(", ")),
+                many => format!("{name} ({many} events)"),
+            }
+        })
+        .collect();
+    if listed.is_empty() {
+        let dir = roots.sys("bus/event_source/devices");
+        return unusable(name, &format!("no PMU below {}; mount sysfs", dir.display()));
+    }
+    ok(name, format!("PMUs: {}", listed.join(", ")))
+}
+
+fn model_row(roots: &Roots) -> Row {
+    let id = model::CpuId::read(roots);
+    let cpu = model::lookup(id.as_ref());
+    let machine = id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
+    let watts = format!(
+        "CPU {machine} as {}: {} W idle, {} W busy per hardware thread, ±{:.0} %",
+        cpu.row,
+        cpu.min_watts,
+        cpu.max_watts,
+        model::MODEL_RATIO * 100.0
+    );
+    ok("model", watts)
+}
+
+fn ok(name: &str, detail: String) -> Row {
+    Row {
+        name: name.to_owned(),
+        present: true,
+        usable: true,
+        required: false,
+        detail,
+        remedy: None,
+    }
+}
+
+fn later(name: &str) -> Row {
+    unusable(name, "not in this version")
+}

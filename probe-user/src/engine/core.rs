@@ -1,0 +1,288 @@
+//! The pure middle of the probe: events in, records and books out. No kernel, no files but the slice
+//! stream, no clock: everything here can be replayed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probe_common::{CONSUMERS, IDLE};
+use probe_ledger::{Boundary, Change, ConsumerId, Ledger, Nanos, RequestId};
+
+use super::{
+    readings::Readings, records::Records, reorder::Reorder, slices::Slices, targets::Targets,
+};
+use crate::{
+    boundary::{self, NotUnderstood, Output, Tracker, What},
+    event::{ConnId, Event, Process, ProcessChange, Tick},
+    record::{End, RequestRecord},
+};
+
+/// A connection with nothing moving on it for this long is given up, its request with it.
+const HORIZON_NS: u64 = 3_600_000_000_000;
+
+/// What the driver must do after an event.
+#[derive(Debug)]
+pub enum Effect {
+    /// A record is complete.
+    Record(Box<RequestRecord>),
+    /// A process of a target ended: the kernel side can forget its connections.
+    ProcessEnded(u32),
+    /// A target lost its last process.
+    TargetLost(u32),
+    /// A connection that is not parsed.
+    NotUnderstood(NotUnderstood),
+}
+
+/// Ticks and losses of one package.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TickCount {
+    /// First tick: the baseline.
+    pub first: Option<u64>,
+    /// Number of the last tick seen.
+    pub last: u64,
+    /// Ticks the kernel numbered that never came.
+    pub missed: u64,
+}
+
+/// Everything that is computed.
+pub struct Core {
+    /// Requests.
+    pub tracker: Tracker,
+    /// Books.
+    pub ledger: Ledger,
+    /// Domains.
+    pub readings: Readings,
+    /// Ended requests.
+    pub records: Records,
+    /// Targets.
+    pub targets: Targets,
+    /// Slice stream, if asked for.
+    pub slices: Option<Slices>,
+    /// Ended requests by end.
+    pub ended: BTreeMap<End, u64>,
+    /// Ticks by package.
+    pub ticks: BTreeMap<usize, TickCount>,
+    /// On-CPU time of the consumers at each package's first tick.
+    baseline: BTreeMap<usize, [u64; CONSUMERS]>,
+    /// Events handled.
+    pub seen: u64,
+    /// Open requests by consumer index.
+    pub in_flight: BTreeMap<u32, u64>,
+    ticked: BTreeSet<usize>,
+    reorder: Reorder,
+    entered: BTreeSet<u64>,
+    outputs: Vec<Output>,
+    last_t: u64,
+}
+
+/// The parts a core is made of.
+pub struct Parts {
+    /// Books.
+    pub ledger: Ledger,
+    /// Domains.
+    pub readings: Readings,
+    /// Ended requests.
+    pub records: Records,
+    /// Targets.
+    pub targets: Targets,
+    /// Slice stream, if asked for.
+    pub slices: Option<Slices>,
+}
+
+impl Core {
+    /// Begins with empty books.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { ledger, readings, records, targets, slices } = parts;
+        Self {
+            tracker: Tracker::default(),
+            ledger,
+            readings,
+            records,
+            targets,
+            slices,
+            ended: BTreeMap::new(),
+            ticks: BTreeMap::new(),
+            baseline: BTreeMap::new(),
+            seen: 0,
+            in_flight: BTreeMap::new(),
+            ticked: BTreeSet::new(),
+            reorder: Reorder::default(),
+            entered: BTreeSet::new(),
+            outputs: Vec::new(),
+            last_t: 0,
+        }
+    }
+
+    /// Takes an event in.
+    pub fn push(&mut self, event: Event) {
+        self.seen += 1;
+        if let Event::Tick(tick) = &event {
+            self.ticked.insert(tick.package);
+        }
+        self.reorder.push(event);
+    }
+
+    /// How many packages have ticked.
+    #[must_use]
+    pub fn ticked(&self) -> usize {
+        self.ticked.len()
+    }
+
+    /// Notes a connection that was open before the probe.
+    pub fn found_open(&mut self, conn: ConnId, who: u32, tgid: u32, t: u64) {
+        self.tracker.found_open(conn, who, tgid, t, &mut self.outputs);
+    }
+
+    /// Handles every event that nothing can overtake any more.
+    pub fn advance(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(event) = self.reorder.pop() {
+            self.handle(event, effects);
+        }
+        let now = self.last_t;
+        let Self { tracker, readings, outputs, .. } = self;
+        tracker.expire(now, HORIZON_NS, |who| readings.target_clock(who), outputs);
+        self.drain(effects);
+    }
+
+    /// The end: handles what waits, interrupts what is open, settles everything.
+    pub fn finish(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(event) = self.reorder.flush() {
+            self.handle(event, effects);
+        }
+        let now = self.last_t;
+        let Self { tracker, readings, outputs, .. } = self;
+        tracker.interrupt(now, |who| readings.target_clock(who), outputs);
+        self.drain(effects);
+        self.ledger.finish(Nanos(now));
+        self.settle(effects);
+    }
+
+    /// On-CPU time of a consumer since the first tick.
+    #[must_use]
+    pub fn cpu_ns(&self, who: u32) -> u64 {
+        let clocks = self.readings.target_clock(who);
+        let since = |(package, clock): (usize, &u64)| {
+            let first = self.baseline.get(&package).and_then(|b| b.get(who as usize));
+            clock.saturating_sub(first.copied().unwrap_or(*clock))
+        };
+        clocks.iter().enumerate().map(since).sum()
+    }
+
+    /// The instant of the last event handled.
+    #[must_use]
+    pub fn last_t(&self) -> u64 {
+        self.last_t
+    }
+
+    fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        self.last_t = self.last_t.max(event.t());
+        match event {
+            Event::Tick(tick) => self.tick(&tick),
+            Event::Io(io) => self.tracker.on_io(&io, &mut self.outputs),
+            Event::Process(process) => self.process(&process, effects),
+        }
+        self.drain(effects);
+    }
+
+    fn tick(&mut self, tick: &Tick) {
+        let count = self.ticks.entry(tick.package).or_default();
+        if count.first.is_some() {
+            count.missed += tick.number.saturating_sub(count.last + 1);
+        }
+        count.first.get_or_insert(tick.number);
+        count.last = tick.number;
+        self.baseline.entry(tick.package).or_insert(tick.clock);
+        let Self { readings, ledger, slices, targets, .. } = self;
+        readings.tick(tick, ledger);
+        let Some(slices) = slices else { return };
+        for target in &targets.0 {
+            let domains = readings.additive_of(tick.package);
+            let books = domains.filter_map(|id| ledger.books(id));
+            let nj = books.filter_map(|b| b.consumers.get(consumer(target.who).0)).map(|c| c.active.0);
+            let cpu_ns = tick.clock[target.who as usize];
+            slices.charged(tick.package, tick.t, target.who, nj.sum(), cpu_ns);
+        }
+        slices.tick(tick.package, tick.t);
+    }
+
+    fn process(&mut self, process: &Process, effects: &mut Vec<Effect>) {
+        let lost = self.targets.process(process);
+        if process.change == ProcessChange::Exit {
+            let clock = self.readings.target_clock(process.who);
+            self.tracker.process_exit(process.tgid, process.t, &clock, &mut self.outputs);
+            effects.push(Effect::ProcessEnded(process.tgid));
+        }
+        if lost {
+            effects.push(Effect::TargetLost(process.who));
+        }
+    }
+
+    /// Passes the tracker's outputs on to ledger and records.
+    fn drain(&mut self, effects: &mut Vec<Effect>) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Boundary(boundary) => self.boundary(&boundary),
+                Output::Finished(facts) => {
+                    *self.ended.entry(facts.outcome).or_default() += 1;
+                    let open = self.in_flight.entry(facts.who).or_default();
+                    *open = open.saturating_sub(1);
+                    if self.entered.remove(&facts.request.0) {
+                        self.records.ended(*facts);
+                    } else {
+                        let record = self.records.without_account(&facts);
+                        effects.push(Effect::Record(Box::new(record)));
+                    }
+                }
+                Output::NotUnderstood { kind, .. } => effects.push(Effect::NotUnderstood(kind)),
+            }
+        }
+        self.outputs = outputs;
+        self.settle(effects);
+    }
+
+    fn boundary(&mut self, boundary: &boundary::Boundary) {
+        let change = match boundary.what {
+            What::Body => Change::Enter,
+            What::First => Change::First,
+            What::End | What::Abort => Change::Leave,
+            What::Start => {
+                *self.in_flight.entry(boundary.who).or_default() += 1;
+                return;
+            }
+            What::Head | What::Chunk => return,
+        };
+        let request = boundary.request.0;
+        if change == Change::Enter {
+            self.entered.insert(request);
+        } else if !self.entered.contains(&request) {
+            return;
+        }
+        let given = Boundary {
+            t: Nanos(boundary.at.t),
+            clocks: &boundary.at.clock[..self.packages()],
+            request: RequestId(request),
+            change,
+        };
+        // A refusal is counted by the ledger.
+        let _ = self.ledger.boundary(consumer(boundary.who), &given);
+    }
+
+    fn packages(&self) -> usize {
+        self.readings.packages()
+    }
+
+    fn settle(&mut self, effects: &mut Vec<Effect>) {
+        for account in self.ledger.settled() {
+            if let Some(record) = self.records.settled(&account) {
+                effects.push(Effect::Record(Box::new(record)));
+            }
+        }
+    }
+}
+
+/// The ledger's consumers are the kernel's without idle.
+#[must_use]
+pub fn consumer(who: u32) -> ConsumerId {
+    const { assert!(IDLE == 0) };
+    ConsumerId((who as usize).saturating_sub(1))
+}

@@ -1,0 +1,44 @@
+//! Why a run cannot begin or go on.
+
+use std::path::PathBuf;
+
+use crate::{
+    kernel::KernelError,
+    source::{OpenError, powercap::ReadError},
+    target::TargetError,
+};
+
+/// An error of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No such target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The kernel side.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A counter could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A powercap zone could not be read.
+    #[error(transparent)]
+    Zone(#[from] ReadError),
+    /// A scale that is none.
+    #[error(transparent)]
+    Scale(#[from] probe_ledger::ScaleError),
+    /// Domains that contradict each other.
+    #[error(transparent)]
+    Ledger(#[from] probe_ledger::ConfigError),
+    /// More counters than the tick reads.
+    #[error("package {0} has more energy counters than the tick reads; choose some with --source")]
+    TooManyCounters(usize),
+    /// The slice stream's file.
+    #[error("cannot write {}: {source}; choose another file with --slices", path.display())]
+    Slices {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+}

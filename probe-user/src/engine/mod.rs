@@ -1,0 +1,344 @@
+//! The run: wires kernel side, boundaries, ledger and exporters together and keeps them going.
+//!
+//! [`core`] is the pure middle; this module is its driver: it attaches in an order that misses nothing,
+//! polls the kernel side, looks for targets that come and go, and publishes a snapshot four times a
+//! second.
+//!
+//! **Order of attaching.** Forks are followed before the process tree is read, so that a child born
+//! meanwhile is not missed; the tree is adopted before the clocks start; a sweep over all CPUs makes
+//! threads known that run without a break; accepts are seen before open connections are looked for.
+
+pub mod core;
+mod error;
+mod publish;
+pub mod readings;
+pub mod records;
+pub mod reorder;
+pub mod setup;
+pub mod slices;
+pub mod targets;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+pub use error::EngineError;
+
+use self::{
+    core::{Core, Effect, Parts},
+    publish::Publisher,
+    records::Records,
+    setup::{Domains, POLL_NS},
+    slices::Slices,
+    targets::{Change, Target, Targets},
+};
+use crate::{
+    clock::Clock,
+    event::Event,
+    export::Exports,
+    kernel::{Probe, sweep},
+    roots::Roots,
+    snapshot::{Policies, Snapshot},
+    source::{OpenCounter, Selection},
+    target::{Selector, find},
+    topology::Topology,
+};
+
+/// How often exporters get a new picture.
+const SNAPSHOT_NS: u64 = 250_000_000;
+/// How long the end waits for the tick that closes the last windows.
+const LAST_TICK_NS: u64 = 500_000_000;
+
+/// What to do.
+pub struct Options {
+    /// Targets: selector and name.
+    pub targets: Vec<(Selector, String)>,
+    /// Domains.
+    pub selection: Selection,
+    /// The machine.
+    pub topology: Topology,
+    /// Slice stream.
+    pub slices: Option<PathBuf>,
+    /// End after this long.
+    pub duration: Option<Duration>,
+    /// End after this many finished requests.
+    pub count: Option<u64>,
+    /// Policies.
+    pub policies: Policies,
+}
+
+/// A run, attached.
+pub struct Engine<'a> {
+    roots: Roots,
+    core: Core,
+    probe: Probe,
+    publisher: Publisher,
+    exports: &'a mut Exports,
+    clock: Clock,
+    cpus: Vec<usize>,
+    report: &'a mut dyn FnMut(&str),
+    finished: u64,
+    /// Open as long as the kernel reads them.
+    _counters: Vec<OpenCounter>,
+}
+
+/// Runs until `stop` is set, the time is over, enough requests have finished or no target can come back.
+///
+/// `report` is told what the user should know, the line `attached: …` first. Returns the summary.
+///
+/// # Errors
+///
+/// When a target is not there, or the kernel side cannot work.
+pub fn run(
+    options: Options,
+    roots: &Roots,
+    exports: &mut Exports,
+    stop: &AtomicBool,
+    report: &mut dyn FnMut(&str),
+) -> Result<Snapshot, EngineError> {
+    let (duration, count) = (options.duration, options.count);
+    let mut engine = Engine::attach(options, roots, exports, report)?;
+    let begin = engine.clock.now();
+    let over = |engine: &Engine<'_>| {
+        stop.load(Ordering::Relaxed)
+            || duration.is_some_and(|d| u128::from(engine.clock.now() - begin) >= d.as_nanos())
+            || count.is_some_and(|n| engine.finished >= n)
+            || engine.core.targets.over()
+    };
+    while !over(&engine) {
+        engine.turn()?;
+    }
+    engine.end()
+}
+
+impl<'a> Engine<'a> {
+    fn attach(
+        options: Options,
+        roots: &Roots,
+        exports: &'a mut Exports,
+        report: &'a mut dyn FnMut(&str),
+    ) -> Result<Self, EngineError> {
+        let clock = Clock::start();
+        let mut targets = Targets::default();
+        let mut looks = Vec::new();
+        for (index, (selector, name)) in options.targets.into_iter().enumerate() {
+            looks.push(find(&selector, roots)?);
+            targets.0.push(Target::new(index, name, selector));
+        }
+        let package_of = setup::package_of(&options.topology);
+        let packages = options.topology.packages.len();
+        let Domains { readings, labels, ledger, counters } =
+            setup::domains(&options.selection.domains, packages)?;
+        let probe = setup::probe(roots, &package_of, &counters, options.slices.is_some())?;
+        let names = targets.names();
+        let slices = match &options.slices {
+            Some(path) => {
+                let error = |source| EngineError::Slices { path: path.clone(), source };
+                Some(Slices::create(path, names.clone(), package_of.clone()).map_err(error)?)
+            }
+            None => None,
+        };
+        let publisher = Publisher::new(clock, &options.policies, &labels);
+        let records = Records::new(labels, names, options.policies, clock);
+        let core = Core::new(Parts { ledger, readings, records, targets, slices });
+        let cpus = (0..package_of.len()).collect();
+        let counters = counters.into_iter().map(|(_, _, counter)| counter).collect();
+        let roots = roots.clone();
+        let mut engine = Self {
+            roots,
+            core,
+            probe,
+            publisher,
+            exports,
+            clock,
+            cpus,
+            report,
+            finished: 0,
+            _counters: counters,
+        };
+        engine.start(&options.selection.tick_cpus)?;
+        Ok(engine)
+    }
+
+    fn start(&mut self, tick_cpus: &[u32]) -> Result<(), EngineError> {
+        self.probe.attach_processes()?;
+        for index in 0..self.core.targets.0.len() {
+            self.look(index, false)?;
+        }
+        self.probe.attach_clocks()?;
+        sweep(&self.cpus)?;
+        let leaders: Vec<usize> = tick_cpus.iter().map(|cpu| *cpu as usize).collect();
+        self.probe.attach_ticks(&leaders)?;
+        self.probe.attach_sockets()?;
+        for index in 0..self.core.targets.0.len() {
+            self.look(index, true)?;
+        }
+        self.wait_for_ticks(leaders.len());
+        let targets: Vec<String> = self
+            .core
+            .targets
+            .0
+            .iter()
+            .map(|t| format!("{} ({}, {} processes)", t.name, t.selector, t.processes.len()))
+            .collect();
+        (self.report)(&format!("attached: {}", targets.join(", ")));
+        Ok(())
+    }
+
+    /// Looks for a target and tells the kernel side what is new of it.
+    fn look(&mut self, index: usize, required: bool) -> Result<(), EngineError> {
+        let Some(target) = self.core.targets.0.get_mut(index) else { return Ok(()) };
+        let found = match find(&target.selector, &self.roots) {
+            Ok(found) => found,
+            Err(error) if required => return Err(error.into()),
+            Err(_) => return Ok(()),
+        };
+        let (who, change) = (target.who, target.found(&found));
+        self.apply(who, &change)
+    }
+
+    fn apply(&mut self, who: u32, change: &Change) -> Result<(), EngineError> {
+        for pid in &change.adopt {
+            self.probe.adopt(*pid, who)?;
+        }
+        for inode in &change.unlisten {
+            self.probe.unlisten(*inode);
+        }
+        for inode in &change.listen {
+            self.probe.listen(*inode, who)?;
+        }
+        for (pid, fd) in &change.watch {
+            if let Some(conn) = self.probe.watch(*pid, *fd, who) {
+                self.core.found_open(conn, who, *pid, self.clock.now());
+            }
+        }
+        Ok(())
+    }
+
+    /// Until every package has ticked once: only then is there a baseline to measure from.
+    fn wait_for_ticks(&mut self, packages: usize) {
+        let begin = self.clock.now();
+        while self.clock.now() - begin < LAST_TICK_NS {
+            self.take_events();
+            if self.core.ticked() >= packages {
+                return;
+            }
+            self.probe.wait(Duration::from_millis(5));
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.probe.next_event() {
+            self.core.push(event);
+        }
+        while let Some(slice) = self.probe.next_slice() {
+            if let Some(slices) = &mut self.core.slices {
+                slices.push(slice);
+            }
+        }
+    }
+
+    /// One round of the loop.
+    fn turn(&mut self) -> Result<(), EngineError> {
+        self.probe.wait(Duration::from_nanos(POLL_NS));
+        let clock = self.clock;
+        self.core.readings.read_files(|| clock.now());
+        self.take_events();
+        let mut effects = Vec::new();
+        self.core.advance(&mut effects);
+        self.carry_out(effects)?;
+        let in_flight = u32::try_from(self.core.tracker.in_flight()).unwrap_or(u32::MAX);
+        self.probe.set_in_flight(in_flight)?;
+        self.search()?;
+        if self.publisher.due(SNAPSHOT_NS) {
+            let snapshot = self.publisher.snapshot(&self.core, &self.probe);
+            self.exports.snapshot(&Arc::new(snapshot));
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), EngineError> {
+        for effect in effects {
+            match effect {
+                Effect::Record(record) => {
+                    self.finished += 1;
+                    self.exports.request(&record);
+                }
+                Effect::ProcessEnded(tgid) => self.probe.unwatch_process(tgid),
+                Effect::TargetLost(who) => {
+                    let target = self.core.targets.0.iter().find(|t| t.who == who);
+                    if let Some(target) = target {
+                        let next = if target.selector.can_return() { "waiting for it" } else { "done" };
+                        (self.report)(&format!("{} has ended; {next}", target.name));
+                    }
+                }
+                Effect::NotUnderstood(kind) => {
+                    if self.publisher.first_of(kind) {
+                        let kind = kind.as_str();
+                        (self.report)(&format!(
+                            "a connection speaks {kind}: its energy is measured, its requests are not seen"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for targets that are gone or not complete.
+    fn search(&mut self) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        for index in 0..self.core.targets.0.len() {
+            let Some(target) = self.core.targets.0.get_mut(index) else { continue };
+            let (was, known) = (target.present(), target.processes.len());
+            if !target.due(now) {
+                continue;
+            }
+            self.look(index, false)?;
+            let target = &self.core.targets.0[index];
+            if target.processes.len() > known {
+                sweep(&self.cpus)?;
+            }
+            if !was && target.present() {
+                (self.report)(&format!("attached again: {}", target.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the run: one more tick closes the last windows, then everything is settled and detached.
+    fn end(mut self) -> Result<Snapshot, EngineError> {
+        self.probe.set_in_flight(1)?;
+        let now = self.clock.now();
+        let mut last = 0;
+        while last <= now && self.clock.now() - now < LAST_TICK_NS {
+            self.probe.wait(Duration::from_millis(2));
+            let clock = self.clock;
+            self.core.readings.read_files(|| clock.now());
+            while let Some(event) = self.probe.next_event() {
+                if let Event::Tick(tick) = &event {
+                    last = tick.t;
+                }
+                self.core.push(event);
+            }
+        }
+        self.probe.detach_sources();
+        sweep(&self.cpus)?;
+        self.take_events();
+        let mut effects = Vec::new();
+        self.core.finish(&mut effects);
+        self.carry_out(effects)?;
+        if let Some(slices) = &mut self.core.slices
+            && let Err(error) = slices.finish()
+        {
+            (self.report)(&format!("the slice stream could not be written: {error}"));
+        }
+        let summary = self.publisher.snapshot(&self.core, &self.probe);
+        Ok(summary)
+    }
+}

@@ -1,0 +1,213 @@
+//! Builds the snapshots that exporters see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probe_common::{KERNEL, LOSSES, OTHER, SELF};
+use probe_ledger::DomainId;
+use rustix::system::uname;
+
+use super::{
+    core::{Core, consumer},
+    readings::Feed,
+    records::DomainLabel,
+};
+use crate::{
+    boundary::NotUnderstood,
+    clock::Clock,
+    kernel::Probe,
+    record::End,
+    snapshot::{
+        ConsumerBook, DomainBook, Events, KernelBooks, Policies, SCHEMA, SelfCost, Snapshot,
+        TargetBook,
+    },
+};
+
+/// Names of the losses, by `probe_common::Loss`.
+const LOSS_NAMES: [&str; LOSSES] = [
+    "tick",
+    "io",
+    "process",
+    "slice",
+    "process_table",
+    "connection_table",
+    "torn",
+    "counter",
+];
+
+/// Knows what does not change during a run.
+pub(super) struct Publisher {
+    clock: Clock,
+    begin: u64,
+    last: u64,
+    kernel: String,
+    policies: Policies,
+    labels: Vec<DomainLabel>,
+    said: BTreeSet<NotUnderstood>,
+}
+
+impl Publisher {
+    /// Begins now.
+    pub(super) fn new(
+        clock: Clock,
+        policies: &Policies,
+        labels: &[DomainLabel],
+    ) -> Self {
+        Self {
+            clock,
+            begin: clock.now(),
+            last: 0,
+            kernel: uname().release().to_string_lossy().into_owned(),
+            policies: policies.clone(),
+            labels: labels.to_vec(),
+            said: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the last snapshot is older than `period`; if so, the next one is `period` from now.
+    pub(super) fn due(&mut self, period: u64) -> bool {
+        let now = self.clock.now();
+        if now - self.last < period {
+            return false;
+        }
+        self.last = now;
+        true
+    }
+
+    /// Whether nobody was told of this kind yet.
+    pub(super) fn first_of(&mut self, kind: NotUnderstood) -> bool {
+        self.said.insert(kind)
+    }
+
+    /// The books now.
+    pub(super) fn snapshot(&self, core: &Core, probe: &Probe) -> Snapshot {
+        let lost = probe.lost();
+        let domains: BTreeMap<String, DomainBook> = self
+            .labels
+            .iter()
+            .enumerate()
+            .map(|(i, label)| (label.name.clone(), domain(core, probe, DomainId(i), label)))
+            .collect();
+        let mut flags = Vec::new();
+        if domains.values().any(|d| d.kernel_books.is_some_and(|k| !k.agree)) {
+            flags.push("kernel-books-disagree".to_owned());
+        }
+        if lost.iter().sum::<u64>() > 0 {
+            flags.push("events-lost".to_owned());
+        }
+        let names = self.said.iter().map(|kind| format!("not-understood-{}", kind.as_str()));
+        flags.extend(names);
+        Snapshot {
+            schema: SCHEMA,
+            started: self.clock.rfc3339(self.begin),
+            ended: self.clock.rfc3339(self.clock.now()),
+            kernel: self.kernel.clone(),
+            requests: requests(core),
+            in_flight: in_flight(core),
+            domains,
+            targets: targets(core),
+            events: events(core, &lost),
+            self_cost: self.cost(probe),
+            policies: self.policies.clone(),
+            flags,
+        }
+    }
+
+    fn cost(&self, probe: &Probe) -> SelfCost {
+        let own = self.clock.own_cpu();
+        SelfCost { cpu_s: own as f64 / 1e9, rss_bytes: resident(), programs: probe.costs() }
+    }
+}
+
+/// Resident memory of this process; 0 only where procfs is not there.
+fn resident() -> u64 {
+    let page = rustix::param::page_size() as u64;
+    let me = procfs::process::Process::myself().and_then(|p| p.statm());
+    me.map_or(0, |statm| statm.resident * page)
+}
+
+fn requests(core: &Core) -> BTreeMap<String, u64> {
+    let all = [End::Complete, End::Aborted, End::Reset, End::Timeout, End::Interrupted];
+    let count = |end: &End| core.ended.get(end).copied().unwrap_or(0);
+    all.iter().map(|end| (format!("{end:?}").to_lowercase(), count(end))).collect()
+}
+
+fn in_flight(core: &Core) -> BTreeMap<String, u64> {
+    core.targets.0.iter().map(|t| (t.name.clone(), core.in_flight.get(&t.who).copied().unwrap_or(0))).collect()
+}
+
+fn targets(core: &Core) -> BTreeMap<String, TargetBook> {
+    let book = |who| {
+        let book = core.ledger.target(consumer(who));
+        TargetBook {
+            requests_nj: book.requests.0,
+            background_nj: book.background.0,
+            cpu_ns: core.cpu_ns(who),
+        }
+    };
+    core.targets.0.iter().map(|target| (target.name.clone(), book(target.who))).collect()
+}
+
+fn events(core: &Core, lost: &[u64; LOSSES]) -> Events {
+    let by_kind = LOSS_NAMES.iter().zip(lost).map(|(name, n)| ((*name).to_owned(), *n));
+    Events { seen: core.seen, lost: lost.iter().sum(), lost_by_kind: by_kind.collect() }
+}
+
+fn domain(core: &Core, probe: &Probe, id: DomainId, label: &DomainLabel) -> DomainBook {
+    let mut whos = vec![
+        ("kernel".to_owned(), KERNEL),
+        ("other".to_owned(), OTHER),
+        ("self".to_owned(), SELF),
+    ];
+    whos.extend(core.targets.0.iter().map(|t| (t.name.clone(), t.who)));
+    let book = core.ledger.books(id).cloned().unwrap_or_default();
+    let of = |who| book.consumers.get(consumer(who).0).copied().unwrap_or_default();
+    let consumers = whos
+        .into_iter()
+        .map(|(name, who)| {
+            let charged = of(who);
+            (name, ConsumerBook { active_nj: charged.active.0, cpu_ns: charged.cpu.0 })
+        })
+        .collect();
+    DomainBook {
+        source: label.source.clone(),
+        quality: label.quality,
+        additive: label.additive,
+        measured_nj: book.measured.0,
+        idle_nj: book.idle.0,
+        residual_nj: book.residual.0,
+        consumers,
+        void_windows: book.void_windows,
+        windows: book.windows,
+        kernel_books: kernel_books(core, probe, id, &book),
+    }
+}
+
+/// Compares with the kernel's own books. `None` where the kernel keeps none, where they stand at another
+/// tick than ours, or where windows were lost or void, which the kernel charged all the same.
+fn kernel_books(
+    core: &Core,
+    probe: &Probe,
+    id: DomainId,
+    book: &probe_ledger::Book,
+) -> Option<KernelBooks> {
+    let fed = core.readings.domains().get(id.0)?;
+    let Feed::Kernel { slot } = fed.feed else { return None };
+    let count = core.ticks.get(&fed.package)?;
+    let kernel = probe.books(fed.package, slot)?;
+    if kernel.tick != count.last || count.missed > 0 || count.first != Some(1) || fed.failed > 0 {
+        return None;
+    }
+    if book.void_windows > 0 {
+        return None;
+    }
+    let differences = (1..kernel.charged.len()).map(|who| {
+        let ours = book.gross_units.get(who - 1).copied().unwrap_or(0);
+        u128::from(kernel.charged[who]).abs_diff(ours)
+    });
+    let largest = u64::try_from(differences.max().unwrap_or(0)).unwrap_or(u64::MAX);
+    Some(KernelBooks {
+        windows: book.windows,
+        max_difference_units: largest,
+        agree: largest <= book.windows,
+    })
+}

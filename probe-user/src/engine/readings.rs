@@ -1,0 +1,200 @@
+//! Turns ticks into the ledger's samples, one for each domain, whoever reads its counter.
+//!
+//! - A counter that the tick read itself comes with clocks of the same instant.
+//! - A counter that user space reads from a file (powercap) falls between two ticks: the clocks at its
+//!   instant are interpolated between theirs.
+//! - The model has no counter: it follows from the busy clock of the tick.
+
+use std::collections::VecDeque;
+
+use probe_common::{CONSUMERS, IDLE, MAX_PACKAGES};
+use probe_ledger::{DomainId, Ledger, Nanos, Sample};
+
+use crate::{
+    event::Tick,
+    source::{ModelPower, powercap::OpenZone},
+};
+
+/// Where a domain's counter comes from.
+pub enum Feed {
+    /// Read by the tick.
+    Kernel {
+        /// Place among the package's counters.
+        slot: usize,
+    },
+    /// A file, read by user space.
+    File {
+        /// Open file.
+        zone: OpenZone,
+        /// Read, but no tick has passed them yet: instant and count.
+        waiting: VecDeque<(u64, Option<u64>)>,
+    },
+    /// Computed.
+    Model(ModelPower),
+}
+
+/// A domain as the engine feeds it.
+pub struct Fed {
+    /// In the ledger.
+    pub id: DomainId,
+    /// Package whose tick brings its clocks.
+    pub package: usize,
+    /// Covers the whole machine, not one package.
+    pub machine: bool,
+    /// Belongs to the additive set.
+    pub additive: bool,
+    /// Its counter.
+    pub feed: Feed,
+    /// Reads that failed.
+    pub failed: u64,
+}
+
+/// Cumulative clocks, idle left out: the ledger's order of consumers.
+type Clocks = [u64; CONSUMERS - 1];
+
+/// All domains and the last tick of each package.
+pub struct Readings {
+    domains: Vec<Fed>,
+    packages: usize,
+    last: [Option<(u64, Clocks)>; MAX_PACKAGES],
+}
+
+impl Readings {
+    /// Begins with no tick seen.
+    #[must_use]
+    pub fn new(domains: Vec<Fed>, packages: usize) -> Self {
+        Self { domains, packages, last: [None; MAX_PACKAGES] }
+    }
+
+    /// How many packages the machine has.
+    #[must_use]
+    pub fn packages(&self) -> usize {
+        self.packages
+    }
+
+    /// The additive domains that follow a package's clocks.
+    pub fn additive_of(&self, package: usize) -> impl Iterator<Item = DomainId> + '_ {
+        let wanted = move |domain: &&Fed| domain.additive && domain.package == package;
+        self.domains.iter().filter(wanted).map(|domain| domain.id)
+    }
+
+    /// The domains.
+    #[must_use]
+    pub fn domains(&self) -> &[Fed] {
+        &self.domains
+    }
+
+    /// Reads the files. `now` is called before and after each read, and the middle taken.
+    pub fn read_files(&mut self, now: impl Fn() -> u64) {
+        /// More waiting readings than this say that the ticks have stopped.
+        const MOST: usize = 4096;
+        for domain in &mut self.domains {
+            let Feed::File { zone, waiting, .. } = &mut domain.feed else { continue };
+            let begin = now();
+            let count = zone.read().ok();
+            domain.failed += u64::from(count.is_none());
+            if waiting.len() < MOST {
+                waiting.push_back((u64::midpoint(begin, now()), count));
+            }
+        }
+    }
+
+    /// Feeds the ledger with what a tick brings.
+    pub fn tick(&mut self, tick: &Tick, ledger: &mut Ledger) {
+        let Some(slot) = self.last.get_mut(tick.package) else { return };
+        let clocks = without_idle(&tick.clock);
+        let before = slot.replace((tick.t, clocks));
+        let others = machine_clocks(&self.last, tick.package);
+        for domain in self.domains.iter_mut().filter(|domain| domain.package == tick.package) {
+            let (id, machine) = (domain.id, domain.machine);
+            let mut sample = |t, counter, clocks: Clocks| {
+                let clocks = if machine { add(clocks, &others) } else { clocks };
+                // What became of the window is in the ledger's books.
+                let _ = ledger.sample(id, &Sample { t: Nanos(t), counter, clocks: &clocks });
+            };
+            match &mut domain.feed {
+                Feed::Kernel { slot } => {
+                    let counter = tick.counter.get(*slot).copied().flatten();
+                    domain.failed += u64::from(counter.is_none());
+                    sample(tick.t, counter, clocks);
+                }
+                Feed::Model(power) => {
+                    sample(tick.t, Some(modelled(*power, tick.t, &clocks)), clocks);
+                }
+                Feed::File { waiting, .. } => {
+                    while let Some((t, counter)) = waiting.pop_front_if(|(t, _)| *t <= tick.t) {
+                        if let Some(before) = before.filter(|before| t > before.0) {
+                            sample(t, counter, between(before, (tick.t, clocks), t));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The latest clock of a consumer by package.
+    #[must_use]
+    pub fn target_clock(&self, who: u32) -> [u64; MAX_PACKAGES] {
+        let index = (who as usize).saturating_sub(1);
+        self.last.map(|last| last.and_then(|(_, c)| c.get(index).copied()).unwrap_or(0))
+    }
+}
+
+fn without_idle(clock: &[u64; CONSUMERS]) -> Clocks {
+    const { assert!(IDLE == 0) };
+    std::array::from_fn(|i| clock[i + 1])
+}
+
+fn add(mut a: Clocks, b: &Clocks) -> Clocks {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a = a.saturating_add(*b);
+    }
+    a
+}
+
+/// The latest clocks of all packages but one.
+fn machine_clocks(last: &[Option<(u64, Clocks)>; MAX_PACKAGES], except: usize) -> Clocks {
+    let others = last.iter().enumerate().filter(|(package, _)| *package != except);
+    others.filter_map(|(_, last)| last.as_ref()).fold([0; CONSUMERS - 1], |sum, (_, c)| add(sum, c))
+}
+
+/// Linear between two ticks.
+fn between(a: (u64, Clocks), b: (u64, Clocks), t: u64) -> Clocks {
+    let span = u128::from(b.0.saturating_sub(a.0).max(1));
+    let part = u128::from(t.saturating_sub(a.0)).min(span);
+    std::array::from_fn(|k| {
+        let step = u128::from(b.1[k].saturating_sub(a.1[k])) * part / span;
+        a.1[k] + u64::try_from(step).unwrap_or(0)
+    })
+}
+
+/// Nanojoules since the machine's boot, by the model: watts × nanoseconds.
+fn modelled(power: ModelPower, t: u64, clocks: &Clocks) -> u64 {
+    let busy: u128 = clocks.iter().map(|ns| u128::from(*ns)).sum();
+    let milliwatts = |watts: f64| (watts * 1000.0).round() as u128;
+    let idle = milliwatts(power.min_watts * power.threads as f64) * u128::from(t);
+    let active = milliwatts(power.max_watts - power.min_watts) * busy;
+    u64::try_from((idle + active) / 1000).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_counts_idle_watts_of_all_threads_and_the_rest_per_busy_second() {
+        let power = ModelPower { min_watts: 1.0, max_watts: 4.0, threads: 2 };
+        let mut clocks = [0; CONSUMERS - 1];
+        clocks[1] = 500_000_000;
+        assert_eq!(modelled(power, 1_000_000_000, &clocks), 2_000_000_000 + 1_500_000_000);
+    }
+
+    #[test]
+    fn clocks_between_two_ticks_are_linear_and_exact_at_both_ends() {
+        let (mut a, mut b) = ([0; CONSUMERS - 1], [0; CONSUMERS - 1]);
+        (a[3], b[3]) = (100, 201);
+        assert_eq!(between((0, a), (1000, b), 0)[3], 100);
+        assert_eq!(between((0, a), (1000, b), 500)[3], 150);
+        assert_eq!(between((0, a), (1000, b), 1000)[3], 201);
+    }
+}

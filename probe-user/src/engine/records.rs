@@ -1,0 +1,156 @@
+//! From what was seen of a request and what it cost to its record.
+//!
+//! A request is recorded once it has both ended and settled, that is when every domain has closed the
+//! window of its last byte.
+
+use std::collections::BTreeMap;
+
+use probe_ledger::{Account, Estimate, Nanojoules};
+
+use crate::{
+    boundary::Facts,
+    clock::Clock,
+    record::{Quality, RequestRecord, SCHEMA},
+    snapshot::Policies,
+};
+
+/// What a record says of the domains it sums.
+#[derive(Clone)]
+pub struct DomainLabel {
+    /// Name: `package-0`.
+    pub name: String,
+    /// Source: `rapl-perf`.
+    pub source: String,
+    /// How it is obtained.
+    pub quality: Quality,
+    /// Whether it is summed.
+    pub additive: bool,
+}
+
+/// Requests that have ended and wait for their account.
+pub struct Records {
+    labels: Vec<DomainLabel>,
+    names: BTreeMap<u32, String>,
+    policies: Policies,
+    clock: Clock,
+    waiting: BTreeMap<u64, Facts>,
+}
+
+impl Records {
+    /// `names` are the targets' by consumer index; `labels` the domains' in the ledger's order.
+    #[must_use]
+    pub fn new(
+        labels: Vec<DomainLabel>,
+        names: BTreeMap<u32, String>,
+        policies: Policies,
+        clock: Clock,
+    ) -> Self {
+        Self { labels, names, policies, clock, waiting: BTreeMap::new() }
+    }
+
+    /// A request has ended; its account comes later.
+    pub fn ended(&mut self, facts: Facts) {
+        self.waiting.insert(facts.request.0, facts);
+    }
+
+    /// How many ended requests wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// A request has settled. `None` if it never ended, which cannot be.
+    pub fn settled(&mut self, account: &Account) -> Option<RequestRecord> {
+        let facts = self.waiting.remove(&account.request.0)?;
+        Some(self.record(&facts, Some(account)))
+    }
+
+    /// A request that was never resident: it has no account, so no joules.
+    #[must_use]
+    pub fn without_account(&self, facts: &Facts) -> RequestRecord {
+        self.record(facts, None)
+    }
+
+    fn record(&self, facts: &Facts, account: Option<&Account>) -> RequestRecord {
+        let energy = account.and_then(|a| a.energy);
+        let sum = |class: &str| self.sum(account, class);
+        // Without a stream the first content is the last: it says nothing of the phases.
+        let streamed = account.filter(|_| facts.content_events.is_some());
+        let (prefill, decode) = self.phases(streamed);
+        let used = account.map(|a| self.used(a)).unwrap_or_default();
+        let quality = used.iter().map(|label| label.quality).max().unwrap_or(Quality::Absent);
+        let mut flags: Vec<String> = facts.flags.iter().map(|f| f.as_str().to_owned()).collect();
+        match account {
+            Some(account) => flags.extend(account.flags.iter().map(|f| f.name().to_owned())),
+            None => flags.push("never_resident".to_owned()),
+        }
+        let since = |t: u64| t.saturating_sub(facts.start.t) as f64 / 1e9;
+        RequestRecord {
+            schema: SCHEMA,
+            request: facts.request.0,
+            target: self.names.get(&facts.who).cloned().unwrap_or_default(),
+            pid: facts.tgid,
+            path: facts.path.clone(),
+            status: facts.status,
+            model: facts.model.clone(),
+            stream: facts.stream,
+            start: self.clock.rfc3339(facts.start.t),
+            duration_s: since(facts.end.t),
+            ttft_s: facts.first.map(|first| since(first.t)),
+            end: facts.outcome,
+            prompt_tokens: facts.prompt_tokens,
+            completion_tokens: facts.completion_tokens,
+            token_source: facts.token_source,
+            joules: energy.map(|e| e.energy.joules()),
+            joules_low: energy.map(|e| e.low.joules()),
+            joules_high: energy.map(|e| e.high.joules()),
+            cpu_j: sum("package"),
+            dram_j: sum("dram"),
+            gpu_j: sum("gpu"),
+            idle_j: None,
+            prefill_j: prefill.map(Nanojoules::joules),
+            decode_j: decode.map(Nanojoules::joules),
+            cpu_s: account.map(|a| a.cpu.seconds()),
+            mean_residents: account.map(|a| a.mean_residents),
+            quality,
+            sources: used.iter().map(|l| format!("{}={}", l.name, l.source)).collect(),
+            weight: self.policies.weight.clone(),
+            share: self.policies.share.clone(),
+            idle: self.policies.idle.clone(),
+            flags,
+            external_id: facts.external_id.clone(),
+        }
+    }
+
+    /// The additive domains that measured the request.
+    fn used(&self, account: &Account) -> Vec<&DomainLabel> {
+        let measured = account.domains.iter().filter(|share| share.active.is_some());
+        measured.filter_map(|s| self.labels.get(s.domain.0)).filter(|l| l.additive).collect()
+    }
+
+    /// Joules of the additive domains of one class; `None` where there is none.
+    fn sum(&self, account: Option<&Account>, class: &str) -> Option<f64> {
+        let of_class = |label: &&DomainLabel| {
+            label.additive && label.name.split('-').next() == Some(class)
+        };
+        let shares = account?.domains.iter().filter_map(|share| {
+            self.labels.get(share.domain.0).filter(of_class)?;
+            share.active
+        });
+        shares.map(|e: Estimate| e.energy).reduce(Nanojoules::saturating_add).map(Nanojoules::joules)
+    }
+
+    /// Energy before and from the first content, over the additive domains.
+    fn phases(&self, account: Option<&Account>) -> (Option<Nanojoules>, Option<Nanojoules>) {
+        let Some(account) = account else { return (None, None) };
+        let additive = |share: &&probe_ledger::DomainShare| {
+            share.active.is_some() && self.labels.get(share.domain.0).is_some_and(|l| l.additive)
+        };
+        let total = |phase: fn(&probe_ledger::DomainShare) -> Option<Nanojoules>| {
+            let mut parts = account.domains.iter().filter(additive).map(phase).peekable();
+            parts.peek()?;
+            parts.try_fold(Nanojoules(0), |sum, part| Some(sum.saturating_add(part?)))
+        };
+        (total(|share| share.prefill), total(|share| share.decode))
+    }
+}

@@ -1,0 +1,156 @@
+//! From the chosen sources to a ledger that knows its domains and a kernel side that reads them.
+
+use std::{collections::BTreeMap, os::fd::AsFd, path::PathBuf};
+
+use probe_common::{CONSUMERS, MAX_COUNTERS};
+use probe_ledger::{
+    Config, DomainId, DomainSpec, Idle, Ledger, Nanojoules, Nanos, Nanowatts, Policies, Range,
+    Ratio, Scale, Scope, Share, Weight,
+};
+
+use super::{
+    EngineError,
+    readings::{Fed, Feed, Readings},
+    records::DomainLabel,
+};
+use crate::{
+    kernel::{KernelCounter, Probe, Settings},
+    roots::Roots,
+    source::{self, Domain, OpenCounter, Reading},
+    topology::Topology,
+};
+
+/// Timer expiries a second: ticks while a request is in flight.
+pub const TICK_HZ: u32 = 1000;
+/// Expiries per tick while none is: 10 Hz.
+pub const IDLE_DIVISOR: u32 = 100;
+/// How often user space reads files of powercap; it polls at this pace anyway.
+pub const POLL_NS: u64 = 25_000_000;
+/// A window this many times longer than it should be is a gap.
+const GAP: u64 = 3;
+/// A boundary waits this long for a domain at most.
+const HORIZON: Nanos = Nanos(10_000_000_000);
+/// Room of the slice stream: 130,000 slices.
+const SLICE_BYTES: u32 = 4 << 20;
+
+/// The domains, ready to be fed.
+pub struct Domains {
+    /// Feeds, in the ledger's order.
+    pub readings: Readings,
+    /// Labels, in the ledger's order.
+    pub labels: Vec<DomainLabel>,
+    /// Their books.
+    pub ledger: Ledger,
+    /// Counters the kernel reads: package, slot and the open event.
+    pub counters: Vec<(usize, usize, OpenCounter)>,
+}
+
+/// Opens every domain.
+///
+/// # Errors
+///
+/// When a counter cannot be opened after all, or there are more than the tick reads.
+pub fn domains(chosen: &[Domain], packages: usize) -> Result<Domains, EngineError> {
+    let mut used: BTreeMap<usize, usize> = BTreeMap::new();
+    let (mut fed, mut labels, mut specs, mut counters) = (vec![], vec![], vec![], vec![]);
+    for (index, domain) in chosen.iter().enumerate() {
+        let mut package = domain.package.unwrap_or(0);
+        let feed = match &domain.reading {
+            Reading::Kernel(event) => {
+                package = event.package;
+                let next = used.entry(package).or_default();
+                let slot = std::mem::replace(next, *next + 1);
+                if slot >= MAX_COUNTERS {
+                    return Err(EngineError::TooManyCounters(package));
+                }
+                counters.push((package, slot, event.open()?));
+                Feed::Kernel { slot }
+            }
+            Reading::File(zone) => Feed::File { zone: zone.open()?, waiting: <_>::default() },
+            Reading::Model(power) => Feed::Model(*power),
+        };
+        let (id, machine) = (DomainId(index), domain.package.is_none());
+        fed.push(Fed { id, package, machine, additive: domain.additive, feed, failed: 0 });
+        labels.push(DomainLabel {
+            name: domain.name.clone(),
+            source: domain.source.clone(),
+            quality: domain.quality,
+            additive: domain.additive,
+        });
+        specs.push(spec(domain)?);
+    }
+    let policies = Policies { weight: Weight::Time, share: Share::Equal, idle: Idle::None };
+    let consumers = CONSUMERS - 1;
+    let config = Config { domains: specs, consumers, packages, horizon: HORIZON, policies };
+    let ledger = Ledger::new(config)?;
+    Ok(Domains { readings: Readings::new(fed, packages), labels, ledger, counters })
+}
+
+fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
+    // A file is read at the pace of user space, everything else at that of the tick.
+    let pace = match domain.reading {
+        Reading::File(_) => POLL_NS,
+        Reading::Kernel(_) | Reading::Model(_) => 0,
+    };
+    let idle_tick = 1_000_000_000 / u64::from(TICK_HZ) * u64::from(IDLE_DIVISOR);
+    Ok(DomainSpec {
+        name: domain.name.clone(),
+        scale: Scale::from_joules_per_count(domain.joules_per_count)?,
+        range: match domain.range {
+            source::Range::Bits(bits) => Range::Bits(bits),
+            source::Range::Max(max) => Range::Max(max),
+        },
+        scope: domain.package.map_or(Scope::Machine, Scope::Package),
+        additive: domain.additive,
+        idle: domain.idle_watts.map(Nanowatts::from_watts),
+        max_power: domain.max_watts.is_finite().then(|| Nanowatts::from_watts(domain.max_watts)),
+        period: Nanos(domain.period_ns),
+        quantum: Nanojoules(domain.quantum_nj),
+        class: Ratio::from_f64(domain.class_ratio),
+        expected_window: Nanos(GAP * idle_tick.max(pace)),
+    })
+}
+
+/// Loads the kernel side; nothing is attached yet.
+///
+/// # Errors
+///
+/// When the kernel refuses it.
+pub fn probe(
+    roots: &Roots,
+    package_of: &[usize],
+    counters: &[(usize, usize, OpenCounter)],
+    slices: bool,
+) -> Result<Probe, EngineError> {
+    let btf: PathBuf = roots.sys("kernel/btf/vmlinux");
+    let mut probe = Probe::load(&Settings {
+        package_of,
+        btf: &btf,
+        slice_bytes: slices.then_some(SLICE_BYTES),
+        tick_hz: TICK_HZ,
+        idle_divisor: IDLE_DIVISOR,
+    })?;
+    let events: Vec<KernelCounter<'_>> = counters
+        .iter()
+        .map(|(package, slot, counter)| KernelCounter {
+            package: *package,
+            slot: *slot,
+            fd: counter.as_fd(),
+        })
+        .collect();
+    probe.set_counters(&events)?;
+    Ok(probe)
+}
+
+/// Package of every CPU by number; CPUs that are offline now count to the first package.
+#[must_use]
+pub fn package_of(topology: &Topology) -> Vec<usize> {
+    let highest = topology.packages.iter().flat_map(|p| &p.cpus).max().copied().unwrap_or(0);
+    let mut of = vec![0; highest as usize + 1];
+    for (index, package) in topology.packages.iter().enumerate() {
+        for cpu in &package.cpus {
+            of[*cpu as usize] = index;
+        }
+    }
+    of
+}

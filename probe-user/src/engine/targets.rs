@@ -1,0 +1,157 @@
+//! The targets of a run: which processes each has now, whether it is there, when to look for it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probe_common::FIRST_TARGET;
+
+use crate::{
+    event::{Process, ProcessChange},
+    target::{Found, Selector},
+};
+
+/// How often a target that is gone is looked for.
+const SEARCH_NS: u64 = 200_000_000;
+/// How often a target that is there is looked at again where the kernel cannot tell: a process moved into
+/// a cgroup, a server that does not listen yet.
+const REFRESH_NS: u64 = 2_000_000_000;
+
+/// One target.
+pub struct Target {
+    /// Its name in every output.
+    pub name: String,
+    /// What the user said.
+    pub selector: Selector,
+    /// Its consumer index.
+    pub who: u32,
+    /// Its processes.
+    pub processes: BTreeSet<u32>,
+    /// Inodes of its listening sockets.
+    pub listeners: BTreeSet<u64>,
+    next_look: u64,
+}
+
+/// What to tell the kernel side after a look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Processes to adopt.
+    pub adopt: Vec<u32>,
+    /// Listening sockets to watch.
+    pub listen: Vec<u64>,
+    /// Listening sockets that are gone.
+    pub unlisten: Vec<u64>,
+    /// Connections already open.
+    pub watch: Vec<(u32, i32)>,
+}
+
+impl Target {
+    /// A target that was not found yet.
+    #[must_use]
+    pub fn new(index: usize, name: String, selector: Selector) -> Self {
+        let who = FIRST_TARGET + u32::try_from(index).unwrap_or(0);
+        let (processes, listeners) = (BTreeSet::new(), BTreeSet::new());
+        Self { name, selector, who, processes, listeners, next_look: 0 }
+    }
+
+    /// Whether it has a process.
+    #[must_use]
+    pub fn present(&self) -> bool {
+        !self.processes.is_empty()
+    }
+
+    /// Whether it is gone for good.
+    #[must_use]
+    pub fn over(&self) -> bool {
+        !self.present() && !self.selector.can_return()
+    }
+
+    /// Whether it is time to look for it, and if so, when the next time is.
+    pub fn due(&mut self, now: u64) -> bool {
+        let grouped = matches!(self.selector, Selector::Unit(_) | Selector::Cgroup(_));
+        let wanted = !self.present() || self.listeners.is_empty() || grouped;
+        if !wanted || self.over() || now < self.next_look {
+            return false;
+        }
+        self.next_look = now + if self.present() { REFRESH_NS } else { SEARCH_NS };
+        true
+    }
+
+    /// Takes over what a look found and says what is new.
+    pub fn found(&mut self, found: &Found) -> Change {
+        let change = Change {
+            adopt: found.processes.difference(&self.processes).copied().collect(),
+            listen: found.listeners.difference(&self.listeners).copied().collect(),
+            unlisten: self.listeners.difference(&found.listeners).copied().collect(),
+            watch: found.connections.clone(),
+        };
+        self.processes.extend(&found.processes);
+        self.listeners.clone_from(&found.listeners);
+        change
+    }
+}
+
+/// All targets of a run.
+#[derive(Default)]
+pub struct Targets(pub Vec<Target>);
+
+impl Targets {
+    /// Names by consumer index.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<u32, String> {
+        self.0.iter().map(|target| (target.who, target.name.clone())).collect()
+    }
+
+    /// Follows a process event. True when the target has lost its last process.
+    pub fn process(&mut self, event: &Process) -> bool {
+        let Some(target) = self.0.iter_mut().find(|t| t.who == event.who) else { return false };
+        match event.change {
+            ProcessChange::Fork(child) => {
+                target.processes.insert(child);
+                false
+            }
+            ProcessChange::Exec => {
+                // A new program may listen elsewhere.
+                target.next_look = target.next_look.min(event.t);
+                false
+            }
+            ProcessChange::Exit => target.processes.remove(&event.tgid) && !target.present(),
+        }
+    }
+
+    /// Whether none can come back.
+    #[must_use]
+    pub fn over(&self) -> bool {
+        self.0.iter().all(Target::over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(tgid: u32, change: ProcessChange) -> Process {
+        Process { t: 1, who: FIRST_TARGET, tgid, change }
+    }
+
+    #[test]
+    fn a_target_is_gone_with_its_last_process_and_a_port_can_come_back() {
+        let mut targets = Targets(vec![Target::new(0, "a".into(), Selector::Port(80))]);
+        let found = Found { processes: [10].into(), listeners: [7].into(), ..Found::default() };
+        let change = targets.0[0].found(&found);
+        assert_eq!((change.adopt, change.listen), (vec![10], vec![7]));
+        assert!(!targets.process(&event(10, ProcessChange::Fork(11))));
+        assert!(!targets.process(&event(10, ProcessChange::Exit)));
+        assert!(targets.process(&event(11, ProcessChange::Exit)));
+        assert!(!targets.over() && targets.0[0].due(0));
+        let found = Found { processes: [20].into(), listeners: [8].into(), ..Found::default() };
+        let change = targets.0[0].found(&found);
+        assert_eq!((change.listen, change.unlisten), (vec![8], vec![7]));
+    }
+
+    #[test]
+    fn a_pid_that_ended_is_over() {
+        let mut targets = Targets(vec![Target::new(0, "a".into(), Selector::Pid(10))]);
+        targets.0[0].found(&Found { processes: [10].into(), ..Found::default() });
+        assert!(targets.process(&event(10, ProcessChange::Exit)));
+        assert!(targets.over() && !targets.0[0].due(u64::MAX));
+    }
+}

@@ -1,0 +1,358 @@
+//! What the dashboard of one server asks, in the order it is read: how much, for what, how sure.
+
+use crate::export::metrics::contract as metric;
+use crate::export::metrics::contract::Metric;
+
+/// How a panel draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// One number.
+    Stat,
+    /// Lines over time.
+    Lines,
+    /// Stacked areas over time: the parts of a whole.
+    Stack,
+    /// Present label values.
+    Table,
+}
+
+/// One query.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// PromQL with Grafana's variables.
+    pub expr: String,
+    /// Legend, with `{{label}}`.
+    pub legend: &'static str,
+}
+
+/// One panel.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// Title.
+    pub title: &'static str,
+    /// What it shows and what it does not.
+    pub description: &'static str,
+    /// How it draws.
+    pub draw: Draw,
+    /// Grafana's name of the unit.
+    pub unit: &'static str,
+    /// Width of 24.
+    pub width: u64,
+    /// Queries.
+    pub queries: Vec<Query>,
+}
+
+const SERVER: &str = "instance=\"$instance\"";
+const TARGET: &str = "instance=\"$instance\",target=~\"$target\"";
+
+fn rate(name: &str, labels: &str) -> String {
+    format!("rate({name}{{{labels}}}[$__rate_interval])")
+}
+
+fn per_second(metric: &Metric, labels: &str) -> String {
+    rate(metric.name, labels)
+}
+
+fn part(metric: &Metric, suffix: &str) -> String {
+    rate(&format!("{}_{suffix}", metric.name), TARGET)
+}
+
+fn quantile(metric: &Metric, q: &str) -> String {
+    format!("histogram_quantile({q}, sum by (le) ({}))", part(metric, "bucket"))
+}
+
+/// Both quantiles that matter.
+fn quantiles(metric: &Metric) -> Vec<Query> {
+    vec![ask(quantile(metric, "0.5"), "p50"), ask(quantile(metric, "0.95"), "p95")]
+}
+
+/// Consumers' power over the additive domains: `psys` and `core-*` overlap others.
+fn consumer_power(labels: &str) -> String {
+    let power = per_second(&metric::CONSUMER_ENERGY, labels);
+    let energy = metric::ENERGY.name;
+    format!(
+        "sum by (consumer) ({power} and on (instance, domain) {energy}{{{SERVER},additive=\"true\"}})"
+    )
+}
+
+fn ask(expr: String, legend: &'static str) -> Query {
+    Query { expr, legend }
+}
+
+/// The dashboard's panels.
+#[must_use]
+pub fn server() -> Vec<Panel> {
+    let mut panels = now();
+    panels.extend(energy());
+    panels.extend(requests());
+    panels.extend(evidence());
+    panels
+}
+
+fn now() -> Vec<Panel> {
+    let joules = part(&metric::REQUEST_ENERGY, "sum");
+    let completed = part(&metric::REQUEST_ENERGY, "count");
+    let tokens = per_second(&metric::TOKENS, &format!("{TARGET},kind=\"completion\""));
+    let stat = |title, description, unit, expr: String| Panel {
+        title,
+        description,
+        draw: Draw::Stat,
+        unit,
+        width: 4,
+        queries: vec![ask(expr, "")],
+    };
+    let power = per_second(&metric::ENERGY, &format!("{SERVER},additive=\"true\""));
+    vec![
+        stat(
+            "Power",
+            "Sum of the additive domains: the part of the machine that is measured.",
+            "watt",
+            format!("sum({power})"),
+        ),
+        stat(
+            "Energy per request",
+            "Mean active energy of the requests that ended; idle is not in it.",
+            "joule",
+            format!("sum({joules}) / sum({completed})"),
+        ),
+        stat(
+            "Energy per completion token",
+            "Active energy of all requests by completion tokens of the server's own count.",
+            "joule",
+            format!("sum({joules}) / sum({tokens})"),
+        ),
+        stat(
+            "Requests",
+            "Requests that ended, of any path and status.",
+            "reqps",
+            format!("sum({})", per_second(&metric::REQUESTS, TARGET)),
+        ),
+        stat(
+            "In flight",
+            "Requests that have started and not ended.",
+            "short",
+            format!("sum({}{{{TARGET}}})", metric::IN_FLIGHT.name),
+        ),
+        stat(
+            "Lost records",
+            "Kernel records lost in the range shown. They cost time resolution, never joules.",
+            "short",
+            format!("sum(increase({}{{{SERVER}}}[$__range]))", metric::EVENTS_LOST.name),
+        ),
+    ]
+}
+
+fn energy() -> Vec<Panel> {
+    let rest = format!("{SERVER},consumer=~\"other|kernel|self|idle|residual\"");
+    let parts = per_second(&metric::TARGET_ENERGY, TARGET);
+    let joules = part(&metric::REQUEST_ENERGY, "sum");
+    let tokens = per_second(&metric::TOKENS, &format!("{TARGET},kind=\"completion\""));
+    vec![
+        Panel {
+            title: "Power by consumer",
+            description: "Stacked, these are the counters: targets, other processes, the kernel, the probe, idle and what is charged to nobody.",
+            draw: Draw::Stack,
+            unit: "watt",
+            width: 12,
+            queries: vec![ask(consumer_power(SERVER), "{{consumer}}")],
+        },
+        Panel {
+            title: "Where the energy goes",
+            description: "The targets' power split into requests and background (no request resident), then the rest.",
+            draw: Draw::Stack,
+            unit: "watt",
+            width: 12,
+            queries: vec![
+                ask(format!("sum by (part) ({parts})"), "{{part}}"),
+                ask(consumer_power(&rest), "{{consumer}}"),
+            ],
+        },
+        Panel {
+            title: "Energy per request, quantiles",
+            description: "From the histogram: exact to its buckets (1-2-5 steps).",
+            draw: Draw::Lines,
+            unit: "joule",
+            width: 8,
+            queries: quantiles(&metric::REQUEST_ENERGY),
+        },
+        Panel {
+            title: "Energy per completion token by model",
+            description: "Active energy by completion tokens; models without a token count have no line.",
+            draw: Draw::Lines,
+            unit: "joule",
+            width: 8,
+            queries: vec![ask(
+                format!("sum by (model) ({joules}) / sum by (model) ({tokens})"),
+                "{{model}}",
+            )],
+        },
+        Panel {
+            title: "Uncertainty of a request's energy",
+            description: "Half of the error bar by the energy.",
+            draw: Draw::Lines,
+            unit: "percentunit",
+            width: 8,
+            queries: quantiles(&metric::UNCERTAINTY),
+        },
+    ]
+}
+
+fn requests() -> Vec<Panel> {
+    let lines = |title, description, unit, queries| Panel {
+        title,
+        description,
+        draw: Draw::Lines,
+        unit,
+        width: 8,
+        queries,
+    };
+    let by =
+        |label: &str, metric: &Metric| format!("sum by ({label}) ({})", per_second(metric, TARGET));
+    vec![
+        lines(
+            "Time to first content",
+            "First byte of the request to the first content, seen from the server's side.",
+            "s",
+            quantiles(&metric::REQUEST_TTFT),
+        ),
+        lines(
+            "Duration",
+            "First byte of the request to the last byte of the response.",
+            "s",
+            quantiles(&metric::REQUEST_DURATION),
+        ),
+        lines(
+            "Requests in flight",
+            "By target.",
+            "short",
+            vec![ask(
+                format!("sum by (target) ({}{{{TARGET}}})", metric::IN_FLIGHT.name),
+                "{{target}}",
+            )],
+        ),
+        lines(
+            "Requests by end",
+            "Complete, aborted, reset, timeout, interrupted.",
+            "reqps",
+            vec![ask(by("end", &metric::REQUESTS), "{{end}}")],
+        ),
+        lines(
+            "Requests by status",
+            "`none`: ended before there was an answer.",
+            "reqps",
+            vec![ask(by("status", &metric::REQUESTS), "{{status}}")],
+        ),
+        lines(
+            "Tokens",
+            "By the server's own count.",
+            "short",
+            vec![ask(by("kind", &metric::TOKENS), "{{kind}}")],
+        ),
+    ]
+}
+
+fn evidence() -> Vec<Panel> {
+    let lines = |title, description, unit, queries| Panel {
+        title,
+        description,
+        draw: Draw::Lines,
+        unit,
+        width: 8,
+        queries,
+    };
+    let (seconds, runs) =
+        (per_second(&metric::BPF_SECONDS, SERVER), per_second(&metric::BPF_RUNS, SERVER));
+    let energy = metric::ENERGY.name;
+    let up = metric::SOURCE_UP.name;
+    vec![
+        lines(
+            "Lost records and void windows",
+            "Losses cost time resolution; a void window is charged to nobody.",
+            "short",
+            vec![
+                ask(
+                    format!("sum by (kind) ({})", per_second(&metric::EVENTS_LOST, SERVER)),
+                    "lost: {{kind}}",
+                ),
+                ask(
+                    format!("sum by (domain) ({})", per_second(&metric::VOID_WINDOWS, SERVER)),
+                    "void: {{domain}}",
+                ),
+            ],
+        ),
+        lines(
+            "The probe's own CPU",
+            "Of one core: its process, and its programs in the kernel.",
+            "percentunit",
+            vec![
+                ask(format!("sum({})", per_second(&metric::PROCESS_CPU, SERVER)), "process"),
+                ask(format!("sum({seconds})"), "kernel programs"),
+            ],
+        ),
+        lines(
+            "Time per run of a kernel program",
+            "Present while the kernel keeps BPF statistics.",
+            "s",
+            vec![ask(
+                format!("sum by (program) ({seconds}) / sum by (program) ({runs})"),
+                "{{program}}",
+            )],
+        ),
+        Panel {
+            title: "Sources",
+            description: "What reads each domain and how good it is: measured, integrated, modelled.",
+            draw: Draw::Table,
+            unit: "joule",
+            width: 12,
+            queries: vec![ask(
+                format!("max by (domain, source, quality, additive) ({energy}{{{SERVER}}})"),
+                "",
+            )],
+        },
+        lines(
+            "Sources up",
+            "0: nothing reads the domain, or its source has stalled.",
+            "short",
+            vec![ask(
+                format!("min by (domain, source) ({up}{{{SERVER}}})"),
+                "{{domain}} ({{source}})",
+            )],
+        )
+        .wide(6),
+        lines(
+            "The probe's memory",
+            "Resident memory of its process.",
+            "bytes",
+            vec![ask(format!("sum({}{{{SERVER}}})", metric::PROCESS_MEMORY.name), "resident")],
+        )
+        .wide(6),
+        Panel {
+            title: "Probe",
+            description: "Version of the probe and release of the kernel.",
+            draw: Draw::Table,
+            unit: "short",
+            width: 12,
+            queries: vec![ask(
+                format!("max by (version, kernel) ({}{{{SERVER}}})", metric::BUILD_INFO.name),
+                "",
+            )],
+        },
+        lines(
+            "CPU by consumer",
+            "Cores in use; targets with their whole process tree.",
+            "short",
+            vec![ask(
+                format!("sum by (consumer) ({})", per_second(&metric::CONSUMER_CPU, SERVER)),
+                "{{consumer}}",
+            )],
+        )
+        .wide(12),
+    ]
+}
+
+impl Panel {
+    fn wide(mut self, width: u64) -> Self {
+        self.width = width;
+        self
+    }
+}

@@ -1,0 +1,250 @@
+//! `--requests FILE|-`: one JSON object a line, each line there as a whole or not at all.
+//!
+//! A line is one `write`. When the disk is full the line's beginning is taken back, the record is
+//! counted as lost, the failure is said once, and the next record is tried again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{ExportError, Sink};
+use crate::record::RequestRecord;
+use crate::snapshot::Snapshot;
+
+/// A place that lines are appended to.
+pub trait Lines: Write + Send {
+    /// Takes back everything after the first `length` bytes; false when it cannot.
+    fn take_back(&mut self, length: u64) -> bool {
+        let _ = length;
+        false
+    }
+}
+
+impl Lines for io::Stdout {}
+
+impl Lines for File {
+    fn take_back(&mut self, length: u64) -> bool {
+        self.set_len(length).is_ok()
+    }
+}
+
+/// Writes request records.
+pub struct JsonLines {
+    out: Box<dyn Lines>,
+    place: String,
+    good: u64,
+    broken_line: bool,
+    seen: u64,
+    lost: u64,
+    first: Option<String>,
+}
+
+impl JsonLines {
+    /// To a file (emptied first) or, for `-`, to standard output.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for writing.
+    pub fn create(path: &Path) -> Result<Self, ExportError> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::to(io::stdout(), "standard output"));
+        }
+        let open = || {
+            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
+            Ok(file)
+        };
+        let file = open().map_err(|source| ExportError::Open {
+            path: path.into(),
+            option: "--requests",
+            source,
+        })?;
+        Ok(Self::to(file, &path.display().to_string()))
+    }
+
+    /// To any place; `place` names it in messages.
+    pub fn to(out: impl Lines + 'static, place: &str) -> Self {
+        let out = Box::new(out);
+        let place = place.to_owned();
+        Self { out, place, good: 0, broken_line: false, seen: 0, lost: 0, first: None }
+    }
+
+    /// Records that could not be written so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.broken_line {
+            self.out.write_all(b"\n")?;
+            self.good += 1;
+            self.broken_line = false;
+        }
+        let mut written = 0;
+        let result = loop {
+            if written == line.len() {
+                break self.out.flush();
+            }
+            match self.out.write(&line[written..]) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => written += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => break Err(e),
+            }
+        };
+        if result.is_ok() {
+            self.good += written as u64;
+        } else if written > 0 && !self.out.take_back(self.good) {
+            self.good += written as u64;
+            self.broken_line = true;
+        }
+        result
+    }
+}
+
+impl Sink for JsonLines {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
+        self.seen += 1;
+        let mut line = serde_json::to_vec(record)
+            .map_err(|source| ExportError::Encode { what: "a request record", source })?;
+        line.push(b'\n');
+        let Err(source) = self.write_line(&line) else { return Ok(()) };
+        self.lost += 1;
+        if self.first.is_some() {
+            return Ok(());
+        }
+        self.first = Some(source.to_string());
+        Err(ExportError::Write { place: self.place.clone(), source })
+    }
+
+    fn snapshot(&mut self, _: &Arc<Snapshot>) -> Result<(), ExportError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Snapshot) -> Result<(), ExportError> {
+        let Some(first) = self.first.take() else { return Ok(()) };
+        let (lost, seen) = (self.lost, self.seen);
+        Err(ExportError::Lost { place: self.place.clone(), lost, seen, first })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::example;
+    use super::*;
+
+    /// A disk with so many bytes of space, which may grow.
+    #[derive(Clone)]
+    struct Disk {
+        space: Arc<Mutex<usize>>,
+        bytes: Arc<Mutex<Vec<u8>>>,
+        truncates: bool,
+    }
+
+    impl Disk {
+        fn new(space: usize, truncates: bool) -> Self {
+            Self { space: Arc::new(Mutex::new(space)), bytes: Arc::default(), truncates }
+        }
+        fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(self.bytes.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            let mut bytes = self.bytes.lock().unwrap();
+            let free = self.space.lock().unwrap().saturating_sub(bytes.len());
+            if free == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let n = data.len().min(free);
+            bytes.extend_from_slice(&data[..n]);
+            Ok(n)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines for Disk {
+        fn take_back(&mut self, length: u64) -> bool {
+            if self.truncates {
+                self.bytes.lock().unwrap().truncate(usize::try_from(length).unwrap());
+            }
+            self.truncates
+        }
+    }
+
+    #[test]
+    fn every_line_is_a_record_with_every_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("requests.jsonl");
+        std::fs::write(&path, "left over from an earlier run\n").unwrap();
+        let mut sink = JsonLines::create(&path).unwrap();
+        for number in 1..=3 {
+            sink.request(&example::record(number)).unwrap();
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let records: Vec<RequestRecord> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records.iter().map(|r| r.request).collect::<Vec<_>>(), [1, 2, 3]);
+        let value: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(value.as_object().unwrap().len(), 33);
+        assert!(value["gpu_j"].is_null(), "not measured is null");
+    }
+
+    #[test]
+    fn a_full_disk_is_said_once_and_leaves_whole_lines() {
+        let line = serde_json::to_vec(&example::record(1)).unwrap().len() + 1;
+        let disk = Disk::new(line + line / 2, true);
+        let mut sink = JsonLines::to(disk.clone(), "disk");
+        assert!(sink.request(&example::record(1)).is_ok());
+        let error = sink.request(&example::record(2)).unwrap_err();
+        assert!(error.to_string().contains("writing to disk failed"), "{error}");
+        assert!(sink.request(&example::record(3)).is_ok(), "said once");
+        *disk.space.lock().unwrap() = 10 * line;
+        assert!(sink.request(&example::record(4)).is_ok());
+        assert_eq!(sink.lost(), 2);
+        let numbers: Vec<u64> = disk
+            .lines()
+            .iter()
+            .map(|l| serde_json::from_str::<RequestRecord>(l).unwrap().request)
+            .collect();
+        assert_eq!(numbers, [1, 4]);
+        let end = sink.finish(&example::snapshot(1.0)).unwrap_err().to_string();
+        assert!(end.starts_with("2 of 4 request records"), "{end}");
+    }
+
+    #[test]
+    fn where_nothing_can_be_taken_back_the_next_record_starts_its_own_line() {
+        let line = serde_json::to_vec(&example::record(1)).unwrap().len() + 1;
+        let disk = Disk::new(line / 2, false);
+        let mut sink = JsonLines::to(disk.clone(), "pipe");
+        assert!(sink.request(&example::record(1)).is_err());
+        *disk.space.lock().unwrap() = 10 * line;
+        assert!(sink.request(&example::record(2)).is_ok());
+        let lines = disk.lines();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(serde_json::from_str::<RequestRecord>(&lines[1]).unwrap().request, 2);
+    }
+
+    #[test]
+    fn a_device_without_space_never_ends_the_run() {
+        let mut sink = JsonLines::create(Path::new("/dev/full")).unwrap();
+        assert!(sink.request(&example::record(1)).is_err());
+        assert!(sink.request(&example::record(2)).is_ok());
+        assert_eq!(sink.lost(), 2);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_names_the_option() {
+        let error = JsonLines::create(Path::new("/proc/no/such/place")).err().unwrap().to_string();
+        assert!(error.contains("/proc/no/such/place") && error.contains("--requests"), "{error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! `--metrics ADDR`: the OpenMetrics endpoint.
+//!
+//! [`contract`] is the one table of names; [`requests`] grows with records, [`collector`] reads the
+//! latest snapshot, [`server`] answers over HTTP from its own thread. No statics: the registry is
+//! made here and handed down.
+
+pub mod classic;
+pub mod collector;
+pub mod contract;
+pub mod labels;
+pub mod markdown;
+pub mod progress;
+pub mod requests;
+pub mod server;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+
+use self::collector::Latest;
+use self::requests::RequestMetrics;
+use self::server::{Health, Server, Shared};
+use super::{ExportError, Sink};
+use crate::record::RequestRecord;
+use crate::snapshot::Snapshot;
+
+/// Where the endpoint listens unless told otherwise.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9847";
+
+/// The metrics of a run and the endpoint that serves them.
+pub struct Metrics {
+    latest: Latest,
+    requests: RequestMetrics,
+    shared: Arc<Shared>,
+    server: Server,
+}
+
+impl Metrics {
+    /// Listens on `HOST:PORT` (or a port of the loopback) and serves from now on.
+    ///
+    /// # Errors
+    /// When the address is not one, or cannot be listened on.
+    pub fn serve(address: &str) -> Result<Self, ExportError> {
+        let mut registry = Registry::default();
+        let latest = Latest::default();
+        registry.register_collector(Box::new(latest.clone()));
+        let requests = RequestMetrics::register(&mut registry);
+        let shared = Arc::new(Shared::new(registry));
+        let server = Server::start(address, Arc::clone(&shared))?;
+        Ok(Self { latest, requests, shared, server })
+    }
+
+    /// Where it listens: the port that the system chose when 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+}
+
+impl Sink for Metrics {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
+        self.requests.observe(record);
+        self.shared.push(record);
+        Ok(())
+    }
+
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), ExportError> {
+        self.latest.set(snapshot);
+        self.shared.set_health(Health::Running);
+        Ok(())
+    }
+
+    fn finish(&mut self, summary: &Snapshot) -> Result<(), ExportError> {
+        self.latest.set(&Arc::new(summary.clone()));
+        self.shared.set_health(Health::Ended);
+        self.server.stop();
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! `--summary FILE` and `--format json`: the last snapshot as one JSON object.
+//!
+//! The file appears whole or not at all: a temporary file beside it is renamed onto it. What is not
+//! a regular file (`/dev/null`, a pipe) is written to directly, never replaced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{ExportError, Sink};
+use crate::record::RequestRecord;
+use crate::snapshot::Snapshot;
+
+/// Writes the summary at the end of a run.
+pub struct Summary {
+    place: Place,
+}
+
+enum Place {
+    File(PathBuf),
+    Stream(Box<dyn Write + Send>),
+}
+
+impl Summary {
+    /// To a file; `-` is standard output. That the file can be written is checked now, not at the
+    /// end of a long run.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn create(path: &Path) -> Result<Self, ExportError> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::to(io::stdout()));
+        }
+        // A link stays a link: what it points to is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let check = if is_special(&path) {
+            OpenOptions::new().append(true).open(&path).map(drop)
+        } else {
+            let beside = beside(&path);
+            File::create(&beside).and_then(|_| fs::remove_file(&beside))
+        };
+        check.map_err(|source| open_error(&path, source))?;
+        Ok(Self { place: Place::File(path) })
+    }
+
+    /// One line to a stream, for `--format json`.
+    pub fn to(out: impl Write + Send + 'static) -> Self {
+        Self { place: Place::Stream(Box::new(out)) }
+    }
+}
+
+fn open_error(path: &Path, source: io::Error) -> ExportError {
+    ExportError::Open { path: path.into(), option: "--summary", source }
+}
+
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| !m.is_file())
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn write_file(path: &Path, text: &[u8]) -> io::Result<()> {
+    if is_special(path) {
+        return OpenOptions::new().append(true).open(path)?.write_all(text);
+    }
+    let beside = beside(path);
+    let write = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&beside);
+    })
+}
+
+impl Sink for Summary {
+    fn request(&mut self, _: &RequestRecord) -> Result<(), ExportError> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _: &Arc<Snapshot>) -> Result<(), ExportError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, summary: &Snapshot) -> Result<(), ExportError> {
+        let encode = |source| ExportError::Encode { what: "the summary", source };
+        match &mut self.place {
+            Place::File(path) => {
+                let mut text = serde_json::to_vec_pretty(summary).map_err(encode)?;
+                text.push(b'\n');
+                write_file(path, &text).map_err(|source| open_error(path, source))
+            }
+            Place::Stream(out) => {
+                let mut text = serde_json::to_vec(summary).map_err(encode)?;
+                text.push(b'\n');
+                out.write_all(&text).and_then(|()| out.flush()).map_err(|source| {
+                    ExportError::Write { place: "standard output".into(), source }
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+
+    use super::super::example;
+    use super::*;
+
+    #[test]
+    fn the_file_holds_the_snapshot_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary.json");
+        let mut sink = Summary::create(&path).unwrap();
+        assert!(!path.exists(), "no summary before the end");
+        sink.finish(&example::snapshot(10.0)).unwrap();
+        let read: Snapshot = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(read, example::snapshot(10.0));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_older_summary_stays_whole_until_the_new_one_is_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary.json");
+        fs::write(&path, "older").unwrap();
+        let mut sink = Summary::create(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "older");
+        sink.finish(&example::snapshot(10.0)).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().starts_with('{'));
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::write(&real, "older").unwrap();
+        symlink(&real, &link).unwrap();
+        Summary::create(&link).unwrap().finish(&example::snapshot(1.0)).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::read_to_string(&real).unwrap().starts_with('{'));
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_not_replaced() {
+        Summary::create(Path::new("/dev/null")).unwrap().finish(&example::snapshot(1.0)).unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn a_directory_that_does_not_exist_is_refused_at_the_start() {
+        let error = Summary::create(Path::new("/no/such/dir/s.json")).err().unwrap().to_string();
+        assert!(error.contains("/no/such/dir/s.json") && error.contains("--summary"), "{error}");
+    }
+}

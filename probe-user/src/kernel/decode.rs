@@ -1,0 +1,130 @@
+//! Ring-buffer bytes to [`Event`]s. The bytes come from our own programs, but a short or unknown record
+//! is an error value all the same, never a panic.
+
+use probe_common::{IoRecord, Kind, MAX_COUNTERS, ProcessRecord, SliceRecord, TickRecord};
+
+use crate::event::{ConnId, Event, Io, IoKind, Process, ProcessChange, Tick};
+
+/// A record that is no record.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel sent a record of kind {kind} with {len} bytes; program and probe do not match")]
+pub(super) struct DecodeError {
+    kind: u32,
+    len: usize,
+}
+
+/// Reads one record of the event ring.
+///
+/// # Errors
+///
+/// When kind or length are not those of a record.
+pub(super) fn event(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let kind = bytes.first_chunk::<4>().map_or(0, |b| u32::from_ne_bytes(*b));
+    let bad = || DecodeError { kind, len: bytes.len() };
+    let io = |kind| io(bytes, kind).ok_or_else(bad);
+    let process = |change| process(bytes, change).ok_or_else(bad);
+    match kind {
+        k if k == Kind::Tick as u32 => tick(bytes).ok_or_else(bad),
+        k if k == Kind::Open as u32 => io(IoKind::Open),
+        k if k == Kind::Recv as u32 => io(IoKind::Recv),
+        k if k == Kind::Send as u32 => io(IoKind::Send),
+        k if k == Kind::Close as u32 => io(IoKind::Close),
+        k if k == Kind::Shutdown as u32 => io(IoKind::Shutdown),
+        k if k == Kind::Error as u32 => io(IoKind::Error(0)),
+        k if k == Kind::Fork as u32 => process(ProcessChange::Fork(0)),
+        k if k == Kind::Exec as u32 => process(ProcessChange::Exec),
+        k if k == Kind::Exit as u32 => process(ProcessChange::Exit),
+        _ => Err(bad()),
+    }
+}
+
+/// Reads one record of the slice stream.
+#[must_use]
+pub(super) fn slice(bytes: &[u8]) -> Option<SliceRecord> {
+    read(bytes)
+}
+
+/// Copies a `repr(C)` record of integers out of bytes.
+fn read<T: Copy>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: long enough, and every record of the ABI is plain integers, valid for any bytes.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+fn tick(bytes: &[u8]) -> Option<Event> {
+    let record: TickRecord = read(bytes)?;
+    let mut counter = [None; MAX_COUNTERS];
+    for (i, slot) in counter.iter_mut().enumerate() {
+        *slot = (record.valid & (1 << i) != 0).then_some(record.counter[i]);
+    }
+    Some(Event::Tick(Tick {
+        package: record.package as usize,
+        t: record.t,
+        t_end: record.t_end,
+        number: record.number,
+        counter,
+        clock: record.clock,
+    }))
+}
+
+fn io(bytes: &[u8], kind: IoKind) -> Option<Event> {
+    let record: IoRecord = read(bytes)?;
+    let (head, tail) = (usize::from(record.head), usize::from(record.tail));
+    let begin = size_of::<IoRecord>();
+    let payload = bytes.get(begin..begin + head + tail)?.to_vec();
+    let (kind, len) = match kind {
+        IoKind::Error(_) => (IoKind::Error(i32::try_from(record.len).unwrap_or(i32::MAX)), 0),
+        kind => (kind, record.len),
+    };
+    Some(Event::Io(Io {
+        t: record.t,
+        conn: ConnId(record.conn),
+        who: record.who,
+        tgid: record.tgid,
+        kind,
+        offset: record.offset,
+        len,
+        head,
+        payload,
+        clock: record.clock,
+    }))
+}
+
+fn process(bytes: &[u8], change: ProcessChange) -> Option<Event> {
+    let record: ProcessRecord = read(bytes)?;
+    let change = match change {
+        ProcessChange::Fork(_) => ProcessChange::Fork(record.other),
+        change => change,
+    };
+    Some(Event::Process(Process { t: record.t, who: record.who, tgid: record.tgid, change }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_unknown_records_are_errors() {
+        for len in 0..200 {
+            assert!(event(&vec![0xff; len]).is_err());
+            let mut bytes = vec![0; len];
+            if len >= 4 {
+                bytes[0] = Kind::Tick as u8;
+            }
+            assert_eq!(event(&bytes).is_ok(), len >= size_of::<TickRecord>());
+        }
+    }
+
+    #[test]
+    fn a_payload_longer_than_the_record_is_an_error() {
+        let mut bytes = vec![0u8; size_of::<IoRecord>() + 10];
+        bytes[0] = Kind::Recv as u8;
+        bytes[44..46].copy_from_slice(&11u16.to_ne_bytes());
+        assert!(event(&bytes).is_err());
+        bytes[44..46].copy_from_slice(&10u16.to_ne_bytes());
+        let Event::Io(io) = event(&bytes).unwrap() else { panic!("no io") };
+        assert_eq!((io.head, io.payload.len()), (10, 10));
+    }
+}

@@ -1,0 +1,107 @@
+//! Why the kernel side cannot work, and what to do about it.
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+use super::btf::BtfError;
+
+/// An error of the kernel side.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// No right to load programs.
+    #[error(
+        "not permitted to load eBPF programs; run as root, or give the binary CAP_BPF, CAP_PERFMON \
+         and CAP_SYS_RESOURCE"
+    )]
+    Privilege,
+    /// No type information, or a field is missing.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// A feature this kernel lacks.
+    #[error("this kernel lacks {feature}; {remedy}")]
+    Feature {
+        /// What is missing.
+        feature: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The machine is larger than the tables.
+    #[error("{found} {what} are more than the {limit} this build supports")]
+    TooLarge {
+        /// CPUs or packages.
+        what: &'static str,
+        /// Here.
+        found: usize,
+        /// At most.
+        limit: usize,
+    },
+    /// The object could not be loaded.
+    #[error("cannot load the eBPF object: {0}")]
+    Object(#[source] Box<EbpfError>),
+    /// A program was refused.
+    #[error("the kernel refused program {name}: {}", first_line(source))]
+    Program {
+        /// Program.
+        name: String,
+        /// Cause; carries the verifier's log.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A map operation failed.
+    #[error("map {name}: {source}")]
+    Map {
+        /// Map.
+        name: &'static str,
+        /// Cause.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Object and probe do not match.
+    #[error("the eBPF object has no {0}; rebuild it with `cargo xtask build-ebpf`")]
+    Mismatch(String),
+}
+
+impl KernelError {
+    pub(super) fn program(name: &str, source: ProgramError) -> Self {
+        if denied(&source) {
+            return Self::Privilege;
+        }
+        Self::Program { name: name.to_owned(), source: Box::new(source) }
+    }
+
+    pub(super) fn map(name: &'static str, source: MapError) -> Self {
+        Self::Map { name, source: Box::new(source) }
+    }
+
+    pub(super) fn object(source: EbpfError) -> Self {
+        if denied(&source) {
+            return Self::Privilege;
+        }
+        Self::Object(Box::new(source))
+    }
+}
+
+/// Whether the root of the error chain is `EPERM` or `EACCES`. The verifier says `EACCES` too, but then
+/// it leaves a log.
+fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return io.raw_os_error() == Some(libc::EPERM);
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn first_line(error: &ProgramError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,238 @@
+//! Typed access to the programs' maps.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+};
+use probe_common::{
+    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, Process, TickState,
+};
+
+use super::error::KernelError;
+
+/// An energy counter for the tick to read.
+pub struct KernelCounter<'a> {
+    /// Package whose tick reads it.
+    pub package: usize,
+    /// Its place among the package's counters.
+    pub slot: usize,
+    /// The perf event.
+    pub fd: BorrowedFd<'a>,
+}
+
+/// On-CPU time of all processes, by where it is booked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostBooks {
+    /// Processes in the table.
+    pub processes: u64,
+    /// Their time, all consumers together.
+    pub listed_ns: u64,
+    /// Time of processes that are gone.
+    pub exited_ns: u64,
+    /// Time of processes that found no room in the table.
+    pub unlisted_ns: u64,
+}
+
+/// The kernel books of one counter, with the number of the tick they were closed at.
+#[derive(Clone, Copy, Debug)]
+pub struct TickBooks {
+    /// Last tick of the package.
+    pub tick: u64,
+    /// Charged to each consumer, counter units.
+    pub charged: [u64; CONSUMERS],
+}
+
+/// The maps user space works with.
+pub(super) struct Maps {
+    control: Array<MapData, Control>,
+    processes: HashMap<MapData, u32, Process>,
+    exited: Array<MapData, u64>,
+    unbooked: PerCpuArray<MapData, [u64; CONSUMERS]>,
+    lost: PerCpuArray<MapData, [u64; LOSSES]>,
+    ticks: Array<MapData, TickState>,
+    books: Array<MapData, [u64; CONSUMERS]>,
+    conns: HashMap<MapData, ConnKey, Conn>,
+    listeners: HashMap<MapData, u64, u32>,
+    package_of: Array<MapData, u32>,
+    counters: Array<MapData, u32>,
+    /// Kept open: the kernel takes events out of the array when its descriptor is closed.
+    energy: MapData,
+}
+
+fn take(bpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
+    bpf.take_map(name).ok_or_else(|| KernelError::Mismatch(format!("map {name}")))
+}
+
+fn array<V: Pod>(bpf: &mut Ebpf, name: &'static str) -> Result<Array<MapData, V>, KernelError> {
+    Array::try_from(take(bpf, name)?).map_err(|e| KernelError::map(name, e))
+}
+
+fn per_cpu<V: Pod>(
+    bpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<PerCpuArray<MapData, V>, KernelError> {
+    PerCpuArray::try_from(take(bpf, name)?).map_err(|e| KernelError::map(name, e))
+}
+
+fn hash<K: Pod, V: Pod>(
+    bpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<HashMap<MapData, K, V>, KernelError> {
+    HashMap::try_from(take(bpf, name)?).map_err(|e| KernelError::map(name, e))
+}
+
+impl Maps {
+    pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, KernelError> {
+        let Map::PerfEventArray(energy) = take(bpf, "ENERGY")? else {
+            return Err(KernelError::Mismatch("perf event array ENERGY".to_owned()));
+        };
+        Ok(Self {
+            control: array(bpf, "CONTROL")?,
+            processes: hash(bpf, "PROCESSES")?,
+            exited: array(bpf, "EXITED")?,
+            unbooked: per_cpu(bpf, "UNBOOKED")?,
+            lost: per_cpu(bpf, "LOST")?,
+            ticks: array(bpf, "TICKS")?,
+            books: array(bpf, "BOOKS")?,
+            conns: hash(bpf, "CONNS")?,
+            listeners: hash(bpf, "LISTENERS")?,
+            package_of: array(bpf, "PACKAGE_OF")?,
+            counters: array(bpf, "COUNTERS")?,
+            energy,
+        })
+    }
+
+    pub(super) fn set_control(&mut self, control: Control) -> Result<(), KernelError> {
+        self.control.set(0, control, 0).map_err(|e| KernelError::map("CONTROL", e))
+    }
+
+    pub(super) fn set_package(&mut self, cpu: u32, package: u32) -> Result<(), KernelError> {
+        self.package_of.set(cpu, package, 0).map_err(|e| KernelError::map("PACKAGE_OF", e))
+    }
+
+    /// Hands the counters to the ticks.
+    pub(super) fn set_counters(&mut self, counters: &[KernelCounter<'_>]) -> Result<(), KernelError> {
+        for counter in counters {
+            let index = counter.package * MAX_COUNTERS + counter.slot;
+            put_event(self.energy.fd().as_fd(), index, counter.fd)?;
+            let package = u32::try_from(counter.package).unwrap_or(u32::MAX);
+            let name = "COUNTERS";
+            let mask = self.counters.get(&package, 0).map_err(|e| KernelError::map(name, e))?;
+            self.counters
+                .set(package, mask | 1 << counter.slot, 0)
+                .map_err(|e| KernelError::map(name, e))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a process a consumer's. What it had used before stays with its former consumer.
+    pub(super) fn adopt(&mut self, tgid: u32, who: u32) -> Result<(), KernelError> {
+        let map = |e| KernelError::map("PROCESSES", e);
+        if let Ok(known) = self.processes.get(&tgid, 0) {
+            if known.who == who && known.dead == 0 {
+                return Ok(());
+            }
+            let sum = self.exited.get(&known.who, 0).unwrap_or(0);
+            let exited = |e| KernelError::map("EXITED", e);
+            self.exited.set(known.who, sum + known.ns, 0).map_err(exited)?;
+        }
+        self.processes.insert(tgid, Process { who, ..Process::default() }, 0).map_err(map)
+    }
+
+    pub(super) fn listen(&mut self, inode: u64, who: u32) -> Result<(), KernelError> {
+        self.listeners.insert(inode, who, 0).map_err(|e| KernelError::map("LISTENERS", e))
+    }
+
+    pub(super) fn unlisten(&mut self, inode: u64) {
+        let _ = self.listeners.remove(&inode);
+    }
+
+    /// Watches a connection that is already open. False when it is watched already.
+    pub(super) fn watch(&mut self, key: ConnKey, conn: Conn) -> bool {
+        const NOEXIST: u64 = 1;
+        self.conns.insert(key, conn, NOEXIST).is_ok()
+    }
+
+    pub(super) fn unwatch(&mut self, key: ConnKey) {
+        let _ = self.conns.remove(&key);
+    }
+
+    /// Forgets the connections of a process that ended without closing them.
+    pub(super) fn unwatch_process(&mut self, tgid: u32) {
+        let keys: Vec<ConnKey> =
+            self.conns.keys().filter_map(Result::ok).filter(|key| key.tgid == tgid).collect();
+        for key in keys {
+            self.unwatch(key);
+        }
+    }
+
+    pub(super) fn lost(&self) -> [u64; LOSSES] {
+        let mut sums = [0; LOSSES];
+        if let Ok(rows) = self.lost.get(&0, 0) {
+            for row in rows.iter() {
+                for (sum, n) in sums.iter_mut().zip(row) {
+                    *sum += n;
+                }
+            }
+        }
+        sums
+    }
+
+    pub(super) fn books(&self, package: usize, slot: usize) -> Option<TickBooks> {
+        let package = u32::try_from(package).ok()?;
+        let index = package * MAX_COUNTERS as u32 + u32::try_from(slot).ok()?;
+        let charged = self.books.get(&index, 0).ok()?;
+        Some(TickBooks { tick: self.ticks.get(&package, 0).ok()?.number, charged })
+    }
+
+    pub(super) fn host(&self) -> HostBooks {
+        let mut books = HostBooks::default();
+        for process in self.processes.iter().filter_map(Result::ok) {
+            books.processes += 1;
+            books.listed_ns += process.1.ns;
+        }
+        for who in 0..CONSUMERS as u32 {
+            books.exited_ns += self.exited.get(&who, 0).unwrap_or(0);
+        }
+        if let Ok(rows) = self.unbooked.get(&0, 0) {
+            books.unlisted_ns = rows.iter().flatten().sum();
+        }
+        books
+    }
+}
+
+/// `bpf(BPF_MAP_UPDATE_ELEM)` of a foreign perf event; aya has no call for it.
+fn put_event(map: BorrowedFd<'_>, index: usize, event: BorrowedFd<'_>) -> Result<(), KernelError> {
+    #[repr(C)]
+    struct Attr {
+        map_fd: u32,
+        _pad: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+    let key = u32::try_from(index).unwrap_or(u32::MAX);
+    let value = event.as_raw_fd();
+    let attr = Attr {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        _pad: 0,
+        key: (&raw const key) as u64,
+        value: (&raw const value) as u64,
+        flags: 0,
+    };
+    // SAFETY: the attribute block is the prefix of `union bpf_attr` for this command; key and value
+    // outlive the call.
+    let done = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, &raw const attr, size_of::<Attr>())
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    Err(KernelError::System {
+        what: "cannot hand an energy counter to the kernel program",
+        source: std::io::Error::last_os_error(),
+    })
+}

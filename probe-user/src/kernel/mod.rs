@@ -1,0 +1,20 @@
+//! The only place that knows eBPF: loads the programs, hands out their events and maps, and takes them
+//! away again. Dropping [`Probe`] detaches everything, and so does the end of the process, however it
+//! comes, because every attachment is a file descriptor.
+//!
+//! Minimum kernel: 5.15 (`bpf_task_pt_regs`), with BTF and tracefs.
+
+mod btf;
+mod decode;
+mod error;
+mod maps;
+mod offsets;
+mod probe;
+mod sweep;
+mod tracefs;
+
+pub use btf::{Btf, BtfError};
+pub use error::KernelError;
+pub use maps::{HostBooks, KernelCounter, TickBooks};
+pub use probe::{Probe, Settings};
+pub use sweep::sweep;

@@ -1,0 +1,298 @@
+//! Chooses among the sources: one domain for each thing that can be measured, and why.
+//!
+//! `auto` climbs the contract's rungs for every domain by itself: RAPL through perf, then powercap,
+//! then the model for packages that nothing measures. A named source is an order: if it cannot be
+//! used, that is an error and no other takes its place. A domain that two sources read keeps the
+//! first; the second is kept beside it as `NAME@SOURCE`, never summed with it.
+
+use std::collections::BTreeSet;
+
+use probe_common::MAX_COUNTERS;
+
+use super::open::{OpenError, PerfEvent};
+use super::{
+    Domain, Kind, PerfSpec, Quality, Reading, SourceError, SourceSpec, model, perf, powercap,
+};
+use crate::roots::Roots;
+use crate::topology::Topology;
+
+/// What became of a source or a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is used.
+    Chosen,
+    /// It is there, but not needed or not to be summed.
+    Aside,
+    /// It cannot be used.
+    Refused,
+}
+
+/// One line of the explanation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The source it is about.
+    pub source: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, and what to do about it.
+    pub text: String,
+}
+
+/// The domains of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selection {
+    /// In the order chosen; names are unique.
+    pub domains: Vec<Domain>,
+    /// Why these.
+    pub notes: Vec<Note>,
+    /// The CPU that ticks for each package: the one its PMU names, else the package's leader.
+    pub tick_cpus: Vec<u32>,
+}
+
+/// Tries whether a counter can be opened.
+pub type Opener<'a> = &'a dyn Fn(&PerfEvent) -> Result<(), OpenError>;
+
+/// Chooses the domains for the `--source` options given; none given means `auto`.
+///
+/// # Errors
+/// When a source that was asked for by name cannot be used.
+pub fn select(
+    roots: &Roots,
+    topology: &Topology,
+    specs: &[SourceSpec],
+) -> Result<Selection, SourceError> {
+    select_with(roots, topology, specs, &|event| event.open().map(drop))
+}
+
+/// [`select`] with another way to try counters.
+///
+/// # Errors
+/// When a source that was asked for by name cannot be used.
+pub fn select_with(
+    roots: &Roots,
+    topology: &Topology,
+    specs: &[SourceSpec],
+    opener: Opener<'_>,
+) -> Result<Selection, SourceError> {
+    let mut choice = Choice { roots, topology, opener, domains: vec![], notes: vec![] };
+    let specs = if specs.is_empty() { &[SourceSpec::Auto] } else { specs };
+    for (i, spec) in specs.iter().enumerate() {
+        let same = |other: &SourceSpec| other.to_string() == spec.to_string();
+        if specs.get(..i).is_some_and(|before| before.iter().any(same)) {
+            return Err(SourceError::Twice(spec.to_string()));
+        }
+        match spec {
+            SourceSpec::Auto => choice.auto(),
+            SourceSpec::RaplPerf => choice.order(perf::rapl(roots, topology)?)?,
+            SourceSpec::RaplPowercap => choice.order(powercap::domains(roots, topology)?)?,
+            SourceSpec::Model => choice.order(choice.model())?,
+            SourceSpec::Perf(spec) => choice.perf(spec)?,
+        }
+    }
+    choice.finish()
+}
+
+struct Choice<'a> {
+    roots: &'a Roots,
+    topology: &'a Topology,
+    opener: Opener<'a>,
+    domains: Vec<Domain>,
+    notes: Vec<Note>,
+}
+
+impl Choice<'_> {
+    fn note(&mut self, source: &str, outcome: Outcome, text: String) {
+        self.notes.push(Note { source: source.to_owned(), outcome, text });
+    }
+
+    fn taken(&self, name: &str) -> Option<&Domain> {
+        self.domains.iter().find(|d| d.name == name)
+    }
+
+    fn model(&self) -> Vec<Domain> {
+        let cpu = model::CpuId::read(self.roots);
+        model::domains(&model::lookup(cpu.as_ref()), self.topology)
+    }
+
+    /// Whether the tick of the domain's package has no room for it.
+    fn full(&self, domain: &Domain) -> bool {
+        match &domain.reading {
+            Reading::Kernel(event) => self.counters(event.package) >= MAX_COUNTERS,
+            _ => false,
+        }
+    }
+
+    /// How many counters the tick of a package reads.
+    fn counters(&self, package: usize) -> usize {
+        let here = |d: &&Domain| matches!(&d.reading, Reading::Kernel(e) if e.package == package);
+        self.domains.iter().filter(here).count()
+    }
+
+    /// Fails if a domain cannot be read right now.
+    fn usable(&self, domain: &Domain) -> Result<(), SourceError> {
+        match &domain.reading {
+            Reading::Kernel(event) => (self.opener)(event).map_err(SourceError::Open),
+            Reading::File(zone) => zone.open().map(drop).map_err(SourceError::Zone),
+            Reading::Model(_) => Ok(()),
+        }
+    }
+
+    /// The best rung of every domain that has none yet.
+    fn auto(&mut self) {
+        for (source, found) in [
+            ("rapl-perf", perf::rapl(self.roots, self.topology)),
+            ("rapl-powercap", powercap::domains(self.roots, self.topology)),
+        ] {
+            match found {
+                Ok(domains) => self.fill(source, domains),
+                Err(error) => self.note(source, Outcome::Refused, error.to_string()),
+            }
+        }
+        self.fill("model", self.model());
+    }
+
+    fn fill(&mut self, source: &str, domains: Vec<Domain>) {
+        for domain in domains {
+            if let Some(better) = self.taken(&domain.name) {
+                let text = format!("{} is read by {}", domain.name, better.source);
+                self.note(source, Outcome::Aside, text);
+            } else if domain.name.ends_with("-mmio") {
+                let text = format!("{} shows a counter that is read already", domain.name);
+                self.note(source, Outcome::Aside, text);
+            } else {
+                match self.usable(&domain) {
+                    Ok(()) if self.full(&domain) => {
+                        let name = &domain.name;
+                        let text = format!("{name}: a tick reads at most {MAX_COUNTERS} counters");
+                        self.note(source, Outcome::Aside, text);
+                    }
+                    Ok(()) => self.domains.push(domain),
+                    Err(error) => self.note(source, Outcome::Refused, error.to_string()),
+                }
+            }
+        }
+    }
+
+    /// All domains of a source that was asked for by name.
+    fn order(&mut self, domains: Vec<Domain>) -> Result<(), SourceError> {
+        for mut domain in domains {
+            self.usable(&domain)?;
+            if let Some(first) = self.taken(&domain.name) {
+                let text = format!(
+                    "{} is read by {} already; kept beside it to compare, not summed",
+                    domain.name, first.source
+                );
+                domain.name = format!("{}@{}", domain.name, domain.source);
+                domain.additive = false;
+                self.note(&domain.source.clone(), Outcome::Aside, text);
+            }
+            self.domains.push(domain);
+        }
+        Ok(())
+    }
+
+    /// A perf event: under the name its event has in RAPL, or as the package's counter if it is the
+    /// first without such a name, or as `EVENT-N`, not summed.
+    fn perf(&mut self, spec: &PerfSpec) -> Result<(), SourceError> {
+        let mut domains = perf::named(self.roots, self.topology, spec)?;
+        if Kind::of_event(&spec.event).is_none()
+            && domains.iter().any(|d| self.taken(&d.name).is_some())
+        {
+            for domain in &mut domains {
+                domain.name = domain.name.replacen("package", &spec.event, 1);
+                domain.additive = false;
+            }
+            let text = "the packages have a counter already; kept beside it, not summed".to_owned();
+            self.note(&spec.to_string(), Outcome::Aside, text);
+        }
+        self.order(domains)
+    }
+
+    fn explain_chosen(&mut self) {
+        for domain in &self.domains {
+            let sum = if domain.additive { "summed" } else { "beside, not summed" };
+            let how = match &domain.reading {
+                Reading::Kernel(e) => format!("read by the kernel on CPU {}", e.cpu),
+                Reading::File(zone) => format!("read from {}", zone.path.display()),
+                Reading::Model(m) => format!(
+                    "{} threads, {} W idle and {} W busy each, ±{:.0} %",
+                    m.threads,
+                    m.min_watts,
+                    m.max_watts,
+                    domain.class_ratio * 100.0
+                ),
+            };
+            self.notes.push(Note {
+                source: domain.source.clone(),
+                outcome: Outcome::Chosen,
+                text: format!("{}: {how}; {sum}", domain.name),
+            });
+        }
+    }
+
+    fn finish(mut self) -> Result<Selection, SourceError> {
+        self.set_memory_beside_model_aside();
+        let mut names = BTreeSet::new();
+        if let Some(twin) = self.domains.iter().find(|d| !names.insert(d.name.clone())) {
+            return Err(SourceError::Twice(twin.source.clone()));
+        }
+        let tick_cpus = self.place();
+        self.explain_chosen();
+        for package in 0..self.topology.packages.len() {
+            let counters = self.counters(package);
+            if counters > MAX_COUNTERS {
+                return Err(SourceError::TooManyCounters { package, counters, most: MAX_COUNTERS });
+            }
+        }
+        if !self.domains.iter().any(|d| d.additive) {
+            let text = "no chosen domain belongs to the additive set: requests will show no joules; \
+                        add a source that covers packages";
+            self.note("auto", Outcome::Refused, text.to_owned());
+        }
+        Ok(Selection { domains: self.domains, notes: self.notes, tick_cpus })
+    }
+
+    /// The model's watts include memory: a measured memory domain beside it would count twice.
+    fn set_memory_beside_model_aside(&mut self) {
+        let modelled: BTreeSet<_> = self
+            .domains
+            .iter()
+            .filter(|d| d.additive && d.quality == Quality::Modelled)
+            .map(|d| d.package)
+            .collect();
+        let dram = |d: &Domain| d.name.starts_with("dram-") && modelled.contains(&d.package);
+        for domain in self.domains.iter_mut().filter(|d| d.additive && dram(d)) {
+            domain.additive = false;
+            self.notes.push(Note {
+                source: domain.source.clone(),
+                outcome: Outcome::Aside,
+                text: format!("{}: the model's watts include memory, not summed", domain.name),
+            });
+        }
+    }
+
+    /// Decides each package's ticking CPU and moves the events there that any CPU may read.
+    fn place(&mut self) -> Vec<u32> {
+        let named = |package: usize| {
+            self.domains.iter().find_map(|d| match &d.reading {
+                Reading::Kernel(e) if e.named && e.package == package => Some(e.cpu),
+                _ => None,
+            })
+        };
+        let packages = self.topology.packages.iter().enumerate();
+        let cpus: Vec<u32> =
+            packages.map(|(i, p)| named(i).unwrap_or_else(|| p.leader())).collect();
+        for domain in &mut self.domains {
+            if let Reading::Kernel(event) = &mut domain.reading
+                && !event.named
+                && let Some(&cpu) = cpus.get(event.package)
+            {
+                event.cpu = cpu;
+            }
+        }
+        cpus
+    }
+}
+
+#[cfg(test)]
+mod tests;

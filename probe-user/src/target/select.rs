@@ -1,0 +1,202 @@
+//! From what the user said to processes, listening sockets and open connections.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Selector, TargetError,
+    process::{Socket, Table},
+    socket::{Address, Sockets},
+};
+use crate::roots::Roots;
+
+/// A target as it is now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// All its processes.
+    pub processes: BTreeSet<u32>,
+    /// Inodes of the listening sockets whose connections are watched.
+    pub listeners: BTreeSet<u64>,
+    /// Connections already open: process and file descriptor.
+    pub connections: Vec<(u32, i32)>,
+    /// Name of its first process.
+    pub name: String,
+}
+
+/// Looks for a target.
+///
+/// # Errors
+///
+/// When there is none, with the remedy.
+pub fn find(selector: &Selector, roots: &Roots) -> Result<Found, TargetError> {
+    let table = Table::read(roots)?;
+    match selector {
+        Selector::Port(port) => by_address(&Address::Port(*port), selector, &table, roots),
+        Selector::UnixPath(path) => by_address(&Address::Unix(path.clone()), selector, &table, roots),
+        Selector::Pid(pid) => {
+            if table.get(*pid).is_none() {
+                return Err(TargetError::NoProcess(*pid));
+            }
+            Ok(by_processes(&BTreeSet::from([*pid]), &table, roots))
+        }
+        Selector::Unit(unit) => {
+            let member = |pid: &u32| table.cgroups(*pid).iter().any(|path| in_unit(path, unit));
+            let members: BTreeSet<u32> = table.pids().filter(member).collect();
+            if members.is_empty() {
+                return Err(TargetError::NoUnit(unit.clone()));
+            }
+            Ok(by_processes(&members, &table, roots))
+        }
+        Selector::Cgroup(path) => {
+            let mount = roots.sys("fs/cgroup");
+            let wanted = path.strip_prefix(&mount).unwrap_or(path);
+            let wanted = wanted.strip_prefix("/").unwrap_or(wanted);
+            let member = |pid: &u32| {
+                table.cgroups(*pid).iter().any(|have| in_cgroup(have, &wanted.to_string_lossy()))
+            };
+            let members: BTreeSet<u32> = table.pids().filter(member).collect();
+            if members.is_empty() {
+                return Err(TargetError::NoCgroup(path.clone()));
+            }
+            Ok(by_processes(&members, &table, roots))
+        }
+    }
+}
+
+/// Whoever holds a socket that listens there, with all descendants.
+fn by_address(
+    address: &Address,
+    selector: &Selector,
+    table: &Table,
+    roots: &Roots,
+) -> Result<Found, TargetError> {
+    let sockets = Sockets::read(roots, None);
+    let listeners = sockets.listeners(address);
+    if listeners.is_empty() {
+        return Err(TargetError::NoListener(selector.to_string()));
+    }
+    let holds = |pid: &u32| table.sockets(*pid).iter().any(|s| listeners.contains(&s.inode));
+    let owners: BTreeSet<u32> = table.pids().filter(holds).collect();
+    if owners.is_empty() {
+        return Err(TargetError::NoOwner(selector.to_string()));
+    }
+    let processes = table.tree(&owners);
+    let connections = connections(&processes, &sockets, &BTreeSet::from([address.clone()]), table);
+    let name = name_of(&owners, table);
+    Ok(Found { processes, listeners, connections, name })
+}
+
+/// The given processes with all descendants; watched are the sockets that the given ones listen on, or,
+/// if they listen on none, those of the descendants: of a proxy and its worker only the proxy counts.
+fn by_processes(members: &BTreeSet<u32>, table: &Table, roots: &Roots) -> Found {
+    let processes = table.tree(members);
+    let sockets = Sockets::read(roots, members.first().copied());
+    let listening = |of: &BTreeSet<u32>| -> BTreeSet<u64> {
+        let all: BTreeSet<u64> = sockets.listening.iter().map(|(_, inode)| *inode).collect();
+        let held = of.iter().flat_map(|pid| table.sockets(*pid)).map(|socket| socket.inode);
+        held.filter(|inode| all.contains(inode)).collect()
+    };
+    let mut listeners = listening(members);
+    if listeners.is_empty() {
+        listeners = listening(&processes);
+    }
+    let addresses: BTreeSet<Address> = sockets
+        .listening
+        .iter()
+        .filter(|(_, inode)| listeners.contains(inode))
+        .map(|(address, _)| address.clone())
+        .collect();
+    let connections = connections(&processes, &sockets, &addresses, table);
+    Found { connections, listeners, name: name_of(members, table), processes }
+}
+
+/// Connections that were accepted on the given addresses.
+fn connections(
+    processes: &BTreeSet<u32>,
+    sockets: &Sockets,
+    addresses: &BTreeSet<Address>,
+    table: &Table,
+) -> Vec<(u32, i32)> {
+    let wanted: BTreeSet<u64> = sockets
+        .connected
+        .iter()
+        .filter(|(address, _)| addresses.contains(address))
+        .map(|(_, inode)| *inode)
+        .collect();
+    let held = processes.iter().flat_map(|pid| table.sockets(*pid));
+    held.filter(|s| wanted.contains(&s.inode)).map(|Socket { tgid, fd, .. }| (tgid, fd)).collect()
+}
+
+fn name_of(pids: &BTreeSet<u32>, table: &Table) -> String {
+    let first = pids.first().and_then(|pid| table.get(*pid));
+    first.map(|entry| entry.name.clone()).unwrap_or_default()
+}
+
+/// Whether a cgroup path lies in a unit's: a component equals the unit's name.
+fn in_unit(path: &str, unit: &str) -> bool {
+    let full = if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") };
+    path.split('/').any(|part| part == full)
+}
+
+/// Whether a process's cgroup path is the wanted one or beneath it. On cgroup v1 the wanted path may
+/// begin with the hierarchy's name (`cpu/a/b`), which the process's path does not.
+fn in_cgroup(have: &str, wanted: &str) -> bool {
+    let beneath = |wanted: &str| {
+        let have = have.trim_matches('/');
+        !wanted.is_empty() && (have == wanted || have.starts_with(&format!("{wanted}/")))
+    };
+    let wanted = wanted.trim_matches('/');
+    beneath(wanted) || wanted.split_once('/').is_some_and(|(_, rest)| beneath(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, os::unix::net::UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn a_listening_port_leads_to_this_process_and_its_open_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (_server, _) = listener.accept().unwrap();
+        let found = find(&Selector::Port(port), &Roots::default()).unwrap();
+        assert!(found.processes.contains(&std::process::id()));
+        assert_eq!(found.listeners.len(), 1);
+        assert_eq!(found.connections.len(), 1, "the client's end is not the server's");
+    }
+
+    #[test]
+    fn an_ipv6_port_and_a_unix_socket_are_found_too() {
+        let six = TcpListener::bind("[::1]:0").unwrap();
+        let port = six.local_addr().unwrap().port();
+        assert!(find(&Selector::Port(port), &Roots::default()).is_ok());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.sock");
+        let _unix = UnixListener::bind(&path).unwrap();
+        let found = find(&Selector::UnixPath(path), &Roots::default()).unwrap();
+        assert_eq!(found.listeners.len(), 1);
+    }
+
+    #[test]
+    fn nobody_there_is_an_error_with_the_remedy() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let error = find(&Selector::Port(free), &Roots::default()).unwrap_err().to_string();
+        assert!(error.contains(&format!("nothing listens on port {free}")), "{error}");
+        let error = find(&Selector::Pid(u32::MAX), &Roots::default()).unwrap_err().to_string();
+        assert!(error.contains("there is no process"), "{error}");
+        assert!(find(&Selector::Unit("no-such-unit".into()), &Roots::default()).is_err());
+    }
+
+    #[test]
+    fn cgroup_paths_match_themselves_and_what_is_beneath_in_both_versions() {
+        assert!(in_cgroup("/a/b", "a/b"));
+        assert!(in_cgroup("/a/b/c", "/a/b"));
+        assert!(in_cgroup("/a/b", "cpu/a/b"));
+        assert!(!in_cgroup("/a/bc", "a/b"));
+        assert!(!in_cgroup("/a", ""));
+        assert!(in_unit("/system.slice/ollama.service", "ollama"));
+        assert!(in_unit("/system.slice/ollama.service/x", "ollama.service"));
+        assert!(!in_unit("/system.slice/ollama2.service", "ollama"));
+    }
+}

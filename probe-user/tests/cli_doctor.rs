@@ -1,0 +1,200 @@
+//! `doctor` through the real binary, on fake machines and on this one.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// A machine in a directory: `sys` and `proc`.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    /// A kernel that has everything, one package of two CPUs, no energy counter.
+    fn new() -> Self {
+        let machine = Self(tempfile::tempdir().expect("a directory"));
+        machine.write("proc/sys/kernel/osrelease", b"6.1.0-test\n");
+        machine.write("proc/sys/kernel/perf_event_paranoid", b"2\n");
+        machine.write("proc/sys/kernel/bpf_stats_enabled", b"0\n");
+        machine.write("proc/self/status", b"Name:\tx\nCapEff:\t000001ffffffffff\n");
+        let cpu = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\n\n";
+        machine.write("proc/cpuinfo", cpu.as_bytes());
+        machine.write("sys/kernel/btf/vmlinux", &0xeb9f_u16.to_ne_bytes());
+        machine.write("sys/kernel/tracing/events/enable", b"0");
+        machine.write("sys/devices/system/cpu/online", b"0-1\n");
+        for cpu in 0..2 {
+            let file = format!("sys/devices/system/cpu/cpu{cpu}/topology/physical_package_id");
+            machine.write(&file, b"0\n");
+        }
+        machine
+    }
+
+    fn write(&self, path: &str, content: &[u8]) {
+        let path = self.0.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).expect("a directory");
+        std::fs::write(path, content).expect("a file");
+    }
+
+    fn zone(&self, place: &str, name: &str, energy: &str) {
+        let dir = format!("sys/class/powercap/{place}");
+        self.write(&format!("{dir}/name"), name.as_bytes());
+        self.write(&format!("{dir}/energy_uj"), energy.as_bytes());
+        self.write(&format!("{dir}/max_energy_range_uj"), b"262143328850\n");
+    }
+
+    fn run(&self, args: &[&str]) -> (Option<i32>, Vec<u8>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_wattprobe"))
+            .args(args)
+            .arg("--sysfs-root")
+            .arg(self.0.path().join("sys"))
+            .arg("--procfs-root")
+            .arg(self.0.path().join("proc"))
+            .output()
+            .expect("the binary runs");
+        let errors = String::from_utf8(output.stderr).expect("text");
+        (output.status.code(), output.stdout, errors)
+    }
+
+    fn doctor(&self) -> (Option<i32>, Value) {
+        let (code, out, errors) = self.run(&["doctor", "--json"]);
+        assert!(errors.is_empty(), "{errors}");
+        (code, serde_json::from_slice(&out).expect("one object"))
+    }
+}
+
+fn find<'a>(rows: &'a Value, name: &str) -> &'a Value {
+    let mut rows = rows.as_array().expect("rows").iter();
+    rows.find(|row| row["name"] == name).expect("the row is there")
+}
+
+#[test]
+fn a_machine_without_sensors_can_attach_with_the_model() {
+    let (code, report) = Machine::new().doctor();
+    assert_eq!(code, Some(0));
+    assert_eq!(report["can_attach"], true);
+    assert_eq!(report["quality"], "modelled");
+    assert_eq!(report["kernel"], "6.1.0-test");
+    assert_eq!((&report["cpus"], &report["packages"]), (&2.into(), &1.into()));
+    let model = find(&report["sources"], "model");
+    assert_eq!((&model["used"], &model["usable"]), (&true.into(), &true.into()));
+    assert!(model["detail"].as_str().is_some_and(|d| d.contains("EPYC 4th Gen")));
+    let rapl = find(&report["sources"], "rapl-perf");
+    assert_eq!((&rapl["present"], &rapl["usable"]), (&false.into(), &false.into()));
+    assert!(rapl["remedy"].as_str().is_some_and(|r| r.contains("virtual machines have no RAPL")));
+    let domain = find(&report["domains"], "package-0");
+    assert_eq!((&domain["source"], &domain["class_ratio"]), (&"model".into(), &0.5.into()));
+}
+
+#[test]
+fn powercap_zones_are_used_and_their_kinds_told_apart() {
+    let machine = Machine::new();
+    machine.zone("intel-rapl:0", "package-0\n", "12345\n");
+    machine.zone("intel-rapl:0:0", "core\n", "1\n");
+    machine.zone("intel-rapl:0:1", "dram\n", "1\n");
+    machine.zone("intel-rapl-mmio:0", "package-0\n", "12345\n");
+    let (code, report) = machine.doctor();
+    assert_eq!((code, &report["quality"]), (Some(0), &"measured".into()));
+    assert_eq!(find(&report["sources"], "rapl-powercap")["used"], true);
+    assert_eq!(find(&report["sources"], "model")["used"], false);
+    assert_eq!(find(&report["domains"], "dram-0")["additive"], true);
+    assert_eq!(find(&report["domains"], "core-0")["additive"], false);
+    assert_eq!(report["domains"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_counter_that_reads_garbage_is_present_and_not_usable() {
+    let machine = Machine::new();
+    machine.zone("intel-rapl:0", "package-0\n", "unknown\n");
+    let (code, report) = machine.doctor();
+    let row = find(&report["sources"], "rapl-powercap");
+    assert_eq!((&row["present"], &row["usable"]), (&true.into(), &false.into()));
+    assert!(row["detail"].as_str().is_some_and(|d| d.contains("unknown")));
+    assert_eq!((code, &report["quality"]), (Some(0), &"modelled".into()));
+}
+
+#[test]
+fn a_pmu_the_kernel_does_not_serve_is_present_and_not_usable() {
+    let machine = Machine::new();
+    let dir = "sys/bus/event_source/devices/power";
+    machine.write(&format!("{dir}/type"), b"990002\n");
+    machine.write(&format!("{dir}/cpumask"), b"0\n");
+    machine.write(&format!("{dir}/format/event"), b"config:0-7\n");
+    machine.write(&format!("{dir}/events/energy-pkg"), b"event=0x02\n");
+    machine.write(&format!("{dir}/events/energy-pkg.unit"), b"Joules\n");
+    machine.write(&format!("{dir}/events/energy-pkg.scale"), b"2.3283064365386962890625e-10\n");
+    let (_, report) = machine.doctor();
+    let row = find(&report["sources"], "rapl-perf");
+    assert_eq!((&row["present"], &row["usable"]), (&true.into(), &false.into()));
+    let (code, _, errors) = machine.run(&["attach", "--port", "1", "--source", "rapl-perf"]);
+    assert_eq!(code, Some(4));
+    assert!(errors.contains("perf:power/energy-pkg/") && errors.lines().count() == 1, "{errors}");
+}
+
+#[test]
+fn what_attach_cannot_do_without_makes_exit_status_4_and_names_the_remedy() {
+    for (file, content, name, remedy) in [
+        ("proc/sys/kernel/osrelease", &b"4.19.0\n"[..], "kernel", "5.10"),
+        ("proc/self/status", b"CapEff:\t0000000000000000\n", "privilege", "run as root"),
+        ("sys/kernel/btf/vmlinux", b"", "btf", "CONFIG_DEBUG_INFO_BTF"),
+        ("sys/devices/system/cpu/online", b"?", "topology", "--sysfs-root"),
+    ] {
+        let machine = Machine::new();
+        machine.write(file, content);
+        let (code, report) = machine.doctor();
+        assert_eq!((code, &report["can_attach"]), (Some(4), &false.into()), "{name}");
+        let row = find(&report["features"], name);
+        assert_eq!((&row["usable"], &row["required"]), (&false.into(), &true.into()), "{name}");
+        assert!(row["remedy"].as_str().is_some_and(|r| r.contains(remedy)), "{name}: {row}");
+        let (code, text, _) = machine.run(&["doctor"]);
+        let text = String::from_utf8(text).expect("text");
+        assert_eq!(code, Some(4));
+        assert!(text.contains(remedy) && text.contains("cannot work here"), "{text}");
+    }
+}
+
+#[test]
+fn an_empty_machine_is_described_without_panic() {
+    let machine = Machine(tempfile::tempdir().expect("a directory"));
+    let (code, report) = machine.doctor();
+    assert_eq!((code, &report["can_attach"]), (Some(4), &false.into()));
+    assert_eq!((&report["quality"], &report["kernel"]), (&"absent".into(), &Value::Null));
+    assert_eq!(report["cpus"], Value::Null);
+}
+
+#[test]
+fn a_source_without_scale_or_of_another_unit_says_how_to_declare_one() {
+    let machine = Machine::new();
+    let dir = "sys/bus/event_source/devices/msr";
+    machine.write(&format!("{dir}/type"), b"990001\n");
+    machine.write(&format!("{dir}/format/event"), b"config:0-63\n");
+    machine.write(&format!("{dir}/events/tsc"), b"event=0x00\n");
+    machine.write(&format!("{dir}/events/margin"), b"event=0x05\n");
+    machine.write(&format!("{dir}/events/margin.unit"), b"C\n");
+    for (spec, code, says) in [
+        ("perf:msr/tsc/", 2, "scale=JOULES_PER_COUNT"),
+        ("perf:msr/margin/", 2, "\"C\", not Joules"),
+        ("perf:msr/mperf/", 4, "it has: margin, tsc"),
+        ("perf:power/energy-pkg/", 4, "it has: msr"),
+        ("rapl-powercap", 4, "intel_rapl_msr"),
+    ] {
+        let (status, _, errors) = machine.run(&["attach", "--port", "1", "--source", spec]);
+        assert_eq!(status, Some(code), "{spec}: {errors}");
+        assert!(errors.contains(says) && errors.lines().count() == 1, "{spec}: {errors}");
+    }
+}
+
+#[test]
+fn this_machine_is_described_in_both_forms() {
+    let output = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_wattprobe")).args(args).output();
+        output.expect("the binary runs")
+    };
+    let (text, json) = (output(&["doctor"]), output(&["doctor", "--json"]));
+    let report: Value = serde_json::from_slice(&json.stdout).expect("one object");
+    let expected = if report["can_attach"] == true { 0 } else { 4 };
+    assert_eq!((text.status.code(), json.status.code()), (Some(expected), Some(expected)));
+    let text = String::from_utf8(text.stdout).expect("text");
+    for heading in ["kernel\n", "sources, best first", "domains that attach would read"] {
+        assert!(text.contains(heading), "{text}");
+    }
+    assert!(!report["domains"].as_array().expect("domains").is_empty());
+}

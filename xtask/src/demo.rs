@@ -69,8 +69,10 @@ fn serve_and_measure(paths: &Paths, args: &Args, dir: &Path) -> Result<()> {
 
     let mut probe = Running(attach(paths, dir, port_of(&address)?)?);
     let load = Command::new(paths.binary("release", "lab-load"))
-        .args(["--url", &address, "--requests", &REQUESTS.to_string()])
-        .stdout(File::create(dir.join("load.jsonl"))?)
+        .args(["--url", &address, "--requests", &REQUESTS.to_string(), "--aborts", "1"])
+        .arg("--out")
+        .arg(dir.join("load.jsonl"))
+        .stderr(File::create(dir.join("load.err"))?)
         .status()
         .context("cannot start lab-load")?;
     let end = end_probe(&mut probe.0, dir);

@@ -52,8 +52,8 @@ pub(crate) fn run(paths: &Paths, args: &Args) -> Result<()> {
     demo::attached(&mut probe.0, &dir)?;
 
     let mut load = Command::new(paths.binary("release", "lab-load"));
-    load.args(["--url", &address, "--concurrency", &args.clients.to_string()]);
-    load.args(["--for", &format!("{}s", args.seconds)]);
+    load.args(["--url", &address, "--overlap", &args.clients.to_string()]);
+    load.args(["--duration", &format!("{}s", args.seconds)]);
     let mut load = Running(demo::start(&mut load, &dir, "load")?);
     let samples = watch(probe.0.id(), args.seconds)?;
     ensure!(load.0.wait()?.success(), "lab-load failed: see {}", dir.join("load.err").display());

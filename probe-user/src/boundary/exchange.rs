@@ -1,0 +1,174 @@
+//! An open request: its facts while they are being gathered, and the context of the current call.
+
+use super::{
+    content::Content,
+    facts::{Facts, ServerTimings},
+    flags::{Flag, Flags},
+    head::{RequestHead, ResponseHead},
+    output::{Boundary, Moment, Output, RequestId, What},
+    request_scan::Asked,
+    stats::Stats,
+};
+use crate::{
+    event::ConnId,
+    record::{End, TokenSource},
+};
+
+/// The call being handled, and where results go.
+pub(super) struct Call<'a> {
+    pub(super) now: Moment,
+    pub(super) conn: ConnId,
+    pub(super) who: u32,
+    pub(super) tgid: u32,
+    pub(super) out: &'a mut Vec<Output>,
+    pub(super) stats: &'a mut Stats,
+}
+
+impl Call<'_> {
+    /// Emits a boundary of a request.
+    pub(super) fn emit(&mut self, what: What, request: RequestId, at: Moment, events: u32) {
+        let (conn, who, tgid) = (self.conn, self.who, self.tgid);
+        self.out.push(Output::Boundary(Boundary { what, request, conn, who, tgid, at, events }));
+    }
+}
+
+/// An open request.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// `end` and `outcome` mean nothing before [`Exchange::finish`].
+    pub(super) facts: Box<Facts>,
+    /// The request body was JSON, read whole.
+    whole: bool,
+}
+
+impl Exchange {
+    /// A request whose first byte was read at `start`.
+    pub(super) fn begin(start: Moment, call: &mut Call<'_>) -> Self {
+        call.stats.started += 1;
+        let request = RequestId(call.stats.started);
+        call.emit(What::Start, request, start, 0);
+        let facts = Facts {
+            request,
+            conn: call.conn,
+            tgid: call.tgid,
+            who: call.who,
+            method: None,
+            path: None,
+            status: None,
+            model: None,
+            stream: None,
+            prompt_tokens: None,
+            completion_tokens: None,
+            token_source: TokenSource::None,
+            prompt_processed: None,
+            prompt_cached: None,
+            timings: ServerTimings::default(),
+            start,
+            body: None,
+            head: None,
+            first: None,
+            end: start,
+            outcome: End::Interrupted,
+            external_id: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            content_events: None,
+            flags: Flags::default(),
+        };
+        Self { facts: Box::new(facts), whole: false }
+    }
+
+    pub(super) fn id(&self) -> RequestId {
+        self.facts.request
+    }
+
+    pub(super) fn flag(&mut self, flag: Flag) {
+        self.facts.flags.insert(flag);
+    }
+
+    /// The request's head was read.
+    pub(super) fn head_read(&mut self, head: RequestHead) {
+        self.facts.method = head.method;
+        self.facts.path = head.path;
+        self.facts.external_id = head.external_id;
+        if head.path_truncated {
+            self.flag(Flag::PathTruncated);
+        }
+    }
+
+    /// What its body asked for.
+    pub(super) fn asked(&mut self, asked: Asked) {
+        self.whole = asked.whole;
+        if asked.model.is_some() {
+            self.facts.model = asked.model;
+        }
+        self.facts.stream = asked.stream.or(self.facts.stream);
+    }
+
+    /// The request was fully read, or need not be any more.
+    pub(super) fn body_read(&mut self, call: &mut Call<'_>) {
+        if self.facts.body.is_none() {
+            self.facts.body = Some(call.now);
+            call.emit(What::Body, self.id(), call.now, 0);
+        }
+    }
+
+    /// The final response's head was written.
+    pub(super) fn head_written(&mut self, head: &ResponseHead, call: &mut Call<'_>) {
+        if self.facts.body.is_none() {
+            self.flag(Flag::EarlyResponse);
+            self.body_read(call);
+        }
+        self.facts.status = Some(head.status);
+        self.facts.head = Some(call.now);
+        self.facts.timings.queue = head.queue;
+        if head.compressed {
+            self.flag(Flag::CompressedBody);
+        }
+        call.emit(What::Head, self.id(), call.now, 0);
+    }
+
+    /// Tells of content written in this call.
+    pub(super) fn content_written(&mut self, content: &mut Content, call: &mut Call<'_>) {
+        let events = content.fresh();
+        if events > 0 {
+            let what = if self.facts.first.is_none() { What::First } else { What::Chunk };
+            self.facts.first.get_or_insert(call.now);
+            call.emit(what, self.id(), call.now, events);
+        }
+    }
+
+    /// Takes what the response's body reported.
+    pub(super) fn answered(&mut self, content: &mut Content) {
+        let kind = content.kind();
+        if content.gap && kind.is_stream() {
+            self.flag(Flag::GapInContent);
+        }
+        let answer = content.finish();
+        let facts = &mut *self.facts;
+        facts.content_events = kind.is_stream().then_some(answer.texts);
+        let tokens = answer.counts.settle(facts.content_events);
+        facts.prompt_tokens = tokens.prompt;
+        facts.completion_tokens = tokens.completion;
+        facts.token_source = tokens.source;
+        facts.prompt_processed = answer.counts.prompt_n;
+        facts.prompt_cached = answer.counts.cached();
+        facts.timings = ServerTimings { queue: facts.timings.queue, ..answer.counts.timings };
+        if facts.model.is_none() {
+            facts.model.clone_from(&answer.model);
+        }
+        if facts.stream.is_none() && self.whole {
+            facts.stream = Some(kind.is_stream());
+        }
+    }
+
+    /// Closes the books of this request.
+    pub(super) fn finish(mut self, outcome: End, at: Moment, call: &mut Call<'_>) {
+        call.stats.finished += 1;
+        let what = if outcome == End::Complete { What::End } else { What::Abort };
+        call.emit(what, self.id(), at, 0);
+        self.facts.end = at;
+        self.facts.outcome = outcome;
+        call.out.push(Output::Finished(self.facts));
+    }
+}

@@ -1,0 +1,249 @@
+//! Message heads, through httparse: the few lines of them that matter here.
+
+use std::time::Duration;
+
+use super::{
+    bounded,
+    chunked::Chunked,
+    content::ContentKind,
+    framing::Framing,
+    output::NotUnderstood,
+    sniff::METHOD_MAX,
+    tokens::{count, millis},
+};
+
+/// Header lines that are read.
+const HEADERS: usize = 100;
+/// Bytes kept of a path.
+pub(super) const PATH_MAX: usize = 256;
+/// Bytes kept of an `x-request-id`.
+pub(super) const ID_MAX: usize = 128;
+
+/// A request's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RequestHead {
+    pub(super) method: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) path_truncated: bool,
+    pub(super) framing: Framing,
+    pub(super) external_id: Option<String>,
+    /// It waits for `100 Continue`.
+    pub(super) expects_continue: bool,
+}
+
+/// A response's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ResponseHead {
+    pub(super) status: u16,
+    /// How its body is delimited if it has one.
+    pub(super) framing: Framing,
+    pub(super) kind: ContentKind,
+    pub(super) compressed: bool,
+    /// What it leads to, if this is a `101`.
+    pub(super) upgrade: NotUnderstood,
+    /// Time spent queued, as TGI reports it.
+    pub(super) queue: Option<Duration>,
+}
+
+/// The head is not HTTP/1, or contradicts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid HTTP/1 message head")]
+pub(super) struct Malformed;
+
+/// Parses a complete request head.
+pub(super) fn request(text: &[u8]) -> Result<RequestHead, Malformed> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    if !matches!(parsed.parse(text), Ok(httparse::Status::Complete(_))) {
+        return Err(Malformed);
+    }
+    let mut body = BodyLines::default();
+    let mut external_id = None;
+    let mut expects_continue = false;
+    for header in parsed.headers.iter() {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("x-request-id") {
+            external_id = bounded::name(header.value, ID_MAX);
+        } else if is("expect") {
+            expects_continue = header.value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
+        } else {
+            body.read(header)?;
+        }
+    }
+    let framing = match (body.coding, body.length) {
+        (Coding::Chunked, _) => Framing::Chunked(Chunked::new()),
+        (Coding::Other, _) => return Err(Malformed),
+        (Coding::None, length) => Framing::Length(length.unwrap_or(0)),
+    };
+    let target = parsed.path.ok_or(Malformed)?;
+    let (path, path_truncated) = path(target);
+    let method = parsed.method.and_then(|m| bounded::name(m.as_bytes(), METHOD_MAX));
+    Ok(RequestHead { method, path, path_truncated, framing, external_id, expects_continue })
+}
+
+/// What a request line cut short says: method and path.
+pub(super) fn request_line(text: &[u8]) -> (Option<String>, Option<String>) {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    // What was read before the error stays in `parsed`.
+    let _ = parsed.parse(text);
+    let method = parsed.method.and_then(|m| bounded::name(m.as_bytes(), METHOD_MAX));
+    (method, parsed.path.and_then(|target| path(target).0))
+}
+
+/// Parses a complete response head.
+pub(super) fn response(text: &[u8]) -> Result<ResponseHead, Malformed> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut parsed = httparse::Response::new(&mut headers);
+    if !matches!(parsed.parse(text), Ok(httparse::Status::Complete(_))) {
+        return Err(Malformed);
+    }
+    let status = parsed.code.ok_or(Malformed)?;
+    let mut body = BodyLines::default();
+    let mut kind = ContentKind::Opaque;
+    let mut compressed = false;
+    let mut upgrade = NotUnderstood::Upgrade;
+    let mut queue = None;
+    for header in parsed.headers.iter() {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("content-type") {
+            kind = ContentKind::of(header.value);
+        } else if is("content-encoding") {
+            let coding = header.value.trim_ascii();
+            compressed = !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
+        } else if is("upgrade") {
+            upgrade = upgrade_kind(header.value);
+        } else if is("x-queue-time") {
+            queue = millis(header.value);
+        } else {
+            body.read(header)?;
+        }
+    }
+    let framing = match (body.coding, body.length) {
+        (Coding::Chunked, _) => Framing::Chunked(Chunked::new()),
+        (Coding::Other, _) | (Coding::None, None) => Framing::UntilClose,
+        (Coding::None, Some(length)) => Framing::Length(length),
+    };
+    Ok(ResponseHead { status, framing, kind, compressed, upgrade, queue })
+}
+
+/// A response head whose end was not captured: its lines that are whole. The framing is lost.
+pub(super) fn response_beginning(text: &[u8]) -> Result<ResponseHead, Malformed> {
+    let end = text.iter().rposition(|c| *c == b'\n').ok_or(Malformed)?;
+    let mut whole = text[..=end].to_vec();
+    whole.extend_from_slice(b"\r\n");
+    let mut head = response(&whole)?;
+    head.framing = Framing::lost();
+    Ok(head)
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Coding {
+    #[default]
+    None,
+    Chunked,
+    Other,
+}
+
+/// The two headers that delimit a body.
+#[derive(Clone, Copy, Debug, Default)]
+struct BodyLines {
+    coding: Coding,
+    length: Option<u64>,
+}
+
+impl BodyLines {
+    fn read(&mut self, header: &httparse::Header<'_>) -> Result<(), Malformed> {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            let last = header.value.rsplit(|c| *c == b',').next().unwrap_or_default();
+            let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            self.coding = if chunked { Coding::Chunked } else { Coding::Other };
+        } else if header.name.eq_ignore_ascii_case("content-length") {
+            for value in header.value.split(|c| *c == b',') {
+                let length = count(value.trim_ascii()).ok_or(Malformed)?;
+                if self.length.is_some_and(|known| known != length) {
+                    return Err(Malformed);
+                }
+                self.length = Some(length);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn upgrade_kind(value: &[u8]) -> NotUnderstood {
+    let value = value.trim_ascii().to_ascii_lowercase();
+    match &value[..] {
+        b"websocket" => NotUnderstood::WebSocket,
+        v if v.starts_with(b"h2") => NotUnderstood::Http2,
+        _ => NotUnderstood::Upgrade,
+    }
+}
+
+/// The path of a request target, without scheme, authority, query and fragment; whether it was cut.
+fn path(target: &str) -> (Option<String>, bool) {
+    let target = target.split(['?', '#']).next().unwrap_or_default();
+    let path = match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            rest.find('/').map_or("/", |slash| &rest[slash..])
+        }
+        _ => target,
+    };
+    (bounded::name(path.as_bytes(), PATH_MAX), path.len() > PATH_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_no_query_no_authority_and_a_bound() {
+        assert_eq!(path("/v1/x?key=secret#f").0.as_deref(), Some("/v1/x"));
+        assert_eq!(path("http://user:pw@host:1/a/b?c").0.as_deref(), Some("/a/b"));
+        assert_eq!(path("http://host").0.as_deref(), Some("/"));
+        assert_eq!(path("/a/http://b").0.as_deref(), Some("/a/http://b"));
+        let (long, cut) = path(&format!("/{}", "x".repeat(1000)));
+        assert_eq!((long.map(|p| p.len()), cut), (Some(PATH_MAX), true));
+    }
+
+    #[test]
+    fn a_request_s_body_is_delimited_as_the_standard_says() {
+        let framing = |lines: &str| {
+            request(format!("POST / HTTP/1.1\r\n{lines}\r\n").as_bytes()).map(|head| head.framing)
+        };
+        assert_eq!(framing(""), Ok(Framing::EMPTY));
+        assert_eq!(framing("Content-Length: 5\r\n"), Ok(Framing::Length(5)));
+        assert_eq!(framing("content-length: 5, 5\r\n"), Ok(Framing::Length(5)));
+        let chunked = Ok(Framing::Chunked(Chunked::new()));
+        assert_eq!(framing("Transfer-Encoding: gzip, Chunked\r\nContent-Length: 5\r\n"), chunked);
+        for bad in [
+            "Content-Length: 5\r\nContent-Length: 6\r\n",
+            "Content-Length: -1\r\n",
+            "Transfer-Encoding: gzip\r\n",
+        ] {
+            assert_eq!(framing(bad), Err(Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_a_length_ends_with_the_connection() {
+        let head = response(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").unwrap();
+        assert_eq!(
+            (head.status, head.framing, head.kind),
+            (200, Framing::UntilClose, ContentKind::Events)
+        );
+        let head = response(b"HTTP/1.1 101 X\r\nUpgrade: WebSocket\r\n\r\n").unwrap();
+        assert_eq!(head.upgrade, NotUnderstood::WebSocket);
+        assert_eq!(response(b"HTTP/2 200\r\n\r\n"), Err(Malformed));
+    }
+
+    #[test]
+    fn the_beginning_of_a_head_gives_what_its_whole_lines_say() {
+        let head = response_beginning(b"HTTP/1.1 503 No\r\nContent-Type: application/json\r\nX-Lo")
+            .unwrap();
+        assert_eq!((head.status, head.kind), (503, ContentKind::Json));
+        assert!(head.framing.is_lost());
+        let (method, path) = request_line(b"PUT /a?b HTTP/1.1\r\nCookie: aa");
+        assert_eq!((method.as_deref(), path.as_deref()), (Some("PUT"), Some("/a")));
+    }
+}

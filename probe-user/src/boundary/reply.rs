@@ -1,0 +1,462 @@
+//! The responses of one connection, as the server writes them.
+
+use super::{
+    content::{Content, ContentKind},
+    exchange::Call,
+    flags::Flag,
+    framing::{Framing, Skip},
+    head::{self, ResponseHead},
+    head_text::{HeadState, HeadText},
+    output::{Moment, NotUnderstood},
+    pieces::Pieces,
+    queue::Queue,
+    sniff,
+};
+use crate::record::End;
+
+/// How the client left, if it did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// It will send no more. It may still read.
+    pub(super) eof: bool,
+    /// The connection failed.
+    pub(super) error: bool,
+}
+
+impl Gone {
+    fn any(self) -> bool {
+        self.eof || self.error
+    }
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives in the one box a request's state has")]
+enum State {
+    /// Out of step: until a write begins with a response.
+    Seek,
+    /// Between responses, or in a head.
+    Head(HeadText),
+    /// Between responses, behind bytes that were not seen.
+    AfterLoss,
+    Body(Body),
+    /// A head without a body was written to a client that had left.
+    Dead,
+}
+
+#[derive(Debug)]
+struct Body {
+    framing: Framing,
+    content: Content,
+    /// It answers the front request.
+    owned: bool,
+    /// The client had left before the head was written.
+    gone_before: bool,
+    /// Any byte of it was written.
+    any: bool,
+    /// The next content begins a chunk behind missing bytes.
+    realign: bool,
+}
+
+/// Where the writing side stands.
+#[derive(Debug)]
+pub(super) struct Reply {
+    state: State,
+    /// The last write.
+    last_write: Moment,
+}
+
+impl Reply {
+    /// At the beginning of a connection (`seek`: of one found open).
+    pub(super) fn new(now: Moment, seek: bool) -> Self {
+        let state = if seek { State::Seek } else { State::Head(HeadText::new()) };
+        Self { state, last_write: now }
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        match &self.state {
+            State::Seek => true,
+            State::Head(text) => text.is_empty(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn is_seeking(&self) -> bool {
+        matches!(self.state, State::Seek)
+    }
+
+    /// Whether the end of the response being written can no longer be seen by its framing.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(&self.state, State::Body(body) if body.owned && body.framing.is_lost())
+    }
+
+    /// Handles one write.
+    pub(super) fn call(
+        &mut self,
+        pieces: &Pieces<'_>,
+        gone: Gone,
+        queue: &mut Queue,
+        call: &mut Call<'_>,
+    ) -> Result<(), NotUnderstood> {
+        if pieces.lost > 0 {
+            self.missing(pieces.lost, Flag::LostRecords, queue, call);
+        }
+        self.begin_call(pieces, queue, call);
+        self.bytes(pieces.head, gone, queue, call)?;
+        if pieces.gap > 0 {
+            self.missing(pieces.gap, Flag::GapInFraming, queue, call);
+        }
+        self.bytes(pieces.tail, gone, queue, call)?;
+        self.end_call(queue, call);
+        self.last_write = call.now;
+        Ok(())
+    }
+
+    /// Finds the place in the stream where a write begins, if it is not known.
+    fn begin_call(&mut self, pieces: &Pieces<'_>, queue: &mut Queue, call: &mut Call<'_>) {
+        let head = pieces.head;
+        let response = sniff::surely_response(head);
+        match &mut self.state {
+            State::Seek if !queue.is_empty() && head.len() >= 5 && sniff::response(head) => {
+                self.state = State::Head(HeadText::new());
+            }
+            State::AfterLoss if response => {
+                // The request behind the front one is answered now: the front one was answered unseen.
+                if queue.len() > 1 {
+                    queue.finish_front(End::Complete, self.last_write, call);
+                }
+                self.state = State::Head(HeadText::new());
+            }
+            State::AfterLoss => self.lose_head(None, queue),
+            State::Body(body) if body.framing.is_lost() && response => {
+                self.finish(End::Complete, self.last_write, queue, call);
+            }
+            State::Body(body) => body.realign = body.framing.resume(head, pieces.len()),
+            _ => {}
+        }
+    }
+
+    fn bytes(
+        &mut self,
+        mut bytes: &[u8],
+        gone: Gone,
+        queue: &mut Queue,
+        call: &mut Call<'_>,
+    ) -> Result<(), NotUnderstood> {
+        while !bytes.is_empty() {
+            let used = match &mut self.state {
+                State::Seek | State::Dead => return Ok(()),
+                State::AfterLoss => {
+                    self.lose_head(None, queue);
+                    0
+                }
+                State::Head(_) => self.head_bytes(bytes, gone, queue, call)?,
+                State::Body(_) => self.body_bytes(bytes, queue, call),
+            };
+            bytes = &bytes[used..];
+        }
+        Ok(())
+    }
+
+    fn head_bytes(
+        &mut self,
+        bytes: &[u8],
+        gone: Gone,
+        queue: &mut Queue,
+        call: &mut Call<'_>,
+    ) -> Result<usize, NotUnderstood> {
+        let State::Head(text) = &mut self.state else {
+            return Ok(0);
+        };
+        let pushed = text.push(bytes);
+        let used = pushed.used;
+        if !sniff::response(pushed.text) {
+            if queue.is_empty() {
+                call.stats.orphan_writes += 1;
+                self.state = State::Head(HeadText::new());
+                return Ok(bytes.len());
+            }
+            queue.flag_all(Flag::MalformedHead);
+            return Err(NotUnderstood::Garbage);
+        }
+        if let Some(exchange) = queue.front() {
+            exchange.facts.bytes_out += used as u64;
+        }
+        let parsed = match pushed.state {
+            HeadState::Partial => return Ok(used),
+            HeadState::Complete => head::response(pushed.text).map_err(|_| Flag::MalformedHead),
+            HeadState::TooLong => {
+                head::response_beginning(pushed.text).map_err(|_| Flag::HeadTooLong)
+            }
+        };
+        match parsed {
+            Ok(head) => {
+                if pushed.state == HeadState::TooLong
+                    && let Some(exchange) = queue.front()
+                {
+                    exchange.flag(Flag::HeadTooLong);
+                }
+                self.head_read(&head, used, gone, queue, call)?;
+            }
+            Err(flag) => self.lose_head(Some(flag), queue),
+        }
+        Ok(used)
+    }
+
+    /// A complete head was written.
+    fn head_read(
+        &mut self,
+        head: &ResponseHead,
+        len: usize,
+        gone: Gone,
+        queue: &mut Queue,
+        call: &mut Call<'_>,
+    ) -> Result<(), NotUnderstood> {
+        self.state = State::Head(HeadText::new());
+        if (100..200).contains(&head.status) && head.status != 101 {
+            return Ok(());
+        }
+        let mut owned = true;
+        if queue.is_empty() {
+            // Servers say 400 or 408 to idle clients; any other response had a request.
+            owned = !matches!(head.status, 400 | 408);
+            if owned {
+                let exchange = queue.begin(call.now, call)?;
+                exchange.flag(Flag::RequestNotSeen);
+                exchange.facts.bytes_out += len as u64;
+            } else {
+                call.stats.orphan_writes += 1;
+            }
+        }
+        let mut framing = head.framing;
+        if owned && let Some(exchange) = queue.front() {
+            exchange.head_written(head, call);
+            let method = exchange.facts.method.as_deref();
+            let success = (200..300).contains(&head.status);
+            if head.status == 101 || (method == Some("CONNECT") && success) {
+                exchange.flag(Flag::Upgraded);
+                let kind = if head.status == 101 { head.upgrade } else { NotUnderstood::Tunnel };
+                queue.finish_front(End::Complete, call.now, call);
+                return Err(kind);
+            }
+            if method == Some("HEAD") || matches!(head.status, 204 | 304) {
+                framing = Framing::EMPTY;
+            } else if framing == Framing::EMPTY && success && gone.any() {
+                self.state = State::Dead;
+                return Ok(());
+            }
+            if framing == Framing::EMPTY {
+                queue.finish_front(End::Complete, call.now, call);
+                return Ok(());
+            }
+        }
+        if framing != Framing::EMPTY {
+            let kind = if head.compressed { ContentKind::Opaque } else { head.kind };
+            self.state = State::Body(Body::new(framing, kind, owned, gone));
+        }
+        Ok(())
+    }
+
+    /// The head cannot be read: what follows belongs to the front request as long as nothing else is
+    /// known.
+    fn lose_head(&mut self, why: Option<Flag>, queue: &mut Queue) {
+        let Some(exchange) = queue.front() else {
+            self.state = State::Seek;
+            return;
+        };
+        if let Some(why) = why {
+            exchange.flag(why);
+        }
+        exchange.flag(Flag::GapInFraming);
+        let streams = exchange.facts.stream == Some(true);
+        let kind = if streams { ContentKind::Events } else { ContentKind::Json };
+        let mut content = Body::new(Framing::lost(), kind, true, Gone::default());
+        content.content.missing();
+        self.state = State::Body(content);
+    }
+
+    fn body_bytes(&mut self, bytes: &[u8], queue: &mut Queue, call: &mut Call<'_>) -> usize {
+        let State::Body(body) = &mut self.state else {
+            return 0;
+        };
+        let step = body.framing.step(bytes);
+        let content = &bytes[step.content];
+        if !content.is_empty() {
+            body.any = true;
+            if std::mem::take(&mut body.realign) {
+                body.content.realign(content);
+            }
+            body.content.push(content);
+        }
+        if body.owned
+            && let Some(exchange) = queue.front()
+        {
+            exchange.facts.bytes_out += step.used as u64;
+            if step.malformed {
+                exchange.flag(Flag::MalformedChunk);
+            }
+        }
+        if step.end {
+            self.finish(End::Complete, call.now, queue, call);
+        }
+        step.used
+    }
+
+    /// `n` bytes were not seen: `why` is [`Flag::LostRecords`], or [`Flag::GapInFraming`] which is
+    /// raised only if they hide framing.
+    fn missing(&mut self, n: u64, why: Flag, queue: &mut Queue, call: &mut Call<'_>) {
+        let lost = why == Flag::LostRecords;
+        let front = queue.front();
+        match &mut self.state {
+            State::Seek => {}
+            State::AfterLoss | State::Dead => count_missing(front, n, why),
+            State::Head(text) if text.is_empty() => {
+                if front.is_some() {
+                    self.state = State::AfterLoss;
+                }
+                count_missing(front, n, why);
+            }
+            State::Head(text) => {
+                let beginning = head::response_beginning(text.text());
+                count_missing(front, n, why);
+                self.lose_head(None, queue);
+                if let (Ok(head), Some(exchange)) = (beginning, queue.front()) {
+                    exchange.head_written(&head, call);
+                    let kind = if head.compressed { ContentKind::Opaque } else { head.kind };
+                    let mut body = Body::new(Framing::lost(), kind, true, Gone::default());
+                    body.content.missing();
+                    self.state = State::Body(body);
+                }
+            }
+            State::Body(body) => {
+                body.any = true;
+                body.content.missing();
+                let skipped = body.framing.skip(n);
+                let over = if let Skip::End(over) = skipped { over } else { 0 };
+                if body.owned
+                    && let Some(exchange) = front
+                {
+                    exchange.facts.bytes_out += n - over;
+                    if lost {
+                        exchange.flag(Flag::LostRecords);
+                    }
+                    if skipped == Skip::Lost {
+                        exchange.flag(Flag::GapInFraming);
+                    }
+                }
+                if matches!(skipped, Skip::End(_)) {
+                    let at = if lost { self.last_write } else { call.now };
+                    self.finish(End::Complete, at, queue, call);
+                    if over > 0 {
+                        count_missing(queue.front(), over, why);
+                        self.state = if queue.is_empty() {
+                            State::Head(HeadText::new())
+                        } else {
+                            State::AfterLoss
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    fn end_call(&mut self, queue: &mut Queue, call: &mut Call<'_>) {
+        let State::Body(body) = &mut self.state else {
+            return;
+        };
+        if body.framing.ended_lately() {
+            self.finish(End::Complete, call.now, queue, call);
+        } else if body.owned
+            && let Some(exchange) = queue.front()
+        {
+            exchange.content_written(&mut body.content, call);
+        }
+    }
+
+    /// The response being written is over; the next one may follow.
+    fn finish(&mut self, outcome: End, at: Moment, queue: &mut Queue, call: &mut Call<'_>) {
+        let state = std::mem::replace(&mut self.state, State::Head(HeadText::new()));
+        if let State::Body(mut body) = state {
+            if !body.owned {
+                return;
+            }
+            if let Some(exchange) = queue.front() {
+                exchange.content_written(&mut body.content, call);
+                exchange.answered(&mut body.content);
+            }
+        }
+        queue.finish_front(outcome, at, call);
+    }
+
+    /// A new request begins: a response whose end could not be seen has ended before.
+    pub(super) fn superseded(&mut self, queue: &mut Queue, call: &mut Call<'_>) {
+        if self.is_lost() {
+            self.finish(End::Complete, self.last_write, queue, call);
+        }
+    }
+
+    /// The connection is over: closes every open request, the front one as `outcome` says.
+    pub(super) fn close(
+        &mut self,
+        outcome: Option<End>,
+        gone: Gone,
+        queue: &mut Queue,
+        call: &mut Call<'_>,
+    ) {
+        if gone.error {
+            queue.flag_all(Flag::ConnectionReset);
+        }
+        if matches!(&self.state, State::Body(body) if !body.owned) {
+            self.state = State::Dead;
+        }
+        if outcome.is_none() && self.close_ends_it(gone) {
+            self.finish(End::Complete, self.last_write, queue, call);
+        }
+        while !queue.is_empty() {
+            self.finish(outcome.unwrap_or(End::Aborted), call.now, queue, call);
+        }
+    }
+
+    /// Whether the server's close is the regular end of the response being written.
+    fn close_ends_it(&self, gone: Gone) -> bool {
+        let State::Body(body) = &self.state else {
+            return false;
+        };
+        match body.framing {
+            Framing::UntilClose => {
+                !gone.error
+                    && (!gone.eof || body.content.said_done() || (body.gone_before && body.any))
+            }
+            Framing::Lost(_) => !gone.error && (!gone.eof || body.content.said_done()),
+            Framing::Length(_) | Framing::Chunked(_) => false,
+        }
+    }
+
+    /// Heap bytes held.
+    pub(super) fn retained(&self) -> usize {
+        match &self.state {
+            State::Head(text) => text.retained(),
+            State::Body(body) => body.content.retained(),
+            State::Seek | State::AfterLoss | State::Dead => 0,
+        }
+    }
+}
+
+impl Body {
+    fn new(framing: Framing, kind: ContentKind, owned: bool, gone: Gone) -> Self {
+        Self {
+            framing,
+            content: Content::new(kind),
+            owned,
+            gone_before: gone.any(),
+            any: false,
+            realign: false,
+        }
+    }
+}
+
+fn count_missing(exchange: Option<&mut super::exchange::Exchange>, n: u64, why: Flag) {
+    if let Some(exchange) = exchange {
+        exchange.facts.bytes_out += n;
+        exchange.flag(why);
+    }
+}

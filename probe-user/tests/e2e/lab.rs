@@ -1,0 +1,22 @@
+//! The demo server: hyper, first read of 24 bytes, `writev`, no provisioning.
+
+use crate::harness::server::Recipe;
+use crate::harness::{hostile, life};
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn every_request_of_a_mixed_load_is_seen_once_and_agrees_with_the_client() {
+    life::sees_every_request(&Recipe::lab());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn garbage_huge_bodies_and_thousands_of_connections_break_nothing() {
+    hostile::survives(&Recipe::lab());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn a_killed_server_resets_its_request_and_its_successor_is_attached() {
+    life::follows_a_restart(&Recipe::lab());
+}

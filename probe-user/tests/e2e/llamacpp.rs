@@ -1,0 +1,54 @@
+//! The real llama.cpp server.
+
+use crate::harness::server::Recipe;
+use crate::harness::{accounting, hostile, life};
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn every_request_of_a_mixed_load_is_seen_once_and_agrees_with_the_client() {
+    life::sees_every_request(&Recipe::llamacpp());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn cpu_seconds_books_and_slices_agree_with_the_kernel() {
+    accounting::agrees_with_the_kernel(&Recipe::llamacpp(), 0);
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn cpu_seconds_agree_beside_eight_busy_processes() {
+    accounting::agrees_with_the_kernel(&Recipe::llamacpp(), 8);
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn garbage_huge_bodies_and_thousands_of_connections_break_nothing() {
+    hostile::survives(&Recipe::llamacpp());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn a_killed_server_resets_its_request_and_its_successor_is_attached() {
+    life::follows_a_restart(&Recipe::llamacpp());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn requests_over_ipv6_are_seen() {
+    life::sees_requests_at(&Recipe::llamacpp(), "::1");
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn requests_over_a_unix_socket_are_seen() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("llama.sock");
+    life::sees_requests_at(&Recipe::llamacpp(), socket.to_str().expect("a temporary path is text"));
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn a_connection_open_before_the_probe_is_seen() {
+    life::sees_connections_open_before(&Recipe::llamacpp());
+}

@@ -1,0 +1,158 @@
+//! Every test that this machine can run, and the names of those it cannot.
+//!
+//! Tests that need nothing run first, in parallel. Tests that load kernel programs or measure real
+//! servers are marked `#[ignore]`, so that a bare `cargo test` reports them as ignored rather than
+//! failing; here they run one at a time, because the probe refuses a second instance and because they
+//! measure CPU time. An end-to-end test whose name starts with `llamacpp::`, `uvicorn::`, `node::` or
+//! `prometheus::` needs that part.
+
+mod tally;
+
+use std::collections::BTreeMap;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+
+use crate::paths::Paths;
+use crate::process::{self, is_root, tee};
+use crate::provision::{self, Provisioned};
+use tally::Tally;
+
+/// Prefix of a test's name, and the parts it needs.
+const NEEDS: [(&str, &[&str]); 4] = [
+    ("llamacpp::", &["python", "model"]),
+    ("uvicorn::", &["python", "model"]),
+    ("node::", &["node", "node_modules", "model"]),
+    ("prometheus::", &["prometheus"]),
+];
+
+/// Runs the tests; the last line printed holds the real counts.
+pub(crate) fn run(paths: &Paths, quick: bool, only: Option<&str>) -> Result<ExitCode> {
+    let mut total = Tally::default();
+    if only.is_none() {
+        total.add(&cargo_test(paths, &[])?);
+    }
+    let marked = list_marked(paths, only)?;
+    let mut not_run = BTreeMap::new();
+    if quick {
+        not_run.extend(marked.into_iter().map(|name| (name, "--quick was given".to_owned())));
+    } else {
+        let have = provision::tests(paths)?;
+        have.print();
+        let (runnable, cannot) = split(marked, &have, is_root());
+        not_run = cannot;
+        if !runnable.is_empty() {
+            build_lab(paths)?;
+            total.add(&run_marked(paths, only, &not_run)?);
+        }
+    }
+    Ok(close(&total, &not_run))
+}
+
+/// Names of the tests that are marked `#[ignore]`.
+fn list_marked(paths: &Paths, only: Option<&str>) -> Result<Vec<String>> {
+    let mut list = cargo(paths);
+    list.args(["--quiet", "--tests", "--", "--ignored", "--list"]).args(only);
+    let listed = process::output(&mut list)?;
+    Ok(listed.lines().filter_map(|l| l.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+/// Which of them can run here, and why the others cannot.
+fn split(
+    marked: Vec<String>,
+    have: &Provisioned,
+    root: bool,
+) -> (Vec<String>, BTreeMap<String, String>) {
+    let (mut runnable, mut cannot) = (Vec::new(), BTreeMap::new());
+    for name in marked {
+        match obstacle(&name, have, root) {
+            Some(why) => drop(cannot.insert(name, why)),
+            None => runnable.push(name),
+        }
+    }
+    (runnable, cannot)
+}
+
+fn obstacle(name: &str, have: &Provisioned, root: bool) -> Option<String> {
+    if !root {
+        return Some("not root: loading kernel programs needs CAP_BPF and CAP_PERFMON".into());
+    }
+    let needs = NEEDS.iter().filter(|(prefix, _)| name.starts_with(prefix));
+    needs
+        .flat_map(|(_, parts)| *parts)
+        .find_map(|part| have.missing.get(part).map(|why| format!("{part} is missing: {why}")))
+}
+
+/// The load client and the demo server, which the end-to-end tests start.
+fn build_lab(paths: &Paths) -> Result<()> {
+    let mut build = Command::new("cargo");
+    build.current_dir(&paths.root).args(["build", "--quiet", "--package", "probe-lab", "--bins"]);
+    process::run(&mut build)
+}
+
+fn run_marked(
+    paths: &Paths,
+    only: Option<&str>,
+    not_run: &BTreeMap<String, String>,
+) -> Result<Tally> {
+    let mut arguments = vec!["--tests", "--", "--ignored", "--test-threads=1"];
+    arguments.extend(only);
+    for name in not_run.keys() {
+        arguments.extend(["--skip", name]);
+    }
+    cargo_test(paths, &arguments)
+}
+
+fn cargo_test(paths: &Paths, arguments: &[&str]) -> Result<Tally> {
+    let (lines, success) = tee(cargo(paths).args(arguments))?;
+    let tally = Tally::of(&lines);
+    if !success && tally.failed.is_empty() {
+        bail!("the tests did not run to their end: see above");
+    }
+    Ok(tally)
+}
+
+fn cargo(paths: &Paths) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(&paths.root).env("WATTPROBE_CACHE", &paths.cache).args([
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+    ]);
+    cargo
+}
+
+fn close(total: &Tally, not_run: &BTreeMap<String, String>) -> ExitCode {
+    println!();
+    for (name, why) in not_run {
+        println!("not run: {name}, because {why}");
+    }
+    for name in &total.failed {
+        println!("failed: {name}");
+    }
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed.len(), not_run.len());
+    ExitCode::from(u8::from(!total.failed.is_empty() || total.passed == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_whose_part_is_missing_is_named_and_not_run() {
+        let mut have = Provisioned::default();
+        have.missing.insert("node", "npm said no".to_owned());
+        let marked = ["node::sees_all".to_owned(), "lab::sees_all".to_owned()].to_vec();
+        let (runnable, cannot) = split(marked, &have, true);
+        assert_eq!(runnable, ["lab::sees_all"]);
+        assert_eq!(cannot["node::sees_all"], "node is missing: npm said no");
+    }
+
+    #[test]
+    fn without_root_no_marked_test_runs() {
+        let marked = vec!["lab::sees_all".to_owned()];
+        let (runnable, cannot) = split(marked, &Provisioned::default(), false);
+        assert!(runnable.is_empty());
+        assert!(cannot["lab::sees_all"].starts_with("not root"));
+    }
+}

@@ -1,7 +1,7 @@
 //! Putting a boundary together: the target's clocks, and the beginning and end of the bytes that a
 //! system call moved. The copy is bounded; what lies between head and tail is not captured.
 
-use core::ptr::addr_of_mut;
+use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::{
     helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes},
@@ -13,7 +13,7 @@ use probe_common::{
 use crate::{
     bound::masked,
     clock, emit,
-    maps::{IO_SCRATCH, IoScratch, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS},
+    maps::{IO_SCRATCH, IoScratch, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, Walk},
 };
 
 /// Segments of a vectored call that are looked at; the bytes of later ones are counted, not captured.
@@ -138,56 +138,75 @@ fn tail_of(len: u32) -> u32 {
 }
 
 /// Captures from a vectored call. A segment that cannot be read ends the capture.
+///
+/// The walk's state lies in the scratch, not in registers: the verifier then knows nothing of it, sees
+/// the same state at the beginning of every round, and checks one round instead of every path through
+/// sixteen.
 #[inline(always)]
 unsafe fn vector(scratch: *mut IoScratch, at: u64, count: u64, len: u32) -> u32 {
     let tail = tail_of(len);
-    let tail_from = len - tail;
-    let mut pos = 0u32;
-    let mut head = 0u32;
-    let mut tailed = 0u32;
-    for i in 0..SEGMENTS {
-        if u64::from(i) >= count || pos >= len {
-            break;
-        }
-        let entry = at + u64::from(i) * IOVEC;
-        // SAFETY: the helper checks the user address.
-        let Ok([base, size]) = (unsafe { bpf_probe_read_user(entry as *const [u64; 2]) }) else {
-            break;
-        };
-        let left = len - pos;
-        let size = if size > u64::from(left) { left } else { size as u32 };
-        // SAFETY: as in `buffer`; the masks keep every copy inside the scratch.
-        unsafe {
-            let payload = addr_of_mut!((*scratch).payload).cast::<u8>();
-            if head == pos && head < HEAD_BYTES as u32 {
-                let room = HEAD_BYTES as u32 - head;
-                let take = if size > room { room } else { size };
-                let to = payload.add(masked::<0xfff>(u64::from(head)) as usize);
-                if read_user_bytes(to.cast(), masked::<0x1fff>(u64::from(take)) as u32, base as *const _) != 0 {
-                    break;
-                }
-                head += take;
-            }
-            if tail != 0 && pos + size > tail_from {
-                let skip = tail_from.saturating_sub(pos);
-                let take = size - skip;
-                let to = payload.add(HEAD_BYTES + masked::<0x3ff>(u64::from(tailed)) as usize);
-                if read_user_bytes(to.cast(), masked::<0x7ff>(u64::from(take)) as u32, (base + u64::from(skip)) as *const _) != 0 {
-                    break;
-                }
-                tailed += take;
-            }
-        }
-        pos += size;
-    }
-    // A tail that is not whole, or that does not follow a whole head, would be misplaced: drop it.
-    if head < HEAD_BYTES as u32 || tailed != tail {
-        tailed = 0;
-    }
     // SAFETY: this CPU's scratch.
+    let walk = unsafe { addr_of_mut!((*scratch).walk) };
+    // SAFETY: as above.
+    unsafe { write_volatile(walk, Walk { pos: 0, head: 0, tail: 0 }) };
+    for i in 0..SEGMENTS {
+        // SAFETY: as above.
+        if u64::from(i) >= count || unsafe { !segment(scratch, at, i, len, tail) } {
+            break;
+        }
+    }
+    // SAFETY: as above.
     unsafe {
+        let Walk { head, tail: mut tailed, .. } = read_volatile(walk);
+        // A tail that is not whole, or that does not follow a whole head, would be misplaced: drop it.
+        if head < HEAD_BYTES as u32 || tailed != tail {
+            tailed = 0;
+        }
         (*scratch).record.head = head as u16;
         (*scratch).record.tail = tailed as u16;
+        head + tailed
     }
-    head + tailed
+}
+
+/// Captures from segment `i`. False: that was the last.
+#[inline(always)]
+unsafe fn segment(scratch: *mut IoScratch, at: u64, i: u32, len: u32, tail: u32) -> bool {
+    let entry = at + u64::from(i) * IOVEC;
+    // SAFETY: the helper checks the user address.
+    let Ok([base, size]) = (unsafe { bpf_probe_read_user(entry as *const [u64; 2]) }) else {
+        return false;
+    };
+    // SAFETY: this CPU's scratch; the masks keep every copy inside of it, and the helper checks the user
+    // addresses.
+    unsafe {
+        let walk = addr_of_mut!((*scratch).walk);
+        let payload = addr_of_mut!((*scratch).payload).cast::<u8>();
+        let pos = read_volatile(addr_of_mut!((*walk).pos));
+        let head = read_volatile(addr_of_mut!((*walk).head));
+        let tailed = read_volatile(addr_of_mut!((*walk).tail));
+        let left = len.saturating_sub(pos);
+        let size = if size > u64::from(left) { left } else { size as u32 };
+        if head == pos && head < HEAD_BYTES as u32 {
+            let room = HEAD_BYTES as u32 - head;
+            let take = if size > room { room } else { size };
+            let to = payload.add(masked::<0xfff>(u64::from(head)) as usize);
+            if read_user_bytes(to.cast(), masked::<0x1fff>(u64::from(take)) as u32, base as *const _) != 0 {
+                return false;
+            }
+            write_volatile(addr_of_mut!((*walk).head), head + take);
+        }
+        let tail_from = len - tail;
+        if tail != 0 && pos + size > tail_from {
+            let skip = tail_from.saturating_sub(pos);
+            let take = size - skip;
+            let to = payload.add(HEAD_BYTES + masked::<0x3ff>(u64::from(tailed)) as usize);
+            let from = (base + u64::from(skip)) as *const _;
+            if read_user_bytes(to.cast(), masked::<0x7ff>(u64::from(take)) as u32, from) != 0 {
+                return false;
+            }
+            write_volatile(addr_of_mut!((*walk).tail), tailed + take);
+        }
+        write_volatile(addr_of_mut!((*walk).pos), pos + size);
+        pos + size < len
+    }
 }

@@ -100,6 +100,19 @@ pub static SLICES: RingBuf<(), 4096> = RingBuf::new();
 pub struct IoScratch {
     pub record: IoRecord,
     pub payload: [u8; 3 * HEAD_BYTES + 64],
+    pub walk: Walk,
+}
+
+/// Where a walk through the segments of a vectored call stands.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Walk {
+    /// Bytes of the call in the segments so far.
+    pub pos: u32,
+    /// Of them, captured as head.
+    pub head: u32,
+    /// Captured as tail.
+    pub tail: u32,
 }
 
 macro_rules! offsets {

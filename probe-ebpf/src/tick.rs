@@ -149,10 +149,11 @@ unsafe fn charge(record: *const TickRecord, state: *const TickState, package: u3
     if sum == 0 {
         return;
     }
+    // Twice the shift that brings the sum below 2^32, so that rest × used fits into 64 bits.
     let mut shift = 0u32;
     for _ in 0..16 {
-        if sum >> shift >= 1 << 32 {
-            shift += 1;
+        if sum >> (shift / 2) >= 1 << 32 {
+            shift += 2;
         }
     }
     let part = sum >> shift;
@@ -169,7 +170,7 @@ unsafe fn charge(record: *const TickRecord, state: *const TickState, package: u3
             let Some(row) = BOOKS.get_ptr_mut(package * MAX_COUNTERS as u32 + i as u32) else {
                 continue;
             };
-            let (whole, rest) = (delta / sum, (delta % sum) >> shift);
+            let (whole, rest) = (delta / sum, delta % sum);
             for k in IDLE as usize + 1..CONSUMERS {
                 (*row)[k] += whole * used[k] + (rest * (used[k] >> shift) + part / 2) / part;
             }

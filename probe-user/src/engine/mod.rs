@@ -175,6 +175,7 @@ impl<'a> Engine<'a> {
         let leaders: Vec<usize> = tick_cpus.iter().map(|cpu| *cpu as usize).collect();
         self.probe.attach_ticks(&leaders)?;
         self.probe.attach_sockets()?;
+        self.probe.settle();
         for index in 0..self.core.targets.0.len() {
             self.look(index, true)?;
         }

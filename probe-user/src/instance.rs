@@ -46,7 +46,8 @@ impl Instance {
     /// When another process holds it.
     pub fn lock(path: &Path) -> Result<Self, InstanceError> {
         let io = |source| InstanceError::Io { path: path.to_owned(), source };
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = open.map_err(io)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();

@@ -8,11 +8,11 @@ use clap::{ArgAction, ArgGroup, ArgMatches, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::config::Format;
-use crate::target::Selector;
 use super::duration;
 use super::log::LogFormat;
 use crate::roots::Roots;
 use crate::source::SourceSpec;
+use crate::target::Selector;
 
 /// Where `--metrics` listens when only the option is given.
 pub const DEFAULT_METRICS: &str = "127.0.0.1:9847";

@@ -109,7 +109,9 @@ fn privileged() -> Result<(), Failure> {
 impl Classify for EngineError {
     fn status(&self) -> ExitStatus {
         match self {
-            Self::Kernel(KernelError::System { .. } | KernelError::Map { .. }) => ExitStatus::Failed,
+            Self::Kernel(KernelError::System { .. } | KernelError::Map { .. }) => {
+                ExitStatus::Failed
+            }
             Self::Kernel(_) | Self::Open(_) | Self::Zone(_) => ExitStatus::Unsupported,
             Self::Target(TargetError::NoOwner(_)) => ExitStatus::Unsupported,
             Self::TooManyCounters(_) => ExitStatus::Usage,

@@ -197,7 +197,8 @@ impl Core {
         for target in &targets.0 {
             let domains = readings.additive_of(tick.package);
             let books = domains.filter_map(|id| ledger.books(id));
-            let nj = books.filter_map(|b| b.consumers.get(consumer(target.who).0)).map(|c| c.active.0);
+            let nj =
+                books.filter_map(|b| b.consumers.get(consumer(target.who).0)).map(|c| c.active.0);
             let cpu_ns = tick.clock[target.who as usize];
             slices.charged(tick.package, tick.t, target.who, nj.sum(), cpu_ns);
         }

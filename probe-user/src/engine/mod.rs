@@ -274,7 +274,8 @@ impl<'a> Engine<'a> {
                 Effect::TargetLost(who) => {
                     let target = self.core.targets.0.iter().find(|t| t.who == who);
                     if let Some(target) = target {
-                        let next = if target.selector.can_return() { "waiting for it" } else { "done" };
+                        let next =
+                            if target.selector.can_return() { "waiting for it" } else { "done" };
                         (self.report)(&format!("{} has ended; {next}", target.name));
                     }
                 }

@@ -23,16 +23,8 @@ use crate::{
 };
 
 /// Names of the losses, by `probe_common::Loss`.
-const LOSS_NAMES: [&str; LOSSES] = [
-    "tick",
-    "io",
-    "process",
-    "slice",
-    "process_table",
-    "connection_table",
-    "torn",
-    "counter",
-];
+const LOSS_NAMES: [&str; LOSSES] =
+    ["tick", "io", "process", "slice", "process_table", "connection_table", "torn", "counter"];
 
 /// Knows what does not change during a run.
 pub(super) struct Publisher {
@@ -47,11 +39,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Begins now.
-    pub(super) fn new(
-        clock: Clock,
-        policies: &Policies,
-        labels: &[DomainLabel],
-    ) -> Self {
+    pub(super) fn new(clock: Clock, policies: &Policies, labels: &[DomainLabel]) -> Self {
         Self {
             clock,
             begin: clock.now(),
@@ -132,7 +120,11 @@ fn requests(core: &Core) -> BTreeMap<String, u64> {
 }
 
 fn in_flight(core: &Core) -> BTreeMap<String, u64> {
-    core.targets.0.iter().map(|t| (t.name.clone(), core.in_flight.get(&t.who).copied().unwrap_or(0))).collect()
+    core.targets
+        .0
+        .iter()
+        .map(|t| (t.name.clone(), core.in_flight.get(&t.who).copied().unwrap_or(0)))
+        .collect()
 }
 
 fn targets(core: &Core) -> BTreeMap<String, TargetBook> {
@@ -153,11 +145,8 @@ fn events(core: &Core, lost: &[u64; LOSSES]) -> Events {
 }
 
 fn domain(core: &Core, probe: &Probe, id: DomainId, label: &DomainLabel) -> DomainBook {
-    let mut whos = vec![
-        ("kernel".to_owned(), KERNEL),
-        ("other".to_owned(), OTHER),
-        ("self".to_owned(), SELF),
-    ];
+    let mut whos =
+        vec![("kernel".to_owned(), KERNEL), ("other".to_owned(), OTHER), ("self".to_owned(), SELF)];
     whos.extend(core.targets.0.iter().map(|t| (t.name.clone(), t.who)));
     let book = core.ledger.books(id).cloned().unwrap_or_default();
     let of = |who| book.consumers.get(consumer(who).0).copied().unwrap_or_default();

@@ -130,14 +130,16 @@ impl Records {
 
     /// Joules of the additive domains of one class; `None` where there is none.
     fn sum(&self, account: Option<&Account>, class: &str) -> Option<f64> {
-        let of_class = |label: &&DomainLabel| {
-            label.additive && label.name.split('-').next() == Some(class)
-        };
+        let of_class =
+            |label: &&DomainLabel| label.additive && label.name.split('-').next() == Some(class);
         let shares = account?.domains.iter().filter_map(|share| {
             self.labels.get(share.domain.0).filter(of_class)?;
             share.active
         });
-        shares.map(|e: Estimate| e.energy).reduce(Nanojoules::saturating_add).map(Nanojoules::joules)
+        shares
+            .map(|e: Estimate| e.energy)
+            .reduce(Nanojoules::saturating_add)
+            .map(Nanojoules::joules)
     }
 
     /// Energy before and from the first content, over the additive domains.

@@ -145,7 +145,8 @@ impl Slices {
         if begin >= end {
             return;
         }
-        let joules = self.rates.get(&(package, slice.who)).and_then(|r| Some(r.at(end)? - r.at(begin)?));
+        let joules =
+            self.rates.get(&(package, slice.who)).and_then(|r| Some(r.at(end)? - r.at(begin)?));
         let line = Line {
             begin_ns: begin,
             end_ns: end,
@@ -190,7 +191,8 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let joules: Vec<f64> = lines.iter().map(|l| l["joules"].as_f64().unwrap()).collect();
         assert_eq!(joules, [0.5, 0.5 + 1.5, 1.5]);
-        let ns = |l: &serde_json::Value| l["end_ns"].as_u64().unwrap() - l["begin_ns"].as_u64().unwrap();
+        let ns =
+            |l: &serde_json::Value| l["end_ns"].as_u64().unwrap() - l["begin_ns"].as_u64().unwrap();
         assert_eq!(lines.iter().map(ns).sum::<u64>(), 2000);
     }
 }

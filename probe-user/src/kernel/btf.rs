@@ -110,7 +110,10 @@ impl Btf {
                 return Ok(Some(bits));
             }
             let anonymous = self.name_is(name, "");
-            if anonymous && depth < 8 && let Some(inner) = self.structure(ty)? {
+            if anonymous
+                && depth < 8
+                && let Some(inner) = self.structure(ty)?
+            {
                 if let Some(inner_bits) = self.member(inner, field, depth + 1)? {
                     return Ok(Some(bits + inner_bits));
                 }

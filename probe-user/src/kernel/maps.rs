@@ -6,9 +6,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray},
 };
-use probe_common::{
-    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, Process, TickState,
-};
+use probe_common::{CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, Process, TickState};
 
 use super::error::KernelError;
 
@@ -113,7 +111,10 @@ impl Maps {
     }
 
     /// Hands the counters to the ticks.
-    pub(super) fn set_counters(&mut self, counters: &[KernelCounter<'_>]) -> Result<(), KernelError> {
+    pub(super) fn set_counters(
+        &mut self,
+        counters: &[KernelCounter<'_>],
+    ) -> Result<(), KernelError> {
         for counter in counters {
             let index = counter.package * MAX_COUNTERS + counter.slot;
             put_event(self.energy.fd().as_fd(), index, counter.fd)?;

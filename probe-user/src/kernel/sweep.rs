@@ -15,7 +15,8 @@ use super::error::KernelError;
 ///
 /// When the affinity can neither be read nor restored.
 pub fn sweep(cpus: &[usize]) -> Result<(), KernelError> {
-    let system = |what| move |errno: rustix::io::Errno| KernelError::System { what, source: errno.into() };
+    let system =
+        |what| move |errno: rustix::io::Errno| KernelError::System { what, source: errno.into() };
     let before = sched_getaffinity(None).map_err(system("sched_getaffinity"))?;
     for &cpu in cpus {
         let mut one = CpuSet::new();

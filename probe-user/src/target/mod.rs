@@ -8,7 +8,6 @@ mod select;
 mod selector;
 mod socket;
 
-pub use process::Table;
 pub use select::{Found, find};
 pub use selector::Selector;
 

@@ -9,7 +9,7 @@ use crate::roots::Roots;
 
 /// A process.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     /// Its parent.
     pub parent: u32,
     /// Its name, as the kernel keeps it: at most 15 bytes, no arguments.
@@ -18,7 +18,7 @@ pub struct Entry {
 
 /// A file descriptor of a process that is a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Socket {
+pub(super) struct Socket {
     /// Process.
     pub tgid: u32,
     /// File descriptor.
@@ -28,7 +28,7 @@ pub struct Socket {
 }
 
 /// All processes at one moment.
-pub struct Table {
+pub(super) struct Table {
     roots: Roots,
     entries: BTreeMap<u32, Entry>,
 }
@@ -39,7 +39,7 @@ impl Table {
     /// # Errors
     ///
     /// When procfs cannot be read at all.
-    pub fn read(roots: &Roots) -> Result<Self, TargetError> {
+    pub(super) fn read(roots: &Roots) -> Result<Self, TargetError> {
         let all = all_processes_with_root(&roots.procfs)
             .map_err(|source| TargetError::Procfs { path: roots.procfs.clone(), source })?;
         let entry = |process: Process| {
@@ -55,25 +55,26 @@ impl Table {
     }
 
     /// Every process.
-    pub fn pids(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> + '_ {
         self.entries.keys().copied()
     }
 
     /// One process.
     #[must_use]
-    pub fn get(&self, pid: u32) -> Option<&Entry> {
+    pub(super) fn get(&self, pid: u32) -> Option<&Entry> {
         self.entries.get(&pid)
     }
 
     /// The given processes and all their descendants.
     #[must_use]
-    pub fn tree(&self, of: &BTreeSet<u32>) -> BTreeSet<u32> {
+    pub(super) fn tree(&self, of: &BTreeSet<u32>) -> BTreeSet<u32> {
         let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (pid, entry) in &self.entries {
             children.entry(entry.parent).or_default().push(*pid);
         }
         let mut tree = BTreeSet::new();
-        let mut open: Vec<u32> = of.iter().copied().filter(|p| self.entries.contains_key(p)).collect();
+        let mut open: Vec<u32> =
+            of.iter().copied().filter(|p| self.entries.contains_key(p)).collect();
         while let Some(pid) = open.pop() {
             if tree.insert(pid) {
                 open.extend(children.get(&pid).into_iter().flatten());
@@ -84,7 +85,7 @@ impl Table {
 
     /// The sockets that a process has open; empty when it is gone or may not be looked into.
     #[must_use]
-    pub fn sockets(&self, pid: u32) -> Vec<Socket> {
+    pub(super) fn sockets(&self, pid: u32) -> Vec<Socket> {
         let Ok(process) = Process::new_with_root(self.roots.proc(pid.to_string())) else {
             return Vec::new();
         };
@@ -99,7 +100,7 @@ impl Table {
 
     /// The cgroup paths of a process, one a hierarchy.
     #[must_use]
-    pub fn cgroups(&self, pid: u32) -> Vec<String> {
+    pub(super) fn cgroups(&self, pid: u32) -> Vec<String> {
         let Ok(process) = Process::new_with_root(self.roots.proc(pid.to_string())) else {
             return Vec::new();
         };

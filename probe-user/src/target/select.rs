@@ -31,7 +31,9 @@ pub fn find(selector: &Selector, roots: &Roots) -> Result<Found, TargetError> {
     let table = Table::read(roots)?;
     match selector {
         Selector::Port(port) => by_address(&Address::Port(*port), selector, &table, roots),
-        Selector::UnixPath(path) => by_address(&Address::Unix(path.clone()), selector, &table, roots),
+        Selector::UnixPath(path) => {
+            by_address(&Address::Unix(path.clone()), selector, &table, roots)
+        }
         Selector::Pid(pid) => {
             if table.get(*pid).is_none() {
                 return Err(TargetError::NoProcess(*pid));

@@ -16,7 +16,7 @@ use crate::roots::Roots;
 
 /// Where a socket listens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Address {
+pub(super) enum Address {
     /// A TCP port of either family.
     Port(u16),
     /// A unix socket; those in the abstract namespace begin with `@`.
@@ -25,18 +25,18 @@ pub enum Address {
 
 /// The sockets of one network namespace.
 #[derive(Default)]
-pub struct Sockets {
+pub(super) struct Sockets {
     /// Listening: address and inode.
-    pub listening: Vec<(Address, u64)>,
+    pub(super) listening: Vec<(Address, u64)>,
     /// Connected, seen from the side that accepted: local address and inode.
-    pub connected: Vec<(Address, u64)>,
+    pub(super) connected: Vec<(Address, u64)>,
 }
 
 impl Sockets {
     /// Reads the tables as a process sees them; `None`: as the probe sees them. What cannot be read is
     /// empty.
     #[must_use]
-    pub fn read(roots: &Roots, pid: Option<u32>) -> Self {
+    pub(super) fn read(roots: &Roots, pid: Option<u32>) -> Self {
         let net = match pid {
             Some(pid) => roots.proc(pid.to_string()).join("net"),
             None => roots.proc("self/net"),
@@ -69,7 +69,8 @@ impl Sockets {
 
     fn unix(&mut self, path: &Path) {
         let Ok(file) = File::open(path) else { return };
-        let Ok(UnixNetEntries(entries)) = UnixNetEntries::from_buf_read(BufReader::new(file)) else {
+        let Ok(UnixNetEntries(entries)) = UnixNetEntries::from_buf_read(BufReader::new(file))
+        else {
             return;
         };
         for entry in entries {
@@ -86,7 +87,7 @@ impl Sockets {
 
     /// Inodes that listen on an address.
     #[must_use]
-    pub fn listeners(&self, address: &Address) -> BTreeSet<u64> {
+    pub(super) fn listeners(&self, address: &Address) -> BTreeSet<u64> {
         self.listening.iter().filter(|(a, _)| a == address).map(|(_, inode)| *inode).collect()
     }
 }

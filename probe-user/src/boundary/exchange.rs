@@ -39,6 +39,10 @@ pub(super) struct Exchange {
     pub(super) facts: Box<Facts>,
     /// The request body was JSON, read whole.
     whole: bool,
+    /// It was read in the same call as the end of the request before it: surely pipelined.
+    pub(super) glued: bool,
+    /// The end of its body was in a record that was lost: when it was read is not known exactly.
+    pub(super) body_unseen: bool,
 }
 
 impl Exchange {
@@ -75,7 +79,7 @@ impl Exchange {
             content_events: None,
             flags: Flags::default(),
         };
-        Self { facts: Box::new(facts), whole: false }
+        Self { facts: Box::new(facts), whole: false, glued: false, body_unseen: false }
     }
 
     pub(super) fn id(&self) -> RequestId {

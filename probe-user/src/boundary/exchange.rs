@@ -109,6 +109,16 @@ impl Exchange {
         self.facts.stream = asked.stream.or(self.facts.stream);
     }
 
+    /// Whether a success without content would be no answer: it asked a model for something.
+    pub(super) fn wants_content(&self) -> bool {
+        const ROUTES: [&str; 7] =
+            ["completion", "chat", "generate", "messages", "embed", "infill", "responses"];
+        let facts = &self.facts;
+        let path = facts.path.as_deref().unwrap_or_default();
+        facts.method.as_deref() == Some("POST")
+            && (facts.model.is_some() || ROUTES.iter().any(|route| path.contains(route)))
+    }
+
     /// The request was fully read, or need not be any more.
     pub(super) fn body_read(&mut self, call: &mut Call<'_>) {
         if self.facts.body.is_none() {
@@ -126,6 +136,10 @@ impl Exchange {
         self.facts.status = Some(head.status);
         self.facts.head = Some(call.now);
         self.facts.timings.queue = head.queue;
+        let success = (200..300).contains(&head.status);
+        if self.facts.stream.is_none() && self.whole && success {
+            self.facts.stream = Some(head.kind.is_stream());
+        }
         if head.compressed {
             self.flag(Flag::CompressedBody);
         }
@@ -160,9 +174,6 @@ impl Exchange {
         facts.timings = ServerTimings { queue: facts.timings.queue, ..answer.counts.timings };
         if facts.model.is_none() {
             facts.model.clone_from(&answer.model);
-        }
-        if facts.stream.is_none() && self.whole {
-            facts.stream = Some(kind.is_stream());
         }
     }
 

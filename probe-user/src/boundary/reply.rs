@@ -43,6 +43,9 @@ enum State {
     Body(Body),
     /// A head without a body was written to a client that had left.
     Dead,
+    /// The same, where content was due and the client may have left unnoticed: the server's own check
+    /// peeks, which is not seen. Whether it was an answer shows in what comes next.
+    Empty(Moment),
 }
 
 #[derive(Debug)]
@@ -99,6 +102,7 @@ impl Reply {
         queue: &mut Queue,
         call: &mut Call<'_>,
     ) -> Result<(), NotUnderstood> {
+        self.settle_empty(queue, call);
         if pieces.lost > 0 {
             self.missing(pieces.lost, Flag::LostRecords, queue, call);
         }
@@ -122,7 +126,7 @@ impl Reply {
     ) -> Result<(), NotUnderstood> {
         while !bytes.is_empty() {
             let used = match &mut self.state {
-                State::Seek | State::Dead => return Ok(()),
+                State::Seek | State::Dead | State::Empty(_) => return Ok(()),
                 State::AfterLoss(n, why) => {
                     let (n, why) = (*n, *why);
                     self.go_on_unseen(n, why, queue, call);
@@ -222,6 +226,9 @@ impl Reply {
             } else if framing == Framing::EMPTY && success && gone.any() {
                 self.state = State::Dead;
                 return Ok(());
+            } else if framing == Framing::EMPTY && success && exchange.wants_content() {
+                self.state = State::Empty(call.now);
+                return Ok(());
             }
             if framing == Framing::EMPTY {
                 queue.finish_front(End::Complete, call.now, call);
@@ -290,6 +297,13 @@ impl Reply {
         queue.finish_front(outcome, at, call);
     }
 
+    /// The connection goes on behind a response without a body: it was one.
+    fn settle_empty(&mut self, queue: &mut Queue, call: &mut Call<'_>) {
+        if let State::Empty(at) = self.state {
+            self.finish(End::Complete, at, queue, call);
+        }
+    }
+
     /// The connection is over: closes every open request, the front one as `outcome` says.
     pub(super) fn close(
         &mut self,
@@ -301,8 +315,11 @@ impl Reply {
         if gone.error {
             queue.flag_all(Flag::ConnectionReset);
         }
-        if matches!(&self.state, State::Body(body) if !body.owned) {
-            self.state = State::Dead;
+        match &self.state {
+            State::Body(body) if !body.owned => self.state = State::Dead,
+            // The connection did not end with it, so it was an answer.
+            State::Empty(_) if outcome.is_some() => self.settle_empty(queue, call),
+            _ => {}
         }
         if outcome.is_none() && self.close_ends_it(gone) {
             self.finish(End::Complete, self.last_write, queue, call);
@@ -332,7 +349,7 @@ impl Reply {
         match &self.state {
             State::Head(text) => text.retained(),
             State::Body(body) => body.content.retained(),
-            State::Seek | State::AfterLoss(..) | State::Dead => 0,
+            State::Seek | State::AfterLoss(..) | State::Dead | State::Empty(_) => 0,
         }
     }
 }

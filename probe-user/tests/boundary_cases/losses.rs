@@ -233,8 +233,9 @@ fn exchanges(kinds: &[u8], cut: usize) -> Vec<Vec<(bool, Vec<u8>)>> {
             let mut records: Vec<_> =
                 bytes.as_bytes().chunks(cut).map(|r| (read, r.to_vec())).collect();
             if records.len() > 1 && records.last().is_some_and(|(_, r)| r.len() < 20) {
-                let (_, last) = records.pop().unwrap();
-                records.last_mut().unwrap().1.extend(last);
+                let last = records.pop().map(|(_, last)| last).unwrap_or_default();
+                let n = records.len();
+                records[n - 1].1.extend(last);
             }
             records
         };

@@ -6,5 +6,6 @@ mod feed;
 mod hostile;
 mod losses;
 mod privacy;
+mod recorded;
 mod servers;
 mod speed;

@@ -104,7 +104,7 @@ impl Reply {
     pub(super) fn missing(&mut self, n: u64, why: Flag, queue: &mut Queue, call: &mut Call<'_>) {
         let lost = why == Flag::LostRecords;
         match &mut self.state {
-            State::Seek => {}
+            State::Seek | State::Empty(_) => {}
             State::Dead => count_missing(queue.front(), n, why),
             State::AfterLoss(earlier, _) => *earlier += n,
             State::Head(text) if text.is_empty() => {
@@ -165,6 +165,7 @@ impl Reply {
         queue: &mut Queue,
         call: &mut Call<'_>,
     ) {
+        self.settle_empty(queue, call);
         if self.is_lost() && !queue.would_glue(began) {
             self.finish(End::Complete, self.last_write, queue, call);
         }

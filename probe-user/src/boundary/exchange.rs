@@ -39,6 +39,10 @@ pub(super) struct Exchange {
     pub(super) facts: Box<Facts>,
     /// The request body was JSON, read whole.
     whole: bool,
+    /// It was read in the same call as the end of the request before it: surely pipelined.
+    pub(super) glued: bool,
+    /// The end of its body was in a record that was lost: when it was read is not known exactly.
+    pub(super) body_unseen: bool,
 }
 
 impl Exchange {
@@ -75,7 +79,7 @@ impl Exchange {
             content_events: None,
             flags: Flags::default(),
         };
-        Self { facts: Box::new(facts), whole: false }
+        Self { facts: Box::new(facts), whole: false, glued: false, body_unseen: false }
     }
 
     pub(super) fn id(&self) -> RequestId {
@@ -105,6 +109,16 @@ impl Exchange {
         self.facts.stream = asked.stream.or(self.facts.stream);
     }
 
+    /// Whether a success without content would be no answer: it asked a model for something.
+    pub(super) fn wants_content(&self) -> bool {
+        const ROUTES: [&str; 7] =
+            ["completion", "chat", "generate", "messages", "embed", "infill", "responses"];
+        let facts = &self.facts;
+        let path = facts.path.as_deref().unwrap_or_default();
+        facts.method.as_deref() == Some("POST")
+            && (facts.model.is_some() || ROUTES.iter().any(|route| path.contains(route)))
+    }
+
     /// The request was fully read, or need not be any more.
     pub(super) fn body_read(&mut self, call: &mut Call<'_>) {
         if self.facts.body.is_none() {
@@ -122,6 +136,10 @@ impl Exchange {
         self.facts.status = Some(head.status);
         self.facts.head = Some(call.now);
         self.facts.timings.queue = head.queue;
+        let success = (200..300).contains(&head.status);
+        if self.facts.stream.is_none() && self.whole && success {
+            self.facts.stream = Some(head.kind.is_stream());
+        }
         if head.compressed {
             self.flag(Flag::CompressedBody);
         }
@@ -156,9 +174,6 @@ impl Exchange {
         facts.timings = ServerTimings { queue: facts.timings.queue, ..answer.counts.timings };
         if facts.model.is_none() {
             facts.model.clone_from(&answer.model);
-        }
-        if facts.stream.is_none() && self.whole {
-            facts.stream = Some(kind.is_stream());
         }
     }
 

@@ -54,8 +54,8 @@ pub struct Facts {
     pub status: Option<u16>,
     /// `model` of the request, else of the response, at most 128 bytes.
     pub model: Option<String>,
-    /// Whether a stream was asked for: the request's `stream`; where a JSON request was read whole and
-    /// does not say, whether a stream came.
+    /// Whether a stream was asked for: the request's `stream`; where a JSON request was read whole,
+    /// does not say and succeeded, whether a stream came.
     pub stream: Option<bool>,
     /// Prompt tokens by the best source that has them, cached ones included where it includes them.
     pub prompt_tokens: Option<u64>,

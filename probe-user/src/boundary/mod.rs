@@ -50,4 +50,4 @@ pub use facts::{Facts, ServerTimings};
 pub use flags::{Flag, Flags};
 pub use output::{Boundary, Moment, NotUnderstood, Output, RequestId, What};
 pub use stats::Stats;
-pub use tracker::{Limits, Tracker};
+pub use tracker::{DEFAULT_HORIZON, Limits, Tracker};

@@ -47,7 +47,9 @@ impl Queue {
             }
             return Err(NotUnderstood::Pipeline);
         }
+        let glued = self.would_glue(start);
         let mut exchange = Exchange::begin(start, call);
+        exchange.glued = glued;
         if !self.0.is_empty() {
             exchange.flag(Flag::Pipelined);
         }
@@ -56,10 +58,38 @@ impl Queue {
         self.0.back_mut().ok_or(NotUnderstood::Pipeline)
     }
 
+    /// Whether a request first read at `start` was read together with the end of the one before it.
+    pub(super) fn would_glue(&self, start: Moment) -> bool {
+        self.0.back().is_some_and(|before| before.facts.body == Some(start) && !before.body_unseen)
+    }
+
+    /// Whether a request behind the front one came by itself.
+    pub(super) fn has_unglued(&self) -> bool {
+        self.0.iter().skip(1).any(|e| !e.glued)
+    }
+
+    /// Flags the front request.
+    pub(super) fn flag_front(&mut self, flag: Flag) {
+        if let Some(exchange) = self.front() {
+            exchange.flag(flag);
+        }
+    }
+
     /// The front request is over.
     pub(super) fn finish_front(&mut self, outcome: End, at: Moment, call: &mut Call<'_>) {
         if let Some(exchange) = self.0.pop_front() {
             exchange.finish(outcome, at, call);
+        }
+    }
+
+    /// Responses were not seen, and a new one begins: it answers the last request that was not glued
+    /// to the one before it, since a client that does not pipeline had all earlier answers by then.
+    /// Requests before that one end at `at`.
+    pub(super) fn answered_unseen(&mut self, why: Flag, at: Moment, call: &mut Call<'_>) {
+        let answered = self.0.iter().rposition(|e| !e.glued).unwrap_or(0);
+        for _ in 0..answered {
+            self.flag_front(why);
+            self.finish_front(End::Complete, at, call);
         }
     }
 

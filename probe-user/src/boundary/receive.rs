@@ -86,7 +86,8 @@ impl Receive {
             Self::Seek if sniff::maybe_request(head) => *self = Self::head(call.now, true),
             Self::Body(body) if body.framing.is_lost() || body.held_back => {
                 let over = queue.get(body.request).is_none() || reply.is_lost();
-                if over && sniff::surely_request(head) {
+                let next = over && sniff::surely_request(head);
+                if next || (body.framing.is_lost() && sniff::request_line(head)) {
                     *self = Self::Idle;
                 }
             }
@@ -132,7 +133,7 @@ impl Receive {
         if head.request.is_none() {
             match sniff::request(pushed.text) {
                 Sniff::Request => {
-                    reply.superseded(queue, call);
+                    reply.superseded(head.began, queue, call);
                     let exchange = queue.begin(head.began, call)?;
                     exchange.facts.bytes_in += earlier;
                     head.request = Some(exchange.id());
@@ -240,6 +241,7 @@ impl Receive {
                     exchange.facts.bytes_in += n - over;
                     if why == Flag::LostRecords {
                         exchange.flag(why);
+                        exchange.body_unseen = matches!(skipped, Skip::End(_));
                     }
                     if skipped == Skip::Lost {
                         exchange.flag(Flag::GapInFraming);

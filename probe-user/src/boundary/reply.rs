@@ -1,10 +1,12 @@
 //! The responses of one connection, as the server writes them.
 
+mod loss;
+
 use super::{
     content::{Content, ContentKind},
     exchange::Call,
     flags::Flag,
-    framing::{Framing, Skip},
+    framing::Framing,
     head::{self, ResponseHead},
     head_text::{HeadState, HeadText},
     output::{Moment, NotUnderstood},
@@ -36,11 +38,14 @@ enum State {
     Seek,
     /// Between responses, or in a head.
     Head(HeadText),
-    /// Between responses, behind bytes that were not seen.
-    AfterLoss,
+    /// Between responses, behind this many bytes that were not seen, for this reason.
+    AfterLoss(u64, Flag),
     Body(Body),
     /// A head without a body was written to a client that had left.
     Dead,
+    /// The same, where content was due and the client may have left unnoticed: the server's own check
+    /// peeks, which is not seen. Whether it was an answer shows in what comes next.
+    Empty(Moment),
 }
 
 #[derive(Debug)]
@@ -97,6 +102,7 @@ impl Reply {
         queue: &mut Queue,
         call: &mut Call<'_>,
     ) -> Result<(), NotUnderstood> {
+        self.settle_empty(queue, call);
         if pieces.lost > 0 {
             self.missing(pieces.lost, Flag::LostRecords, queue, call);
         }
@@ -111,30 +117,6 @@ impl Reply {
         Ok(())
     }
 
-    /// Finds the place in the stream where a write begins, if it is not known.
-    fn begin_call(&mut self, pieces: &Pieces<'_>, queue: &mut Queue, call: &mut Call<'_>) {
-        let head = pieces.head;
-        let response = sniff::surely_response(head);
-        match &mut self.state {
-            State::Seek if !queue.is_empty() && head.len() >= 5 && sniff::response(head) => {
-                self.state = State::Head(HeadText::new());
-            }
-            State::AfterLoss if response => {
-                // The request behind the front one is answered now: the front one was answered unseen.
-                if queue.len() > 1 {
-                    queue.finish_front(End::Complete, self.last_write, call);
-                }
-                self.state = State::Head(HeadText::new());
-            }
-            State::AfterLoss => self.lose_head(None, queue),
-            State::Body(body) if body.framing.is_lost() && response => {
-                self.finish(End::Complete, self.last_write, queue, call);
-            }
-            State::Body(body) => body.realign = body.framing.resume(head, pieces.len()),
-            _ => {}
-        }
-    }
-
     fn bytes(
         &mut self,
         mut bytes: &[u8],
@@ -144,9 +126,10 @@ impl Reply {
     ) -> Result<(), NotUnderstood> {
         while !bytes.is_empty() {
             let used = match &mut self.state {
-                State::Seek | State::Dead => return Ok(()),
-                State::AfterLoss => {
-                    self.lose_head(None, queue);
+                State::Seek | State::Dead | State::Empty(_) => return Ok(()),
+                State::AfterLoss(n, why) => {
+                    let (n, why) = (*n, *why);
+                    self.go_on_unseen(n, why, queue, call);
                     0
                 }
                 State::Head(_) => self.head_bytes(bytes, gone, queue, call)?,
@@ -243,6 +226,9 @@ impl Reply {
             } else if framing == Framing::EMPTY && success && gone.any() {
                 self.state = State::Dead;
                 return Ok(());
+            } else if framing == Framing::EMPTY && success && exchange.wants_content() {
+                self.state = State::Empty(call.now);
+                return Ok(());
             }
             if framing == Framing::EMPTY {
                 queue.finish_front(End::Complete, call.now, call);
@@ -254,24 +240,6 @@ impl Reply {
             self.state = State::Body(Body::new(framing, kind, owned, gone));
         }
         Ok(())
-    }
-
-    /// The head cannot be read: what follows belongs to the front request as long as nothing else is
-    /// known.
-    fn lose_head(&mut self, why: Option<Flag>, queue: &mut Queue) {
-        let Some(exchange) = queue.front() else {
-            self.state = State::Seek;
-            return;
-        };
-        if let Some(why) = why {
-            exchange.flag(why);
-        }
-        exchange.flag(Flag::GapInFraming);
-        let streams = exchange.facts.stream == Some(true);
-        let kind = if streams { ContentKind::Events } else { ContentKind::Json };
-        let mut content = Body::new(Framing::lost(), kind, true, Gone::default());
-        content.content.missing();
-        self.state = State::Body(content);
     }
 
     fn body_bytes(&mut self, bytes: &[u8], queue: &mut Queue, call: &mut Call<'_>) -> usize {
@@ -299,64 +267,6 @@ impl Reply {
             self.finish(End::Complete, call.now, queue, call);
         }
         step.used
-    }
-
-    /// `n` bytes were not seen: `why` is [`Flag::LostRecords`], or [`Flag::GapInFraming`] which is
-    /// raised only if they hide framing.
-    fn missing(&mut self, n: u64, why: Flag, queue: &mut Queue, call: &mut Call<'_>) {
-        let lost = why == Flag::LostRecords;
-        let front = queue.front();
-        match &mut self.state {
-            State::Seek => {}
-            State::AfterLoss | State::Dead => count_missing(front, n, why),
-            State::Head(text) if text.is_empty() => {
-                if front.is_some() {
-                    self.state = State::AfterLoss;
-                }
-                count_missing(front, n, why);
-            }
-            State::Head(text) => {
-                let beginning = head::response_beginning(text.text());
-                count_missing(front, n, why);
-                self.lose_head(None, queue);
-                if let (Ok(head), Some(exchange)) = (beginning, queue.front()) {
-                    exchange.head_written(&head, call);
-                    let kind = if head.compressed { ContentKind::Opaque } else { head.kind };
-                    let mut body = Body::new(Framing::lost(), kind, true, Gone::default());
-                    body.content.missing();
-                    self.state = State::Body(body);
-                }
-            }
-            State::Body(body) => {
-                body.any = true;
-                body.content.missing();
-                let skipped = body.framing.skip(n);
-                let over = if let Skip::End(over) = skipped { over } else { 0 };
-                if body.owned
-                    && let Some(exchange) = front
-                {
-                    exchange.facts.bytes_out += n - over;
-                    if lost {
-                        exchange.flag(Flag::LostRecords);
-                    }
-                    if skipped == Skip::Lost {
-                        exchange.flag(Flag::GapInFraming);
-                    }
-                }
-                if matches!(skipped, Skip::End(_)) {
-                    let at = if lost { self.last_write } else { call.now };
-                    self.finish(End::Complete, at, queue, call);
-                    if over > 0 {
-                        count_missing(queue.front(), over, why);
-                        self.state = if queue.is_empty() {
-                            State::Head(HeadText::new())
-                        } else {
-                            State::AfterLoss
-                        };
-                    }
-                }
-            }
-        }
     }
 
     fn end_call(&mut self, queue: &mut Queue, call: &mut Call<'_>) {
@@ -387,10 +297,10 @@ impl Reply {
         queue.finish_front(outcome, at, call);
     }
 
-    /// A new request begins: a response whose end could not be seen has ended before.
-    pub(super) fn superseded(&mut self, queue: &mut Queue, call: &mut Call<'_>) {
-        if self.is_lost() {
-            self.finish(End::Complete, self.last_write, queue, call);
+    /// The connection goes on behind a response without a body: it was one.
+    fn settle_empty(&mut self, queue: &mut Queue, call: &mut Call<'_>) {
+        if let State::Empty(at) = self.state {
+            self.finish(End::Complete, at, queue, call);
         }
     }
 
@@ -405,8 +315,11 @@ impl Reply {
         if gone.error {
             queue.flag_all(Flag::ConnectionReset);
         }
-        if matches!(&self.state, State::Body(body) if !body.owned) {
-            self.state = State::Dead;
+        match &self.state {
+            State::Body(body) if !body.owned => self.state = State::Dead,
+            // The connection did not end with it, so it was an answer.
+            State::Empty(_) if outcome.is_some() => self.settle_empty(queue, call),
+            _ => {}
         }
         if outcome.is_none() && self.close_ends_it(gone) {
             self.finish(End::Complete, self.last_write, queue, call);
@@ -436,7 +349,7 @@ impl Reply {
         match &self.state {
             State::Head(text) => text.retained(),
             State::Body(body) => body.content.retained(),
-            State::Seek | State::AfterLoss | State::Dead => 0,
+            State::Seek | State::AfterLoss(..) | State::Dead | State::Empty(_) => 0,
         }
     }
 }
@@ -451,12 +364,5 @@ impl Body {
             any: false,
             realign: false,
         }
-    }
-}
-
-fn count_missing(exchange: Option<&mut super::exchange::Exchange>, n: u64, why: Flag) {
-    if let Some(exchange) = exchange {
-        exchange.facts.bytes_out += n;
-        exchange.flag(why);
     }
 }

@@ -61,6 +61,11 @@ pub(super) fn surely_request(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether a read begins with a whole request line: more than any other bytes could be mistaken for.
+pub(super) fn request_line(bytes: &[u8]) -> bool {
+    surely_request(bytes) && bytes.contains(&b'\n')
+}
+
 /// Whether a read can be the beginning of such a request, being too short to tell.
 pub(super) fn maybe_request(bytes: &[u8]) -> bool {
     !bytes.is_empty()

@@ -38,6 +38,9 @@ pub struct Tracker {
     latest: [Option<Moment>; CONSUMERS],
 }
 
+/// How long, ns, nothing may move on a connection before its requests time out, unless told otherwise.
+pub const DEFAULT_HORIZON: u64 = 3_600_000_000_000;
+
 impl Tracker {
     /// An empty tracker.
     #[must_use]

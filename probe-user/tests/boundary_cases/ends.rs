@@ -73,6 +73,32 @@ fn a_head_without_a_body_on_a_dead_socket_is_no_success() {
 }
 
 #[test]
+fn an_empty_success_where_content_was_due_is_judged_by_what_comes_next() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let answered = |path: &str| {
+        let mut feed = Feed::new(); // 1
+        feed.recv(post(path, "{\"prompt\":\"p\"}")); // 2
+        feed.send(head); // 3
+        feed
+    };
+    // The server's own look at the socket peeks and is not seen: only the close tells.
+    let mut gone = answered("/completion");
+    gone.eof();
+    gone.close();
+    assert_eq!((gone.only().outcome, gone.only().status), (End::Aborted, Some(200)));
+    // It goes on: it was an answer, and ended when it was written.
+    let mut went_on = answered("/completion");
+    went_on.recv("GET /health HTTP/1.1\r\n\r\n"); // 4
+    assert_eq!((went_on.only().outcome, step(Some(went_on.only().end))), (End::Complete, Some(3)));
+    let mut stopped = answered("/completion");
+    stopped.tracker.interrupt(99 * STEP, |_| [0; 8], &mut stopped.out);
+    assert_eq!((stopped.only().outcome, step(Some(stopped.only().end))), (End::Complete, Some(3)));
+    // No content was due.
+    let other = answered("/admin/reset");
+    assert_eq!((other.only().outcome, step(Some(other.only().end))), (End::Complete, Some(3)));
+}
+
+#[test]
 fn a_client_that_only_stops_sending_still_gets_its_answer() {
     let mut feed = Feed::new();
     feed.recv(post("/v1/chat/completions", "{\"model\":\"m\"}"));

@@ -1,5 +1,11 @@
 //! Request boundaries: what the tracker makes of the socket calls of real and hostile servers.
 
+mod cuts;
 mod ends;
 mod feed;
+mod hostile;
+mod losses;
+mod privacy;
+mod recorded;
 mod servers;
+mod speed;

@@ -99,20 +99,23 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine's thread and its caches.
+    /// Starts the engine's thread and its caches, and returns when it is ready to compute.
     ///
     /// # Errors
     /// When the caches or the thread cannot be made.
     pub fn start(model: Model, options: Options) -> Result<Self, Error> {
         let (jobs, queue) = mpsc::channel();
+        let (ready, warm) = mpsc::channel();
         let counters = Arc::new(Counters::default());
         let model = Arc::new(model);
         let stepper = step::Stepper::new(model.clone(), counters.clone(), options, queue)?;
         let spawned = std::thread::Builder::new()
             .name("lab-engine".into())
-            .spawn(move || stepper.run(options.threads));
+            .spawn(move || stepper.run(options.threads, &ready));
         let thread =
             spawned.map_err(|source| Error::Read { path: "the engine's thread".into(), source })?;
+        // An engine that cannot warm up closes the channel; its first job will say why.
+        let _ = warm.recv();
         Ok(Self { jobs: Some(jobs), counters, model, thread: Some(thread) })
     }
 

@@ -1,7 +1,7 @@
 //! The engine's loop.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use super::counters::{Counters, Left};
 use super::sequence::Sequence;
@@ -37,19 +37,31 @@ impl Stepper {
         Ok(Self { model, counters, queue, slots, prefill_chunk, admitted: 0 })
     }
 
-    /// Steps until the queue is closed and the last resident has left.
-    pub(super) fn run(mut self, threads: usize) {
+    /// Warms up, says `ready`, then steps until the queue is closed and the last resident has left.
+    pub(super) fn run(mut self, threads: usize, ready: &Sender<()>) {
         // Candle's row loops use the rayon pool of the thread they run on. With this thread as
         // the pool's first, one thread means one thread: nothing is handed over, nobody waits.
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .use_current_thread()
             .build();
+        self.warm_up();
+        let _ = ready.send(());
         while self.admit() {
             self.evict();
             self.step();
         }
         drop(pool);
+    }
+
+    /// Candle packs a weight when it is first used; that must not be the first request's burden.
+    fn warm_up(&mut self) {
+        if let Some(Slot { cache, .. }) = self.slots.first_mut() {
+            // If this fails, so will the first request, which can be told.
+            let _ =
+                self.model.llama.forward(&mut [Segment { cache: &mut *cache, tokens: &[0, 0] }]);
+            cache.clear();
+        }
     }
 
     /// Fills free slots from the queue; waits for a job if there is no resident. False at the end.

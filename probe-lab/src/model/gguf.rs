@@ -1,18 +1,19 @@
-//! A real model from a GGUF file.
+//! A real model from a GGUF file (github.com/ggml-org/ggml, docs/gguf.md).
 //!
-//! Matrices of a type that candle multiplies fast stay as they are; the others are requantised to
-//! 8 bits when they are loaded (`Q4_1` has no vector kernel, and 8 bits lose nothing of 4).
+//! Only the names of metadata and tensors live here; the arithmetic is [`super::llama`]'s, the
+//! words are [`super::bpe`]'s.
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
+use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Device, Tensor};
 
 use super::bpe::Bpe;
+use super::linear::Linear;
 use super::llama::{Dims, Layer, Llama};
 use super::vocab::Vocabulary;
 use super::{Error, Model};
@@ -31,11 +32,8 @@ pub fn load(path: &Path, max_context: usize) -> Result<Model, Error> {
     let embedding = Arc::new(r.tensor("token_embd.weight")?);
     let layers = (0..dims.layers).map(|i| r.layer(i)).collect::<Result<Vec<_>, Error>>()?;
     let norm = r.vector("output_norm.weight")?;
-    let head = if content.tensor_infos.contains_key("output.weight") {
-        r.matrix("output.weight")?
-    } else {
-        QMatMul::from_arc(embedding.clone())? // tied
-    };
+    let untied = content.tensor_infos.contains_key("output.weight");
+    let head = r.matrix(if untied { "output.weight" } else { "token_embd.weight" })?;
     let name = path.file_stem().map_or_else(|| "model".into(), |n| n.to_string_lossy().into());
     Ok(Model {
         name,
@@ -104,13 +102,7 @@ impl Reader<'_> {
         Ok(self.tensor(name)?.dequantize(&Device::Cpu)?)
     }
 
-    fn matrix(&mut self, name: &str) -> Result<QMatMul, Error> {
-        use GgmlDType::{Q4_0, Q4K, Q5K, Q6K, Q8_0};
-        let tensor = self.tensor(name)?;
-        let tensor = match tensor.dtype() {
-            Q4_0 | Q8_0 | Q4K | Q5K | Q6K => tensor,
-            _ => QTensor::quantize(&tensor.dequantize(&Device::Cpu)?, Q8_0)?,
-        };
-        Ok(QMatMul::from_qtensor(tensor)?)
+    fn matrix(&mut self, name: &str) -> Result<Linear, Error> {
+        Ok(Linear::new(self.tensor(name)?)?)
     }
 }

@@ -11,10 +11,12 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{DType, Device, Module, Result, Tensor};
+use candle_core::quantized::QTensor;
+use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::attention::{AttnMask, flash_attn};
 use candle_nn::{ops, rotary_emb};
+
+use super::linear::Linear;
 
 /// The shape of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,21 +48,21 @@ pub struct Layer {
     /// Before attention, `[width]`.
     pub attn_norm: Tensor,
     /// Queries, `[heads * head_dim, width]`.
-    pub q: QMatMul,
+    pub q: Linear,
     /// Keys, `[kv_heads * head_dim, width]`.
-    pub k: QMatMul,
+    pub k: Linear,
     /// Values, `[kv_heads * head_dim, width]`.
-    pub v: QMatMul,
+    pub v: Linear,
     /// Attention output, `[width, heads * head_dim]`.
-    pub o: QMatMul,
+    pub o: Linear,
     /// Before the feed-forward layer, `[width]`.
     pub ffn_norm: Tensor,
     /// Feed-forward gate, `[ffn, width]`.
-    pub gate: QMatMul,
+    pub gate: Linear,
     /// Feed-forward up, `[ffn, width]`.
-    pub up: QMatMul,
+    pub up: Linear,
     /// Feed-forward down, `[width, ffn]`.
-    pub down: QMatMul,
+    pub down: Linear,
 }
 
 /// A decoder-only transformer.
@@ -69,7 +71,7 @@ pub struct Llama {
     embedding: Arc<QTensor>,
     layers: Vec<Layer>,
     norm: Tensor,
-    head: QMatMul,
+    head: Linear,
     /// Rotary tables, `[context, head_dim / 2]`.
     cos: Tensor,
     sin: Tensor,
@@ -119,7 +121,7 @@ impl Llama {
         embedding: Arc<QTensor>,
         layers: Vec<Layer>,
         norm: Tensor,
-        head: QMatMul,
+        head: Linear,
     ) -> Result<Self> {
         let half = dims.head_dim / 2;
         let mut angles = Vec::with_capacity(dims.context * half);

@@ -7,6 +7,7 @@
 
 pub mod bpe;
 pub mod gguf;
+pub mod linear;
 pub mod llama;
 pub mod noise;
 pub mod sample;

@@ -10,13 +10,13 @@ use super::{
     readings::Readings, records::Records, reorder::Reorder, slices::Slices, targets::Targets,
 };
 use crate::{
-    boundary::{self, NotUnderstood, Output, Tracker, What},
+    boundary::{self, DEFAULT_HORIZON, NotUnderstood, Output, Tracker, What},
     event::{ConnId, Event, Process, ProcessChange, Tick},
     record::{End, RequestRecord},
 };
 
-/// A connection with nothing moving on it for this long is given up, its request with it.
-const HORIZON_NS: u64 = 3_600_000_000_000;
+/// How often connections are looked through for those with nothing moving on them.
+const EXPIRE_NS: u64 = 1_000_000_000;
 
 /// What the driver must do after an event.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ pub struct Core {
     entered: BTreeSet<u64>,
     outputs: Vec<Output>,
     last_t: u64,
+    expired: u64,
 }
 
 /// The parts a core is made of.
@@ -109,6 +110,7 @@ impl Core {
             entered: BTreeSet::new(),
             outputs: Vec::new(),
             last_t: 0,
+            expired: 0,
         }
     }
 
@@ -138,9 +140,12 @@ impl Core {
             self.handle(event, effects);
         }
         let now = self.last_t;
-        let Self { tracker, readings, outputs, .. } = self;
-        tracker.expire(now, HORIZON_NS, |who| readings.target_clock(who), outputs);
-        self.drain(effects);
+        if now.saturating_sub(self.expired) > EXPIRE_NS {
+            self.expired = now;
+            let Self { tracker, readings, outputs, .. } = self;
+            tracker.expire(now, DEFAULT_HORIZON, |who| readings.target_clock(who), outputs);
+            self.drain(effects);
+        }
     }
 
     /// The end: handles what waits, interrupts what is open, settles everything.

@@ -102,6 +102,7 @@ impl Publisher {
             in_flight: in_flight(core),
             domains,
             targets: targets(core),
+            host: probe.host(),
             events: events(core, &lost),
             self_cost: self.cost(probe),
             policies: self.policies.clone(),

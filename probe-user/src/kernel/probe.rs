@@ -19,12 +19,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     decode,
     error::KernelError,
-    maps::{HostBooks, KernelCounter, Maps, TickBooks},
+    maps::{KernelCounter, Maps, TickBooks},
     offsets, tracefs,
 };
 use crate::{
     event::{ConnId, Event},
-    snapshot::ProgramCost,
+    snapshot::{HostBooks, ProgramCost},
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../probe-ebpf/wattprobe.bpf.o");
@@ -56,8 +56,20 @@ const RESYNC_HZ: u32 = 20;
 /// Connections that user space found open carry this bit in their id.
 const SEEDED: u64 = 1 << 63;
 
+/// How the scheduler's tracepoints are hooked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rung {
+    /// `tp_btf`, and `raw_tp` where the kernel refuses it.
+    #[default]
+    Best,
+    /// `raw_tp` only.
+    Raw,
+}
+
 /// How to load.
 pub struct Settings<'a> {
+    /// Hooks of the scheduler.
+    pub rung: Rung,
     /// Package of every CPU that can be online, by CPU number.
     pub package_of: &'a [usize],
     /// The kernel's BTF.
@@ -73,6 +85,7 @@ pub struct Settings<'a> {
 /// The loaded programs and their maps.
 pub struct Probe {
     bpf: Ebpf,
+    rung: Rung,
     btf: Option<Btf>,
     maps: Maps,
     events: RingBuf<MapData>,
@@ -132,6 +145,7 @@ impl Probe {
         maps.adopt(std::process::id(), SELF)?;
         Ok(Self {
             bpf,
+            rung: settings.rung,
             btf,
             maps,
             events,
@@ -174,12 +188,11 @@ impl Probe {
 
     /// `tp_btf` where the kernel takes it, else its `raw_tp` twin.
     fn attach_tracing(&mut self, (name, point): (&str, &str)) -> Result<(), KernelError> {
-        if let Some(btf) = &self.btf {
+        if let (Rung::Best, Some(btf)) = (self.rung, &self.btf) {
             let typed: &mut BtfTracePoint = program(&mut self.bpf, name)?;
-            let attached = typed.load(point, btf).and_then(|()| typed.attach());
-            match attached {
-                Ok(_) => return Ok(()),
-                Err(e) => tracing_refused(name, &e),
+            // Why it was refused is of interest only if the twin is refused as well, and then the twin says.
+            if typed.load(point, btf).and_then(|()| typed.attach()).is_ok() {
+                return Ok(());
             }
         }
         let twin = format!("{name}_raw");
@@ -417,6 +430,3 @@ where
 fn check_size(what: &'static str, found: usize, limit: usize) -> Result<(), KernelError> {
     if found > limit { Err(KernelError::TooLarge { what, found, limit }) } else { Ok(()) }
 }
-
-/// The twin takes over; the reason is only of interest when it fails as well.
-fn tracing_refused(_name: &str, _error: &aya::programs::ProgramError) {}

@@ -5,11 +5,13 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns,
+    },
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use probe_common::{CONSUMERS, FIRST_TARGET, IDLE, Loss, Process, SliceRecord};
+use probe_common::{CONSUMERS, CpuSlot, FIRST_TARGET, IDLE, Loss, Process, SliceRecord};
 
 use crate::{
     atomic, clock,
@@ -43,16 +45,40 @@ fn try_hook(next: impl Task) -> Result<(), ()> {
     // SAFETY: helpers without side effects.
     let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
     let slot = SLOTS.get_ptr_mut(cpu).ok_or(())?;
+    catch_up(slot, now, cpu);
     let tgid = next.tgid();
     let who = consumer(tgid, next);
-    let closed = clock::switch(slot, now, who, tgid);
+    close(&clock::switch(slot, now, who, tgid), now, cpu);
+    Ok(())
+}
+
+/// Where the slice in progress is not the running task's, a switch was not seen: the running task's
+/// slice begins now. Kernels may keep programs from running in some task's context, and a switch is
+/// reported in the context of the task that leaves.
+#[inline(always)]
+pub fn catch_up(slot: *mut CpuSlot, now: u64, cpu: u32) {
+    let running = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: this CPU's slot, read where only it is written.
+    let (tgid, start) = unsafe { ((*slot).tgid, (*slot).start) };
+    if start == 0 || tgid == running {
+        return;
+    }
+    lost(Loss::Switch);
+    // SAFETY: a helper without side effects.
+    let task = unsafe { bpf_get_current_task() };
+    let who = consumer(running, Raw(task as *const u8));
+    close(&clock::switch(slot, now, who, running), now, cpu);
+}
+
+/// Accounts for a closed slice.
+#[inline(always)]
+fn close(closed: &clock::Closed, now: u64, cpu: u32) {
     if closed.tgid != 0 {
-        book(&closed);
+        book(closed);
         if closed.who >= FIRST_TARGET {
-            slice(&closed, now, cpu);
+            slice(closed, now, cpu);
         }
     }
-    Ok(())
 }
 
 /// Whose the process is; a process never seen before is entered into the table.

@@ -12,7 +12,7 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use probe_common::{
-    Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
+    Conn, ConnKey, Control, LOSSES, Loss, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -51,6 +51,8 @@ const SOCKET_HOOKS: [(&str, &str); 13] = [
     ("on_accept", "sys_exit_accept"),
     ("on_accept4", "sys_exit_accept4"),
 ];
+/// Timer expiries a second of the resync while no switch was missed.
+const RESYNC_HZ: u32 = 20;
 /// Connections that user space found open carry this bit in their id.
 const SEEDED: u64 = 1 << 63;
 
@@ -90,6 +92,8 @@ pub struct Probe {
     slices: RingBuf<MapData>,
     control: Control,
     tick_hz: u32,
+    /// CPUs with a resync timer, and whether it runs as fast as the tick.
+    resync: (Vec<u32>, bool),
     seeded: u64,
     /// What programs had cost when they were detached.
     detached: BTreeMap<String, ProgramCost>,
@@ -148,6 +152,7 @@ impl Probe {
             slices,
             control,
             tick_hz: settings.tick_hz,
+            resync: (Vec::new(), false),
             seeded: 0,
             detached: BTreeMap::new(),
             _stats: enable_stats(Stats::RunTime).ok(),
@@ -216,6 +221,47 @@ impl Probe {
                 false,
             )
             .map_err(|e| KernelError::program("tick", e))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the resync on every CPU, slowly: it must not keep idle CPUs awake.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses program or timer.
+    pub fn attach_resync(&mut self, cpus: &[usize]) -> Result<(), KernelError> {
+        self.resync = (cpus.iter().filter_map(|cpu| u32::try_from(*cpu).ok()).collect(), false);
+        self.start_resync(RESYNC_HZ)
+    }
+
+    /// Runs the resync as fast as the tick from the first missed switch on.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses program or timer.
+    pub fn quicken_resync(&mut self) -> Result<(), KernelError> {
+        if self.resync.1 || self.maps.lost()[Loss::Switch as usize] == 0 {
+            return Ok(());
+        }
+        self.resync.1 = true;
+        self.start_resync(self.tick_hz)
+    }
+
+    fn start_resync(&mut self, hz: u32) -> Result<(), KernelError> {
+        let error = |e| KernelError::program("resync", e);
+        let resync: &mut PerfEvent = program(&mut self.bpf, "resync")?;
+        let _ = resync.unload();
+        resync.load().map_err(error)?;
+        for cpu in &self.resync.0 {
+            resync
+                .attach(
+                    PerfEventConfig::Software(SoftwareEvent::CpuClock),
+                    PerfEventScope::AllProcessesOneCpu { cpu: *cpu },
+                    SamplePolicy::Period(1_000_000_000 / u64::from(hz.max(1))),
+                    false,
+                )
+                .map_err(error)?;
         }
         Ok(())
     }

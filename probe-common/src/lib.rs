@@ -165,9 +165,12 @@ pub enum Loss {
     Torn = 6,
     /// A counter could not be read in a tick.
     Counter = 7,
+    /// A CPU changed tasks without a `sched_switch` that programs saw: until the next resync or switch
+    /// its time went to the task before.
+    Switch = 8,
 }
 /// Number of [`Loss`] kinds.
-pub const LOSSES: usize = 8;
+pub const LOSSES: usize = 9;
 
 /// What a ring-buffer record is; the first field of each.
 #[repr(u32)]

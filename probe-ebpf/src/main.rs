@@ -12,6 +12,7 @@ mod clock;
 mod emit;
 mod maps;
 mod process;
+mod resync;
 mod sched;
 mod socket;
 mod task;

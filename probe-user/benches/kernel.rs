@@ -13,7 +13,7 @@ use std::{
 
 use aya::{Btf, Ebpf, programs::BtfTracePoint};
 use wattprobe::{
-    kernel::{Probe, Settings, sweep},
+    kernel::{Probe, Rung, Settings, sweep},
     roots::Roots,
     topology::Topology,
 };
@@ -36,6 +36,7 @@ fn main() -> Result<()> {
     let package_of = vec![0; cpus.len()];
     let btf_path = Path::new("/sys/kernel/btf/vmlinux");
     let mut probe = Probe::load(&Settings {
+        rung: Rung::Best,
         package_of: &package_of,
         btf: btf_path,
         slice_bytes: None,

@@ -79,6 +79,20 @@ pub struct Events {
     pub lost_by_kind: BTreeMap<String, u64>,
 }
 
+/// On-CPU time of every process of the machine, by where the kernel side booked it. Closed slices only:
+/// what runs at this instant is in the clocks, not here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostBooks {
+    /// Processes in the table.
+    pub processes: u64,
+    /// Their time, all consumers together.
+    pub listed_ns: u64,
+    /// Time of processes that are gone.
+    pub exited_ns: u64,
+    /// Time of processes that found no room in the table.
+    pub unlisted_ns: u64,
+}
+
 /// One kernel program's cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramCost {
@@ -129,6 +143,8 @@ pub struct Snapshot {
     pub domains: BTreeMap<String, DomainBook>,
     /// Books by target.
     pub targets: BTreeMap<String, TargetBook>,
+    /// Every process's time, by where it is booked.
+    pub host: HostBooks,
     /// Kernel records.
     pub events: Events,
     /// The probe's own cost.

@@ -132,7 +132,7 @@ fn a_pmu_the_kernel_does_not_serve_is_present_and_not_usable() {
 #[test]
 fn what_attach_cannot_do_without_makes_exit_status_4_and_names_the_remedy() {
     for (file, content, name, remedy) in [
-        ("proc/sys/kernel/osrelease", &b"4.19.0\n"[..], "kernel", "5.10"),
+        ("proc/sys/kernel/osrelease", &b"4.19.0\n"[..], "kernel", "5.15"),
         ("proc/self/status", b"CapEff:\t0000000000000000\n", "privilege", "run as root"),
         ("sys/kernel/btf/vmlinux", b"", "btf", "CONFIG_DEBUG_INFO_BTF"),
         ("sys/devices/system/cpu/online", b"?", "topology", "--sysfs-root"),

@@ -56,7 +56,7 @@ fn a_perf_counter_without_permission_names_the_capability() {
     }
     let (_dir, binary) = open_directory();
     let args = ["attach", "--port", "1", "--source", "perf:msr/tsc/,scale=1e-9"];
-    refused(&as_nobody(&binary, &args), "grant CAP_PERFMON");
+    refused(&as_nobody(&binary, &args), "CAP_BPF, CAP_PERFMON");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The one real counter every x86 machine has: `perf:msr/tsc/`, opened through the same path as RAPL.
 //! Needs CAP_PERFMON and the PMU `msr`; where either is missing the test says so and ends.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use wattprobe::roots::Roots;
 use wattprobe::source::{OpenError, PerfEvent, Range, Reading, SourceError, SourceSpec, select};
@@ -36,7 +36,7 @@ fn tsc() -> Option<Vec<PerfEvent>> {
 fn the_time_stamp_counter_opens_and_only_moves_forward() {
     let Some(events) = tsc() else { return };
     let mut counter = events[0].open().unwrap();
-    assert!(counter.as_raw_fd() > 2);
+    assert!(counter.as_fd().as_raw_fd() > 2);
     let reads: Vec<u64> = (0..1000).map(|_| counter.read().unwrap()).collect();
     assert!(reads.windows(2).all(|w| w[0] < w[1]));
     // 999 system calls take at least 20 µs and less than a minute at any clock from 1 to 6 GHz.

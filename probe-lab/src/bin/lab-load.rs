@@ -12,7 +12,8 @@ use probe_lab::load::{
     Attack, End, Options, Seen, Shape, Target, Totals, attack, mix, raise_open_files, sustain,
 };
 
-/// Drive an inference server and write one JSON line per request as the client saw it.
+/// Drive an inference server and write one JSON line per request as the client saw it; sums go to
+/// standard error.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
@@ -97,8 +98,17 @@ impl Hostile {
     }
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("lab-load: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<ExitCode> {
     raise_open_files();
     let target = match &args.unix {
         Some(path) => Target::unix(path.clone()),
@@ -118,7 +128,7 @@ fn main() -> anyhow::Result<ExitCode> {
         aborts: args.aborts,
         pause: args.pause,
     };
-    let mut out = output(&args)?;
+    let mut out = output(args)?;
     let mut failed = None;
     let mut write = |seen: Seen| {
         let line = serde_json::to_string(&seen).map_err(std::io::Error::from);
@@ -173,4 +183,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = digits.parse().map_err(|_| format!("`{digits}` is no number"))?;
     Duration::try_from_secs_f64(number * scale).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_and_nonsense_is_refused() {
+        assert_eq!(duration("20ms"), Ok(Duration::from_millis(20)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "-1s", "3h", "1e400s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -48,8 +48,17 @@ struct Args {
 /// How long open answers may take once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("lab-server: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
     settle_threads(args.threads)?;
     probe_lab::load::raise_open_files();
     let address = match args.unix.clone() {
@@ -59,7 +68,7 @@ fn main() -> anyhow::Result<()> {
     // Listen first: a taken port should not cost a model load.
     let bound = server::bind(&address)?;
     let engine = Engine::start(
-        model(&args)?,
+        model(args)?,
         Options {
             slots: args.slots.into(),
             threads: args.threads.into(),

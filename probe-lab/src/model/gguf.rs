@@ -6,16 +6,15 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
-use std::sync::Arc;
 
+use candle_core::Device;
 use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::{Device, Tensor};
 
 use super::bpe::Bpe;
-use super::linear::Linear;
-use super::llama::{Dims, Layer, Llama};
+use super::llama::Dims;
 use super::vocab::Vocabulary;
+use super::weights::{Weights, assemble};
 use super::{Error, Model};
 
 /// Loads a llama-architecture GGUF file; sequences are limited to `max_context` tokens.
@@ -27,19 +26,9 @@ pub fn load(path: &Path, max_context: usize) -> Result<Model, Error> {
     let mut file = BufReader::new(File::open(path).map_err(read)?);
     let content = Content::read(&mut file)?;
     let dims = dims(&content, max_context)?;
-    let mut r = Reader { content: &content, file };
-
-    let embedding = Arc::new(r.tensor("token_embd.weight")?);
-    let layers = (0..dims.layers).map(|i| r.layer(i)).collect::<Result<Vec<_>, Error>>()?;
-    let norm = r.vector("output_norm.weight")?;
-    let untied = content.tensor_infos.contains_key("output.weight");
-    let head = r.matrix(if untied { "output.weight" } else { "token_embd.weight" })?;
+    let llama = assemble(dims, &mut Reader { content: &content, file })?;
     let name = path.file_stem().map_or_else(|| "model".into(), |n| n.to_string_lossy().into());
-    Ok(Model {
-        name,
-        llama: Llama::new(dims, embedding, layers, norm, head)?,
-        vocab: Vocabulary::Bpe(Box::new(Bpe::from_gguf(&content)?)),
-    })
+    Ok(Model { name, llama, vocab: Vocabulary::Bpe(Box::new(Bpe::from_gguf(&content)?)) })
 }
 
 fn dims(content: &Content, max_context: usize) -> Result<Dims, Error> {
@@ -78,31 +67,15 @@ struct Reader<'a> {
     file: BufReader<File>,
 }
 
-impl Reader<'_> {
-    fn layer(&mut self, i: usize) -> Result<Layer, Error> {
-        let name = |part: &str| format!("blk.{i}.{part}.weight");
-        Ok(Layer {
-            attn_norm: self.vector(&name("attn_norm"))?,
-            q: self.matrix(&name("attn_q"))?,
-            k: self.matrix(&name("attn_k"))?,
-            v: self.matrix(&name("attn_v"))?,
-            o: self.matrix(&name("attn_output"))?,
-            ffn_norm: self.vector(&name("ffn_norm"))?,
-            gate: self.matrix(&name("ffn_gate"))?,
-            up: self.matrix(&name("ffn_up"))?,
-            down: self.matrix(&name("ffn_down"))?,
-        })
+impl Weights for Reader<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.content.tensor_infos.contains_key(name)
     }
 
-    fn tensor(&mut self, name: &str) -> Result<QTensor, Error> {
+    fn tensor(&mut self, name: &str, _: &[usize]) -> Result<QTensor, Error> {
         Ok(self.content.tensor(&mut self.file, name, &Device::Cpu)?)
     }
-
-    fn vector(&mut self, name: &str) -> Result<Tensor, Error> {
-        Ok(self.tensor(name)?.dequantize(&Device::Cpu)?)
-    }
-
-    fn matrix(&mut self, name: &str) -> Result<Linear, Error> {
-        Ok(Linear::new(self.tensor(name)?)?)
-    }
 }
+
+#[cfg(test)]
+mod tests;

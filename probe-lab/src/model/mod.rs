@@ -13,6 +13,7 @@ pub mod noise;
 pub mod sample;
 pub mod utf8;
 pub mod vocab;
+pub mod weights;
 
 pub use llama::{Cache, Dims, Llama, Segment};
 pub use vocab::{Message, Vocabulary};
@@ -21,10 +22,10 @@ pub use vocab::{Message, Vocabulary};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The tensor library refused: a shape, a type, a file that ends early.
-    #[error("tensor computation failed: {0}")]
+    #[error("the tensor computation failed")]
     Tensor(#[from] candle_core::Error),
     /// The model file could not be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: std::path::PathBuf,

@@ -4,14 +4,12 @@
 //! a trained model, a few milliseconds of one core per step. The whole "file" is one 64-bit seed,
 //! so the demo needs no download.
 
-use std::sync::Arc;
-
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Tensor};
 
-use super::linear::Linear;
-use super::llama::{Dims, Layer, Llama};
+use super::llama::Dims;
 use super::vocab::{BYTE_VOCAB, Vocabulary};
+use super::weights::{Weights, assemble};
 use super::{Error, Model};
 use crate::rng::Rng;
 
@@ -47,50 +45,50 @@ pub const TINY: Dims = Dims {
 ///
 /// # Errors
 /// When the shape does not fit the block size of the quantisation (widths divide by 32).
-pub fn model(dims: Dims, seed: u64) -> std::result::Result<Model, Error> {
-    let mut rng = Rng::new(seed);
-    let embedding = Arc::new(matrix(&mut rng, dims.vocab, dims.width, 1.0)?);
-    let layers =
-        (0..dims.layers).map(|_| layer(&mut rng, &dims)).collect::<Result<Vec<Layer>>>()?;
-    // A wide head spreads the logits, so that the greedy choice is clear of rounding.
-    let head = linear(&mut rng, dims.vocab, dims.width, 4.0)?;
-    let norm = ones(dims.width)?;
+pub fn model(dims: Dims, seed: u64) -> Result<Model, Error> {
     Ok(Model {
         name: format!("lab-noise-{}x{}", dims.layers, dims.width),
-        llama: Llama::new(dims, embedding, layers, norm, head)?,
+        llama: assemble(dims, &mut Noise::new(seed))?,
         vocab: Vocabulary::Bytes,
     })
 }
 
-fn layer(rng: &mut Rng, d: &Dims) -> Result<Layer> {
-    let (q_rows, kv_rows) = (d.heads * d.head_dim, d.kv_heads * d.head_dim);
-    Ok(Layer {
-        attn_norm: ones(d.width)?,
-        // Sharp attention makes the answer depend on the prompt.
-        q: linear(rng, q_rows, d.width, 2.0)?,
-        k: linear(rng, kv_rows, d.width, 2.0)?,
-        v: linear(rng, kv_rows, d.width, 1.0)?,
-        o: linear(rng, d.width, q_rows, 1.0)?,
-        ffn_norm: ones(d.width)?,
-        gate: linear(rng, d.ffn, d.width, 1.0)?,
-        up: linear(rng, d.ffn, d.width, 1.0)?,
-        down: linear(rng, d.width, d.ffn, 1.0)?,
-    })
+/// Tensors of noise: what a name yields depends on the seed and on the names asked for before.
+pub struct Noise(Rng);
+
+impl Noise {
+    /// A source that depends on `seed` only.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Rng::new(seed))
+    }
 }
 
-/// Normal entries with variance `gain² / cols`, so that a product keeps the scale of its input.
-fn matrix(rng: &mut Rng, rows: usize, cols: usize, gain: f32) -> Result<QTensor> {
-    let sigma = gain / (cols as f32).sqrt();
-    let data: Vec<f32> = (0..rows * cols).map(|_| rng.normal() * sigma).collect();
-    QTensor::quantize(&Tensor::from_vec(data, (rows, cols), &Device::Cpu)?, GgmlDType::Q8_0)
-}
+impl Weights for Noise {
+    fn has(&self, _: &str) -> bool {
+        true
+    }
 
-fn linear(rng: &mut Rng, rows: usize, cols: usize, gain: f32) -> Result<Linear> {
-    Linear::new(matrix(rng, rows, cols, gain)?)
-}
-
-fn ones(n: usize) -> Result<Tensor> {
-    Tensor::ones(n, candle_core::DType::F32, &Device::Cpu)
+    /// A vector of ones, or a matrix of normal entries with variance `gain² / columns`, so that a
+    /// product keeps the scale of its input.
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<QTensor, Error> {
+        let &[rows, columns] = shape else {
+            let ones = Tensor::ones(shape, DType::F32, &Device::Cpu)?;
+            return Ok(QTensor::quantize(&ones, GgmlDType::F32)?);
+        };
+        let gain = match name {
+            // A wide head spreads the logits, so that the greedy choice is clear of rounding.
+            "output.weight" => 4.0,
+            "token_embd.weight" => (columns as f32).sqrt(),
+            // Sharp attention makes the answer depend on the prompt.
+            _ if name.contains("attn_q") || name.contains("attn_k") => 2.0,
+            _ => 1.0,
+        };
+        let sigma = gain / (columns as f32).sqrt();
+        let data: Vec<f32> = (0..rows * columns).map(|_| self.0.normal() * sigma).collect();
+        let tensor = Tensor::from_vec(data, (rows, columns), &Device::Cpu)?;
+        Ok(QTensor::quantize(&tensor, GgmlDType::Q8_0)?)
+    }
 }
 
 #[cfg(test)]

@@ -36,20 +36,28 @@ impl Bound {
 /// # Errors
 /// When the address is taken or may not be used.
 pub fn bind(address: &Address) -> Result<Bound, Error> {
-    let named = |source| Error::Listen { address: format!("{address:?}"), source };
+    let named = |source| Error::Listen { address: address.clone(), source };
     match address {
         Address::Tcp(host, port) => {
             let listener = std::net::TcpListener::bind((host.as_str(), *port)).map_err(named)?;
+            prepare(&listener)?;
             listener.set_nonblocking(true)?;
             let local = listener.local_addr()?;
             Ok(Bound::Tcp(listener, local))
         }
         Address::Unix(path) => {
             let listener = std::os::unix::net::UnixListener::bind(path).map_err(named)?;
+            prepare(&listener)?;
             listener.set_nonblocking(true)?;
             Ok(Bound::Unix(listener, path.clone()))
         }
     }
+}
+
+/// Lets thousands of connections wait to be accepted; the standard library's backlog is 128, and
+/// a connection beyond it is retried by its client after a whole second.
+fn prepare(listener: &impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, 8192)?)
 }
 
 /// Serves until `stop` is ready, then lets open answers finish.

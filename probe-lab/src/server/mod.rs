@@ -30,19 +30,28 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host} port {port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// Why the server cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another process using it?")]
+    #[error("cannot listen on {address}; choose another, or end what uses it")]
     Listen {
         /// The address as given.
-        address: String,
+        address: Address,
         /// What the system said.
         source: std::io::Error,
     },
     /// Serving ended with an error.
-    #[error("the server stopped: {0}")]
+    #[error("the server stopped")]
     Serve(#[from] std::io::Error),
     /// The model could not be loaded.
     #[error(transparent)]

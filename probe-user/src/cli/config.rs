@@ -265,7 +265,7 @@ mod tests {
             ConfigError::NameTwice("port-1".into())
         );
         assert_eq!(error("--port 1 --requests x --slices x"), ConfigError::FileTwice("x".into()));
-        assert_eq!(error("--port 1 --name self"), ConfigError::NameReserved("self".into()));
+        assert_eq!(error("--unit self"), ConfigError::NameReserved("self".into()));
         let many: String = (1..=13).map(|p| format!("--port {p} ")).collect();
         assert_eq!(error(&many), ConfigError::TooManyTargets(13));
     }

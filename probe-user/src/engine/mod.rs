@@ -171,6 +171,7 @@ impl<'a> Engine<'a> {
             self.look(index, false)?;
         }
         self.probe.attach_clocks()?;
+        self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
         let leaders: Vec<usize> = tick_cpus.iter().map(|cpu| *cpu as usize).collect();
         self.probe.attach_ticks(&leaders)?;
@@ -257,6 +258,7 @@ impl<'a> Engine<'a> {
         self.probe.set_in_flight(in_flight)?;
         self.search()?;
         if self.publisher.due(SNAPSHOT_NS) {
+            self.probe.quicken_resync()?;
             let snapshot = self.publisher.snapshot(&self.core, &self.probe);
             self.exports.snapshot(&Arc::new(snapshot));
         }

@@ -23,8 +23,17 @@ use crate::{
 };
 
 /// Names of the losses, by `probe_common::Loss`.
-const LOSS_NAMES: [&str; LOSSES] =
-    ["tick", "io", "process", "slice", "process_table", "connection_table", "torn", "counter"];
+const LOSS_NAMES: [&str; LOSSES] = [
+    "tick",
+    "io",
+    "process",
+    "slice",
+    "process_table",
+    "connection_table",
+    "torn",
+    "counter",
+    "switch",
+];
 
 /// Knows what does not change during a run.
 pub(super) struct Publisher {
@@ -93,6 +102,7 @@ impl Publisher {
             in_flight: in_flight(core),
             domains,
             targets: targets(core),
+            host: probe.host(),
             events: events(core, &lost),
             self_cost: self.cost(probe),
             policies: self.policies.clone(),

@@ -14,7 +14,7 @@ use super::{
     records::DomainLabel,
 };
 use crate::{
-    kernel::{KernelCounter, Probe, Settings},
+    kernel::{KernelCounter, Probe, Rung, Settings},
     roots::Roots,
     source::{self, Domain, OpenCounter, Reading},
     topology::Topology,
@@ -124,6 +124,7 @@ pub fn probe(
 ) -> Result<Probe, EngineError> {
     let btf: PathBuf = roots.sys("kernel/btf/vmlinux");
     let mut probe = Probe::load(&Settings {
+        rung: Rung::Best,
         package_of,
         btf: &btf,
         slice_bytes: slices.then_some(SLICE_BYTES),

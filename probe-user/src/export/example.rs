@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::record::{self, End, Quality, RequestRecord, TokenSource};
 use crate::snapshot::{
-    self, ConsumerBook, DomainBook, Events, KernelBooks, Policies, ProgramCost, SelfCost, Snapshot,
-    TargetBook,
+    self, ConsumerBook, DomainBook, Events, HostBooks, KernelBooks, Policies, ProgramCost,
+    SelfCost, Snapshot, TargetBook,
 };
 
 /// Instant of second 0 of the example run, RFC 3339.
@@ -142,6 +142,12 @@ pub(crate) fn snapshot(seconds: f64) -> Snapshot {
         in_flight: BTreeMap::from([("llama".to_owned(), 1 + requests % 3)]),
         domains,
         targets: BTreeMap::from([("llama".to_owned(), target)]),
+        host: HostBooks {
+            processes: 42,
+            listed_ns: 3_000_000_000,
+            exited_ns: 200_000_000,
+            unlisted_ns: 0,
+        },
         events: Events {
             seen: runs,
             lost: 0,

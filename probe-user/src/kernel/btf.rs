@@ -113,10 +113,9 @@ impl Btf {
             if anonymous
                 && depth < 8
                 && let Some(inner) = self.structure(ty)?
+                && let Some(inner_bits) = self.member(inner, field, depth + 1)?
             {
-                if let Some(inner_bits) = self.member(inner, field, depth + 1)? {
-                    return Ok(Some(bits + inner_bits));
-                }
+                return Ok(Some(bits + inner_bits));
             }
         }
         Ok(None)

@@ -9,6 +9,7 @@ use aya::{
 use probe_common::{CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, Process, TickState};
 
 use super::error::KernelError;
+use crate::snapshot::HostBooks;
 
 /// An energy counter for the tick to read.
 pub struct KernelCounter<'a> {
@@ -18,19 +19,6 @@ pub struct KernelCounter<'a> {
     pub slot: usize,
     /// The perf event.
     pub fd: BorrowedFd<'a>,
-}
-
-/// On-CPU time of all processes, by where it is booked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HostBooks {
-    /// Processes in the table.
-    pub processes: u64,
-    /// Their time, all consumers together.
-    pub listed_ns: u64,
-    /// Time of processes that are gone.
-    pub exited_ns: u64,
-    /// Time of processes that found no room in the table.
-    pub unlisted_ns: u64,
 }
 
 /// The kernel books of one counter, with the number of the tick they were closed at.

@@ -15,6 +15,6 @@ mod tracefs;
 
 pub use btf::{Btf, BtfError};
 pub use error::KernelError;
-pub use maps::{HostBooks, KernelCounter, TickBooks};
-pub use probe::{Probe, Settings};
+pub use maps::{KernelCounter, TickBooks};
+pub use probe::{Probe, Rung, Settings};
 pub use sweep::sweep;

@@ -12,19 +12,19 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use probe_common::{
-    Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
+    Conn, ConnKey, Control, LOSSES, Loss, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     decode,
     error::KernelError,
-    maps::{HostBooks, KernelCounter, Maps, TickBooks},
+    maps::{KernelCounter, Maps, TickBooks},
     offsets, tracefs,
 };
 use crate::{
     event::{ConnId, Event},
-    snapshot::ProgramCost,
+    snapshot::{HostBooks, ProgramCost},
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../probe-ebpf/wattprobe.bpf.o");
@@ -51,11 +51,25 @@ const SOCKET_HOOKS: [(&str, &str); 13] = [
     ("on_accept", "sys_exit_accept"),
     ("on_accept4", "sys_exit_accept4"),
 ];
+/// Timer expiries a second of the resync while no switch was missed.
+const RESYNC_HZ: u32 = 20;
 /// Connections that user space found open carry this bit in their id.
 const SEEDED: u64 = 1 << 63;
 
+/// How the scheduler's tracepoints are hooked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rung {
+    /// `tp_btf`, and `raw_tp` where the kernel refuses it.
+    #[default]
+    Best,
+    /// `raw_tp` only.
+    Raw,
+}
+
 /// How to load.
 pub struct Settings<'a> {
+    /// Hooks of the scheduler.
+    pub rung: Rung,
     /// Package of every CPU that can be online, by CPU number.
     pub package_of: &'a [usize],
     /// The kernel's BTF.
@@ -71,12 +85,15 @@ pub struct Settings<'a> {
 /// The loaded programs and their maps.
 pub struct Probe {
     bpf: Ebpf,
+    rung: Rung,
     btf: Option<Btf>,
     maps: Maps,
     events: RingBuf<MapData>,
     slices: RingBuf<MapData>,
     control: Control,
     tick_hz: u32,
+    /// CPUs with a resync timer, and whether it runs as fast as the tick.
+    resync: (Vec<u32>, bool),
     seeded: u64,
     /// What programs had cost when they were detached.
     detached: BTreeMap<String, ProgramCost>,
@@ -128,12 +145,14 @@ impl Probe {
         maps.adopt(std::process::id(), SELF)?;
         Ok(Self {
             bpf,
+            rung: settings.rung,
             btf,
             maps,
             events,
             slices,
             control,
             tick_hz: settings.tick_hz,
+            resync: (Vec::new(), false),
             seeded: 0,
             detached: BTreeMap::new(),
             _stats: enable_stats(Stats::RunTime).ok(),
@@ -169,12 +188,11 @@ impl Probe {
 
     /// `tp_btf` where the kernel takes it, else its `raw_tp` twin.
     fn attach_tracing(&mut self, (name, point): (&str, &str)) -> Result<(), KernelError> {
-        if let Some(btf) = &self.btf {
+        if let (Rung::Best, Some(btf)) = (self.rung, &self.btf) {
             let typed: &mut BtfTracePoint = program(&mut self.bpf, name)?;
-            let attached = typed.load(point, btf).and_then(|()| typed.attach());
-            match attached {
-                Ok(_) => return Ok(()),
-                Err(e) => tracing_refused(name, &e),
+            // Why it was refused is of interest only if the twin is refused as well, and then the twin says.
+            if typed.load(point, btf).and_then(|()| typed.attach()).is_ok() {
+                return Ok(());
             }
         }
         let twin = format!("{name}_raw");
@@ -203,6 +221,47 @@ impl Probe {
                 false,
             )
             .map_err(|e| KernelError::program("tick", e))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the resync on every CPU, slowly: it must not keep idle CPUs awake.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses program or timer.
+    pub fn attach_resync(&mut self, cpus: &[usize]) -> Result<(), KernelError> {
+        self.resync = (cpus.iter().filter_map(|cpu| u32::try_from(*cpu).ok()).collect(), false);
+        self.start_resync(RESYNC_HZ)
+    }
+
+    /// Runs the resync as fast as the tick from the first missed switch on.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses program or timer.
+    pub fn quicken_resync(&mut self) -> Result<(), KernelError> {
+        if self.resync.1 || self.maps.lost()[Loss::Switch as usize] == 0 {
+            return Ok(());
+        }
+        self.resync.1 = true;
+        self.start_resync(self.tick_hz)
+    }
+
+    fn start_resync(&mut self, hz: u32) -> Result<(), KernelError> {
+        let error = |e| KernelError::program("resync", e);
+        let resync: &mut PerfEvent = program(&mut self.bpf, "resync")?;
+        let _ = resync.unload();
+        resync.load().map_err(error)?;
+        for cpu in &self.resync.0 {
+            resync
+                .attach(
+                    PerfEventConfig::Software(SoftwareEvent::CpuClock),
+                    PerfEventScope::AllProcessesOneCpu { cpu: *cpu },
+                    SamplePolicy::Period(1_000_000_000 / u64::from(hz.max(1))),
+                    false,
+                )
+                .map_err(error)?;
         }
         Ok(())
     }
@@ -371,6 +430,3 @@ where
 fn check_size(what: &'static str, found: usize, limit: usize) -> Result<(), KernelError> {
     if found > limit { Err(KernelError::TooLarge { what, found, limit }) } else { Ok(()) }
 }
-
-/// The twin takes over; the reason is only of interest when it fails as well.
-fn tracing_refused(_name: &str, _error: &aya::programs::ProgramError) {}

@@ -72,7 +72,9 @@ fn an_unknown_source_is_refused() {
     let _alone = alone();
     let (_listener, port) = listener();
     let output = attach(&["--port", &port, "--source", "perf:nosuchpmu/energy/"]);
-    refused(&output, &[FAILED, USAGE], &["nosuchpmu"]);
+    refused(&output, &[PRIVILEGE], &["nosuchpmu"]);
+    let output = attach(&["--port", &port, "--source", "sunlight"]);
+    assert_eq!(output.status.code(), Some(USAGE), "{output:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::roots::Roots;
 use crate::topology::excerpt;
 
 /// The oldest kernel that is supported.
-const OLDEST: (u8, u8) = (5, 10);
+const OLDEST: (u8, u8) = (5, 15);
 /// Bits of `CapEff`, from the kernel's `include/uapi/linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
@@ -97,7 +97,7 @@ fn btf(roots: &Roots) -> Row {
 
 fn ring_buffer(usable: bool) -> Row {
     let detail = if usable { "kernel is 5.8 or later" } else { "kernel is older than 5.8" };
-    row("ring-buffer", true, usable, detail.to_owned(), "boot Linux 5.10 or later")
+    row("ring-buffer", true, usable, detail.to_owned(), "boot Linux 5.15 or later")
 }
 
 /// Lockdown in confidentiality mode forbids BPF to read kernel memory.
@@ -185,11 +185,11 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_supported_kernel_is_5_10() {
+    fn the_oldest_supported_kernel_is_5_15() {
         for (release, usable) in [
             ("6.18.44-fc-v669\n", true),
-            ("5.10.0-30-cloud-amd64", true),
-            ("5.9.16", false),
+            ("5.15.0-30-cloud-amd64", true),
+            ("5.10.9", false),
             ("4.19.0", false),
             ("", false),
             ("next", false),

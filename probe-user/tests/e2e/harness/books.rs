@@ -77,9 +77,12 @@ pub(crate) fn kernel_agrees(outcome: &Outcome) {
     }
 }
 
-/// Nothing was lost on the way from the kernel.
+/// No record was lost on the way from the kernel. A switch the kernel did not report is no record, and
+/// how many there are is the machine's doing.
 pub(crate) fn nothing_lost(outcome: &Outcome) {
-    assert_eq!(outcome.summary.events.lost, 0, "{:?}", outcome.summary.events);
+    let kinds = outcome.summary.events.lost_by_kind.iter();
+    let lost: Vec<_> = kinds.filter(|(kind, n)| *kind != "switch" && **n > 0).collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 /// The ends of records by their external id, each id exactly once.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use wattprobe::record::RequestRecord;
 use wattprobe::snapshot::{Snapshot, TargetBook};
 
+use super::clock;
 use super::process::Running;
 
 /// A running probe that said `attached:`.
@@ -54,9 +56,24 @@ impl Probe {
         command.args(arguments);
         command.arg("--requests").arg(dir.join("requests.jsonl"));
         command.arg("--summary").arg(dir.join("summary.json"));
-        let mut process = Running::start(&mut command, dir, "wattprobe");
-        process.line("attached:", Duration::from_secs(30));
-        Self { process, dir: dir.to_path_buf() }
+        Self { process: Self::start(&mut command, dir), dir: dir.to_path_buf() }
+    }
+
+    /// Starts it; while a probe of somebody else is attached to this machine, waits for its end.
+    fn start(command: &mut Command, dir: &Path) -> Running {
+        const TRIES: usize = 30;
+        for _ in 0..TRIES {
+            let mut process = Running::start(command, dir, "wattprobe");
+            let patience = Duration::from_secs(30);
+            let said = |process: &Running, words: &str| process.stderr().contains(words);
+            clock::wait_until(patience, || process.has_ended() || said(&process, "attached:"));
+            if !said(&process, "another wattprobe") {
+                process.line("attached:", Duration::ZERO);
+                return process;
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+        panic!("another probe stays attached to this machine: these tests need it to themselves")
     }
 
     /// Attaches to whoever listens on a port (or a socket file).

@@ -222,6 +222,9 @@ pub struct TickRecord {
     pub clock: [u64; CONSUMERS],
 }
 
+/// A clock that could not be read.
+pub const TORN: u64 = u64::MAX;
+
 /// A boundary on a watched connection; `head + tail` payload bytes follow.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -246,7 +249,7 @@ pub struct IoRecord {
     pub head: u16,
     /// Payload bytes from their end, after the head; the bytes between were not captured.
     pub tail: u16,
-    /// On-CPU nanoseconds of the target by package, exact at `t`.
+    /// On-CPU nanoseconds of the target by package, exact at `t`; [`TORN`] where a slot stayed torn.
     pub clock: [u64; MAX_PACKAGES],
 }
 

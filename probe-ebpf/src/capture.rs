@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes},
 };
 use probe_common::{
-    Conn, ConnKey, HEAD_BYTES, IoRecord, Kind, Loss, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES,
+    Conn, ConnKey, HEAD_BYTES, IoRecord, Kind, Loss, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN,
 };
 
 use crate::{
@@ -89,14 +89,20 @@ unsafe fn target_clock(record: &mut IoRecord, who: u32, t: u64) {
             break;
         }
         let Some(slot) = SLOTS.get_ptr(cpu) else { break };
-        let Some(ns) = clock::one(slot, t, who) else {
-            emit::lost(Loss::Torn);
-            continue;
-        };
         let package = PACKAGE_OF.get(cpu).copied().unwrap_or(0);
         let cell = record.clock.as_mut_ptr().wrapping_add(package as usize & (MAX_PACKAGES - 1));
+        let Some(ns) = clock::one(slot, t, who) else {
+            emit::lost(Loss::Torn);
+            // SAFETY: the index is masked.
+            unsafe { *cell = TORN };
+            continue;
+        };
         // SAFETY: the index is masked.
-        unsafe { *cell = (*cell).wrapping_add(ns) };
+        unsafe {
+            if *cell != TORN {
+                *cell = (*cell).wrapping_add(ns);
+            }
+        }
     }
 }
 

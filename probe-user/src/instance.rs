@@ -1,16 +1,19 @@
-//! One probe a machine: two would pay for every context switch twice. The lock is a file lock, so it is
-//! gone with its process however that ends.
+//! One probe a machine: two would pay for every context switch twice.
+//!
+//! The lock is a listening socket in the abstract namespace: it needs no directory and no right, and it
+//! is gone with its process however that ends. The kernel says who holds it (`SO_PEERCRED`); a holder
+//! that could not attach anyway, another unprivileged user, does not count.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{Read, Seek, Write},
-    path::{Path, PathBuf},
+    io,
+    os::linux::net::SocketAddrExt,
+    os::unix::net::{SocketAddr, UnixListener, UnixStream},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::net::sockopt::socket_peercred;
 
-/// Where the lock is.
-pub const PLACE: &str = "/run/wattprobe.lock";
+/// Name of the lock.
+pub const NAME: &str = "wattprobe";
 
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]
@@ -20,47 +23,41 @@ pub enum InstanceError {
         "another wattprobe is attached on this machine (pid {0}); stop it first, or watch both servers \
          with one: attach --port A --port B"
     )]
-    Running(String),
-    /// The file cannot be used.
-    #[error("cannot lock {}: {source}; run as root", path.display())]
-    Io {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
+    Running(i32),
+    /// No sockets here.
+    #[error("cannot make sure that no other wattprobe runs: {0}; allow AF_UNIX sockets")]
+    Io(#[from] io::Error),
 }
 
 /// Held as long as the probe runs.
 #[derive(Debug)]
 pub struct Instance {
-    _file: File,
+    _listener: Option<UnixListener>,
 }
 
 impl Instance {
-    /// Takes the lock.
+    /// Takes the lock of that name.
     ///
     /// # Errors
     ///
-    /// When another process holds it.
-    pub fn lock(path: &Path) -> Result<Self, InstanceError> {
-        let io = |source| InstanceError::Io { path: path.to_owned(), source };
-        let open =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let mut file = open.map_err(io)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(InstanceError::Running(holder.trim().to_owned()));
+    /// When another probe holds it.
+    pub fn lock(name: &str) -> Result<Self, InstanceError> {
+        let address = SocketAddr::from_abstract_name(name)?;
+        match UnixListener::bind_addr(&address) {
+            Ok(listener) => Ok(Self { _listener: Some(listener) }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Self::held(&address),
+            Err(error) => Err(error.into()),
         }
-        let write = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        };
-        write(&mut file).map_err(io)?;
-        Ok(Self { _file: file })
+    }
+
+    /// Somebody has the name: a probe, or somebody who cannot run one.
+    fn held(address: &SocketAddr) -> Result<Self, InstanceError> {
+        let holder =
+            socket_peercred(UnixStream::connect_addr(address)?).map_err(io::Error::from)?;
+        if holder.uid.is_root() || holder.uid == rustix::process::geteuid() {
+            return Err(InstanceError::Running(holder.pid.as_raw_nonzero().get()));
+        }
+        Ok(Self { _listener: None })
     }
 }
 
@@ -70,12 +67,11 @@ mod tests {
 
     #[test]
     fn the_second_instance_is_told_the_pid_of_the_first() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let first = Instance::lock(&path).unwrap();
-        let second = Instance::lock(&path).unwrap_err().to_string();
-        assert!(second.contains(&format!("pid {}", std::process::id())), "{second}");
+        let name = format!("wattprobe-test-{}", std::process::id());
+        let first = Instance::lock(&name).unwrap();
+        let second = Instance::lock(&name).unwrap_err().to_string();
+        assert!(second.contains(&format!("pid {})", std::process::id())), "{second}");
         drop(first);
-        Instance::lock(&path).unwrap();
+        Instance::lock(&name).unwrap();
     }
 }

@@ -37,6 +37,14 @@ pub enum TokenSource {
     None,
 }
 
+impl TokenSource {
+    /// Whether the server itself counted; content events of a stream are no tokens.
+    #[must_use]
+    pub fn is_server(self) -> bool {
+        matches!(self, Self::Usage | Self::Timings)
+    }
+}
+
 /// How an energy figure was obtained, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +57,14 @@ pub enum Quality {
     Modelled,
     /// Nothing.
     Absent,
+}
+
+impl RequestRecord {
+    /// Generated tokens as the server counted them.
+    #[must_use]
+    pub fn counted_tokens(&self) -> Option<u64> {
+        self.completion_tokens.filter(|_| self.token_source.is_server())
+    }
 }
 
 /// One request and what it cost.

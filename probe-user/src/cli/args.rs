@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, ArgGroup, ArgMatches, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::config::Format;
+use super::config::{Format, RESERVED};
 use super::duration;
 use super::log::LogFormat;
 use crate::roots::Roots;
@@ -203,9 +203,6 @@ fn cgroup(text: &str) -> Result<Selector, String> {
     }
     Ok(Selector::Cgroup(text.into()))
 }
-
-/// Names of consumers that are no targets.
-const RESERVED: [&str; 5] = ["other", "kernel", "self", "idle", "residual"];
 
 fn label(text: &str) -> Result<String, String> {
     if RESERVED.contains(&text) {

@@ -15,10 +15,10 @@ use super::{
 use crate::{
     engine::{self, EngineError, Options},
     export::{ExportError, books::Closure, plan},
-    instance::{Instance, InstanceError, PLACE},
+    instance::{Instance, InstanceError, NAME},
     kernel::KernelError,
     roots::Roots,
-    source::select,
+    source::{SourceSpec, select},
     target::TargetError,
     topology::Topology,
 };
@@ -31,7 +31,7 @@ use crate::{
 pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> {
     let log = config.log;
     privileged()?;
-    let _instance = Instance::lock(Path::new(PLACE))?;
+    let _instance = Instance::lock(NAME)?;
     let topology = Topology::read(roots)?;
     let selection = select(roots, &topology, &config.sources)?;
     for note in &selection.notes {
@@ -59,6 +59,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         duration: config.duration,
         count: config.count.map(u64::from),
         policies: config.policies.clone(),
+        flags: declared(&config.sources),
     };
     let mut report = |message: &str| log.notice(message);
     let summary = engine::run(options, roots, &mut opened.exports, &stop, &mut report)?;
@@ -72,6 +73,12 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         return Ok(ExitStatus::Invalid);
     }
     Ok(if problems == 0 { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+/// A scale that the user declared is the user's word, not the machine's: every number says so.
+fn declared(sources: &[SourceSpec]) -> Vec<String> {
+    let scaled = |spec: &SourceSpec| matches!(spec, SourceSpec::Perf(perf) if perf.scale.is_some());
+    sources.iter().any(scaled).then(|| "declared-scale".to_owned()).into_iter().collect()
 }
 
 fn path_of(output: &Output) -> &Path {
@@ -115,6 +122,7 @@ impl Classify for EngineError {
             Self::Kernel(_) | Self::Open(_) | Self::Zone(_) => ExitStatus::Unsupported,
             Self::Target(TargetError::NoOwner(_)) => ExitStatus::Unsupported,
             Self::TooManyCounters(_) => ExitStatus::Usage,
+            Self::NoTick => ExitStatus::Unsupported,
             _ => ExitStatus::Failed,
         }
     }

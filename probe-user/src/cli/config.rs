@@ -16,7 +16,7 @@ use crate::source::SourceSpec;
 use crate::target::Selector;
 
 /// Names of consumers that are no target.
-const RESERVED: [&str; 5] = ["other", "kernel", "self", "idle", "residual"];
+pub(super) const RESERVED: [&str; 5] = ["other", "kernel", "self", "idle", "residual"];
 
 /// A target as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub enum Format {
     /// A table of requests with running totals.
     #[default]
     Table,
-    /// One JSON object a request.
+    /// The summary at the end, as one JSON object.
     Json,
 }
 

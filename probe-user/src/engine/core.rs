@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{CONSUMERS, IDLE};
+use probe_common::{CONSUMERS, IDLE, TORN};
 use probe_ledger::{Boundary, Change, ConsumerId, Ledger, Nanos, RequestId};
 
 use super::{
@@ -182,7 +182,16 @@ impl Core {
         self.last_t = self.last_t.max(event.t());
         match event {
             Event::Tick(tick) => self.tick(&tick),
-            Event::Io(io) => self.tracker.on_io(&io, &mut self.outputs),
+            Event::Io(mut io) => {
+                // A clock that could not be read at that instant: the last one known is the nearest.
+                let known = self.readings.target_clock(io.who);
+                for (clock, known) in io.clock.iter_mut().zip(known) {
+                    if *clock == TORN {
+                        *clock = known;
+                    }
+                }
+                self.tracker.on_io(&io, &mut self.outputs);
+            }
             Event::Process(process) => self.process(&process, effects),
         }
         self.drain(effects);

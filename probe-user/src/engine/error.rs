@@ -32,6 +32,11 @@ pub enum EngineError {
     /// More counters than the tick reads.
     #[error("package {0} has more energy counters than the tick reads; choose some with --source")]
     TooManyCounters(usize),
+    /// A package did not tick.
+    #[error(
+        "no timer tick came within half a second; check that perf's software clock works: perf stat -e cpu-clock true"
+    )]
+    NoTick,
     /// The slice stream's file.
     #[error("cannot write {}: {source}; choose another file with --slices", path.display())]
     Slices {

@@ -19,6 +19,7 @@ pub mod slices;
 pub mod targets;
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -35,7 +36,7 @@ use self::{
     records::Records,
     setup::{Domains, POLL_NS},
     slices::Slices,
-    targets::{Change, Target, Targets},
+    targets::{Change, Look, Target, Targets},
 };
 use crate::{
     clock::Clock,
@@ -45,7 +46,7 @@ use crate::{
     roots::Roots,
     snapshot::{Policies, Snapshot},
     source::{OpenCounter, Selection},
-    target::{Selector, find},
+    target::{Selector, find, listening},
     topology::Topology,
 };
 
@@ -70,6 +71,8 @@ pub struct Options {
     pub count: Option<u64>,
     /// Policies.
     pub policies: Policies,
+    /// What the reader of every number of this run should know, by name.
+    pub flags: Vec<String>,
 }
 
 /// A run, attached.
@@ -143,7 +146,7 @@ impl<'a> Engine<'a> {
             }
             None => None,
         };
-        let publisher = Publisher::new(clock, &options.policies, &labels);
+        let publisher = Publisher::new(clock, &options.policies, &labels, options.flags);
         let records = Records::new(labels, names, options.policies, clock);
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
         let cpus = (0..package_of.len()).collect();
@@ -180,7 +183,7 @@ impl<'a> Engine<'a> {
         for index in 0..self.core.targets.0.len() {
             self.look(index, true)?;
         }
-        self.wait_for_ticks(leaders.len());
+        self.wait_for_ticks(leaders.len())?;
         let targets: Vec<String> = self
             .core
             .targets
@@ -223,15 +226,16 @@ impl<'a> Engine<'a> {
     }
 
     /// Until every package has ticked once: only then is there a baseline to measure from.
-    fn wait_for_ticks(&mut self, packages: usize) {
+    fn wait_for_ticks(&mut self, packages: usize) -> Result<(), EngineError> {
         let begin = self.clock.now();
         while self.clock.now() - begin < LAST_TICK_NS {
             self.take_events();
             if self.core.ticked() >= packages {
-                return;
+                return Ok(());
             }
             self.probe.wait(Duration::from_millis(5));
         }
+        Err(EngineError::NoTick)
     }
 
     fn take_events(&mut self) {
@@ -300,8 +304,15 @@ impl<'a> Engine<'a> {
         for index in 0..self.core.targets.0.len() {
             let Some(target) = self.core.targets.0.get_mut(index) else { continue };
             let (was, known) = (target.present(), target.processes.len());
-            if !target.due(now) {
-                continue;
+            match target.due(now) {
+                None => continue,
+                Some(Look::Listeners) => {
+                    let listen = listening(&target.selector, &self.roots);
+                    if listen.is_none_or(|inodes| inodes == target.listeners) {
+                        continue;
+                    }
+                }
+                Some(Look::All) => {}
             }
             self.look(index, false)?;
             let target = &self.core.targets.0[index];
@@ -319,14 +330,17 @@ impl<'a> Engine<'a> {
     fn end(mut self) -> Result<Snapshot, EngineError> {
         self.probe.set_in_flight(1)?;
         let now = self.clock.now();
-        let mut last = 0;
-        while last <= now && self.clock.now() - now < LAST_TICK_NS {
+        let packages = self.core.readings.packages();
+        let mut passed = BTreeSet::new();
+        while passed.len() < packages && self.clock.now() - now < LAST_TICK_NS {
             self.probe.wait(Duration::from_millis(2));
             let clock = self.clock;
             self.core.readings.read_files(|| clock.now());
             while let Some(event) = self.probe.next_event() {
-                if let Event::Tick(tick) = &event {
-                    last = tick.t;
+                if let Event::Tick(tick) = &event
+                    && tick.t > now
+                {
+                    passed.insert(tick.package);
                 }
                 self.core.push(event);
             }
@@ -342,7 +356,7 @@ impl<'a> Engine<'a> {
         {
             (self.report)(&format!("the slice stream could not be written: {error}"));
         }
-        let summary = self.publisher.snapshot(&self.core, &self.probe);
-        Ok(summary)
+        self.publisher.last();
+        Ok(self.publisher.snapshot(&self.core, &self.probe))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{KERNEL, LOSSES, OTHER, SELF};
+use probe_common::{KERNEL, LOSSES, Loss, OTHER, SELF};
 use probe_ledger::DomainId;
 use rustix::system::uname;
 
@@ -17,8 +17,8 @@ use crate::{
     kernel::Probe,
     record::End,
     snapshot::{
-        ConsumerBook, DomainBook, Events, KernelBooks, Policies, SCHEMA, SelfCost, Snapshot,
-        TargetBook,
+        ConsumerBook, DomainBook, Events, HostBooks, KernelBooks, Policies, SCHEMA, SelfCost,
+        Snapshot, TargetBook,
     },
 };
 
@@ -35,6 +35,18 @@ const LOSS_NAMES: [&str; LOSSES] = [
     "switch",
 ];
 
+/// Losses that are records that never came.
+const RECORDS: [Loss; 4] = [Loss::Tick, Loss::Io, Loss::Process, Loss::Slice];
+
+/// Losses of another kind and the flag that tells of them.
+const TROUBLES: [(Loss, &str); 5] = [
+    (Loss::ProcessTable, "process-table-full"),
+    (Loss::ConnTable, "connection-table-full"),
+    (Loss::Torn, "clock-torn"),
+    (Loss::Counter, "counter-unreadable"),
+    (Loss::Switch, "switch-missed"),
+];
+
 /// Knows what does not change during a run.
 pub(super) struct Publisher {
     clock: Clock,
@@ -44,11 +56,23 @@ pub(super) struct Publisher {
     policies: Policies,
     labels: Vec<DomainLabel>,
     said: BTreeSet<NotUnderstood>,
+    /// Known from the start.
+    flags: Vec<String>,
+    /// The host books and when they were read: a walk through the whole process table.
+    host: Option<(u64, HostBooks)>,
 }
+
+/// How often the host books are read.
+const HOST_NS: u64 = 10_000_000_000;
 
 impl Publisher {
     /// Begins now.
-    pub(super) fn new(clock: Clock, policies: &Policies, labels: &[DomainLabel]) -> Self {
+    pub(super) fn new(
+        clock: Clock,
+        policies: &Policies,
+        labels: &[DomainLabel],
+        flags: Vec<String>,
+    ) -> Self {
         Self {
             clock,
             begin: clock.now(),
@@ -57,6 +81,8 @@ impl Publisher {
             policies: policies.clone(),
             labels: labels.to_vec(),
             said: BTreeSet::new(),
+            flags,
+            host: None,
         }
     }
 
@@ -75,8 +101,25 @@ impl Publisher {
         self.said.insert(kind)
     }
 
+    /// The next snapshot is the last: everything in it is read anew.
+    pub(super) fn last(&mut self) {
+        self.host = None;
+    }
+
+    fn host(&mut self, probe: &Probe) -> HostBooks {
+        let now = self.clock.now();
+        match self.host {
+            Some((t, host)) if now - t < HOST_NS => host,
+            _ => {
+                let host = probe.host();
+                self.host = Some((now, host));
+                host
+            }
+        }
+    }
+
     /// The books now.
-    pub(super) fn snapshot(&self, core: &Core, probe: &Probe) -> Snapshot {
+    pub(super) fn snapshot(&mut self, core: &Core, probe: &Probe) -> Snapshot {
         let lost = probe.lost();
         let domains: BTreeMap<String, DomainBook> = self
             .labels
@@ -84,13 +127,19 @@ impl Publisher {
             .enumerate()
             .map(|(i, label)| (label.name.clone(), domain(core, probe, DomainId(i), label)))
             .collect();
-        let mut flags = Vec::new();
+        let mut flags = self.flags.clone();
+        if self.labels.iter().any(|label| !label.idle_known) {
+            flags.push("idle-unknown".to_owned());
+        }
         if domains.values().any(|d| d.kernel_books.is_some_and(|k| !k.agree)) {
             flags.push("kernel-books-disagree".to_owned());
         }
-        if lost.iter().sum::<u64>() > 0 {
+        let events = events(core, probe, &lost);
+        if events.lost > 0 {
             flags.push("events-lost".to_owned());
         }
+        let degraded = TROUBLES.iter().filter(|(loss, _)| lost[*loss as usize] > 0);
+        flags.extend(degraded.map(|(_, flag)| (*flag).to_owned()));
         let names = self.said.iter().map(|kind| format!("not-understood-{}", kind.as_str()));
         flags.extend(names);
         Snapshot {
@@ -102,8 +151,8 @@ impl Publisher {
             in_flight: in_flight(core),
             domains,
             targets: targets(core),
-            host: probe.host(),
-            events: events(core, &lost),
+            host: self.host(probe),
+            events,
             self_cost: self.cost(probe),
             policies: self.policies.clone(),
             flags,
@@ -149,9 +198,12 @@ fn targets(core: &Core) -> BTreeMap<String, TargetBook> {
     core.targets.0.iter().map(|target| (target.name.clone(), book(target.who))).collect()
 }
 
-fn events(core: &Core, lost: &[u64; LOSSES]) -> Events {
+fn events(core: &Core, probe: &Probe, lost: &[u64; LOSSES]) -> Events {
     let by_kind = LOSS_NAMES.iter().zip(lost).map(|(name, n)| ((*name).to_owned(), *n));
-    Events { seen: core.seen, lost: lost.iter().sum(), lost_by_kind: by_kind.collect() }
+    let mut lost_by_kind: BTreeMap<String, u64> = by_kind.collect();
+    lost_by_kind.insert("undecodable".to_owned(), probe.undecodable());
+    let records: u64 = RECORDS.iter().map(|loss| lost[*loss as usize]).sum();
+    Events { seen: core.seen, lost: records + probe.undecodable(), lost_by_kind }
 }
 
 fn domain(core: &Core, probe: &Probe, id: DomainId, label: &DomainLabel) -> DomainBook {

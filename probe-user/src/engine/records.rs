@@ -25,6 +25,8 @@ pub struct DomainLabel {
     pub quality: Quality,
     /// Whether it is summed.
     pub additive: bool,
+    /// Whether its idle power is known; else idle energy is inside the joules.
+    pub idle_known: bool,
 }
 
 /// Requests that have ended and wait for their account.

@@ -76,6 +76,7 @@ pub fn domains(chosen: &[Domain], packages: usize) -> Result<Domains, EngineErro
             source: domain.source.clone(),
             quality: domain.quality,
             additive: domain.additive,
+            idle_known: domain.idle_watts.is_some(),
         });
         specs.push(spec(domain)?);
     }

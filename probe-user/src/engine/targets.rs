@@ -28,6 +28,17 @@ pub struct Target {
     /// Inodes of its listening sockets.
     pub listeners: BTreeSet<u64>,
     next_look: u64,
+    /// It called exec: a new program may listen elsewhere.
+    changed: bool,
+}
+
+/// How closely to look at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Whether the same sockets still listen.
+    Listeners,
+    /// At everything.
+    All,
 }
 
 /// What to tell the kernel side after a look.
@@ -49,7 +60,7 @@ impl Target {
     pub fn new(index: usize, name: String, selector: Selector) -> Self {
         let who = FIRST_TARGET + u32::try_from(index).unwrap_or(0);
         let (processes, listeners) = (BTreeSet::new(), BTreeSet::new());
-        Self { name, selector, who, processes, listeners, next_look: 0 }
+        Self { name, selector, who, processes, listeners, next_look: 0, changed: false }
     }
 
     /// Whether it has a process.
@@ -64,15 +75,19 @@ impl Target {
         !self.present() && !self.selector.can_return()
     }
 
-    /// Whether it is time to look for it, and if so, when the next time is.
-    pub fn due(&mut self, now: u64) -> bool {
-        let grouped = matches!(self.selector, Selector::Unit(_) | Selector::Cgroup(_));
-        let wanted = !self.present() || self.listeners.is_empty() || grouped;
-        if !wanted || self.over() || now < self.next_look {
-            return false;
+    /// Whether it is time to look at it, and how closely.
+    pub fn due(&mut self, now: u64) -> Option<Look> {
+        if self.over() || now < self.next_look {
+            return None;
         }
         self.next_look = now + if self.present() { REFRESH_NS } else { SEARCH_NS };
-        true
+        let grouped = matches!(self.selector, Selector::Unit(_) | Selector::Cgroup(_));
+        let changed = std::mem::take(&mut self.changed);
+        if !self.present() || self.listeners.is_empty() || grouped || changed {
+            return Some(Look::All);
+        }
+        let addressed = matches!(self.selector, Selector::Port(_) | Selector::UnixPath(_));
+        addressed.then_some(Look::Listeners)
     }
 
     /// Takes over what a look found and says what is new.
@@ -109,8 +124,7 @@ impl Targets {
                 false
             }
             ProcessChange::Exec => {
-                // A new program may listen elsewhere.
-                target.next_look = target.next_look.min(event.t);
+                target.changed = true;
                 false
             }
             ProcessChange::Exit => target.processes.remove(&event.tgid) && !target.present(),
@@ -141,10 +155,15 @@ mod tests {
         assert!(!targets.process(&event(10, ProcessChange::Fork(11))));
         assert!(!targets.process(&event(10, ProcessChange::Exit)));
         assert!(targets.process(&event(11, ProcessChange::Exit)));
-        assert!(!targets.over() && targets.0[0].due(0));
+        assert!(!targets.over());
+        assert_eq!(targets.0[0].due(1), Some(Look::All));
         let found = Found { processes: [20].into(), listeners: [8].into(), ..Found::default() };
         let change = targets.0[0].found(&found);
         assert_eq!((change.listen, change.unlisten), (vec![8], vec![7]));
+        // Present: only its sockets are looked at, until it calls exec.
+        assert_eq!(targets.0[0].due(u64::MAX / 4), Some(Look::Listeners));
+        targets.process(&event(20, ProcessChange::Exec));
+        assert_eq!(targets.0[0].due(u64::MAX / 2), Some(Look::All));
     }
 
     #[test]
@@ -152,6 +171,6 @@ mod tests {
         let mut targets = Targets(vec![Target::new(0, "a".into(), Selector::Pid(10))]);
         targets.0[0].found(&Found { processes: [10].into(), ..Found::default() });
         assert!(targets.process(&event(10, ProcessChange::Exit)));
-        assert!(targets.over() && !targets.0[0].due(u64::MAX));
+        assert!(targets.over() && targets.0[0].due(u64::MAX).is_none());
     }
 }

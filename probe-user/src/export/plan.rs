@@ -1,7 +1,7 @@
 //! Which sinks a command line asks for, and who gets standard output.
 //!
 //! Standard output has one owner: `--requests -`, else `--summary -`, else `--format json`, else the
-//! view for people. A view for people that lost it is a plain table on standard error.
+//! view for people. Whoever lost it goes to standard error, a view for people as a plain table.
 
 use std::io;
 use std::net::SocketAddr;
@@ -65,7 +65,8 @@ pub fn open(
     let taken = is_stdout(plan.requests) || is_stdout(plan.summary);
     match (plan.json, taken) {
         (true, _) if is_stdout(plan.summary) => {}
-        (true, _) => exports.add(Summary::to(io::stdout())),
+        (true, true) => exports.add(Summary::to(io::stderr())),
+        (true, false) => exports.add(Summary::to(io::stdout())),
         (false, true) => exports.add(Table::new(io::stderr(), None)),
         (false, false) => exports.add(live::for_people(plan.term)),
     }

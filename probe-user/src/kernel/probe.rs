@@ -95,6 +95,7 @@ pub struct Probe {
     /// CPUs with a resync timer, and whether it runs as fast as the tick.
     resync: (Vec<u32>, bool),
     seeded: u64,
+    undecodable: u64,
     /// What programs had cost when they were detached.
     detached: BTreeMap<String, ProgramCost>,
     /// While open the kernel times every run of a program.
@@ -154,6 +155,7 @@ impl Probe {
             tick_hz: settings.tick_hz,
             resync: (Vec::new(), false),
             seeded: 0,
+            undecodable: 0,
             detached: BTreeMap::new(),
             _stats: enable_stats(Stats::RunTime).ok(),
         })
@@ -374,7 +376,7 @@ impl Probe {
         while let Some(item) = self.events.next() {
             match decode::event(&item) {
                 Ok(event) => return Some(event),
-                Err(error) => debug_assert!(false, "{error}"),
+                Err(_) => self.undecodable += 1,
             }
         }
         None
@@ -384,6 +386,12 @@ impl Probe {
     pub fn next_slice(&mut self) -> Option<SliceRecord> {
         let item = self.slices.next()?;
         decode::slice(&item)
+    }
+
+    /// Records that were none: object and probe do not match.
+    #[must_use]
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
     }
 
     /// Losses so far, by `probe_common::Loss`.

@@ -64,6 +64,18 @@ pub fn find(selector: &Selector, roots: &Roots) -> Result<Found, TargetError> {
     }
 }
 
+/// The sockets that listen where the user said, without looking who holds them; `None` where the user
+/// named no address.
+#[must_use]
+pub fn listening(selector: &Selector, roots: &Roots) -> Option<BTreeSet<u64>> {
+    let address = match selector {
+        Selector::Port(port) => Address::Port(*port),
+        Selector::UnixPath(path) => Address::Unix(path.clone()),
+        Selector::Pid(_) | Selector::Unit(_) | Selector::Cgroup(_) => return None,
+    };
+    Some(Sockets::read(roots, None).listeners(&address))
+}
+
 /// Whoever holds a socket that listens there, with all descendants.
 fn by_address(
     address: &Address,

@@ -144,16 +144,16 @@ fn paranoid(roots: &Roots) -> Row {
 fn statistics(roots: &Roots) -> Row {
     let value = sysctl(roots, "bpf_stats_enabled");
     let detail = match value {
-        Some(0) => "off: the summary will not show what the kernel programs cost",
+        Some(0) => "off; the probe turns it on while it is attached",
         Some(_) => "on",
-        None => "not in this kernel",
+        None => "not in this kernel: the summary will not show what the kernel programs cost",
     };
     let mut row = row(
         "bpf-stats",
         false,
-        value == Some(1),
+        value.is_some(),
         detail.to_owned(),
-        "sysctl kernel.bpf_stats_enabled=1",
+        "boot Linux 5.8 or later with CONFIG_BPF_SYSCALL=y",
     );
     row.present = value.is_some();
     row
@@ -242,7 +242,9 @@ mod tests {
         tree.write("proc/sys/kernel/bpf_stats_enabled", "0\n");
         tree.write("proc/sys/kernel/perf_event_paranoid", "-1\n");
         let row = state(&tree, "bpf-stats");
-        assert_eq!((row.present, row.usable, row.required), (true, false, false));
+        assert_eq!((row.present, row.usable, row.required), (true, true, false));
+        let row = state(&machine("6.1.0", "0"), "bpf-stats");
+        assert!(!row.usable && row.detail.contains("will not show"));
         assert!(state(&tree, "perf-events").detail.contains("open to all"));
         assert!(state(&tree, "tracefs").remedy.unwrap().starts_with("mount"));
     }

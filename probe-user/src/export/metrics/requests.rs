@@ -94,8 +94,7 @@ impl RequestMetrics {
         if let Some(ttft) = record.ttft_s {
             self.ttft.get_or_create_owned(&labels(&contract::REQUEST_TTFT)).observe(ttft);
         }
-        for (kind, n) in
-            [("prompt", record.prompt_tokens), ("completion", record.completion_tokens)]
+        for (kind, n) in [("prompt", record.prompt_tokens), ("completion", record.counted_tokens())]
         {
             if let Some(n) = n {
                 let labels = Labels::of(&contract::TOKENS, [target, model, kind]);

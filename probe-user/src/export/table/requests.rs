@@ -36,11 +36,11 @@ impl Totals {
         self.requests += 1;
         self.prompt_tokens = self.prompt_tokens.saturating_add(record.prompt_tokens.unwrap_or(0));
         self.completion_tokens =
-            self.completion_tokens.saturating_add(record.completion_tokens.unwrap_or(0));
+            self.completion_tokens.saturating_add(record.counted_tokens().unwrap_or(0));
         let Some(joules) = record.joules else { return };
         self.with_joules += 1;
         self.joules += joules;
-        if let Some(tokens) = record.completion_tokens {
+        if let Some(tokens) = record.counted_tokens() {
             self.joules_with_tokens += joules;
             self.tokens_with_joules = self.tokens_with_joules.saturating_add(tokens);
         }
@@ -61,10 +61,10 @@ pub fn error_bar(record: &RequestRecord) -> Option<f64> {
     Some((joules - record.joules_low?).max(record.joules_high? - joules))
 }
 
-/// Energy per completion token, joules.
+/// Energy per completion token that the server counted, joules.
 #[must_use]
 pub fn joules_per_token(record: &RequestRecord) -> Option<f64> {
-    let tokens = record.completion_tokens.filter(|n| *n > 0)?;
+    let tokens = record.counted_tokens().filter(|n| *n > 0)?;
     Some(record.joules? / tokens as f64)
 }
 

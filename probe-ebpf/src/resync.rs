@@ -7,19 +7,21 @@
 //! no switch can be in progress.
 
 use aya_ebpf::{
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::perf_event,
     programs::PerfEventContext,
 };
 
-use crate::{maps::SLOTS, sched};
+use crate::{maps::SLOTS, sched, task::Raw};
 
 #[perf_event]
 pub fn resync(_ctx: PerfEventContext) -> i32 {
     // SAFETY: helpers without side effects.
     let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
     if let Some(slot) = SLOTS.get_ptr_mut(cpu) {
-        sched::catch_up(slot, now, cpu);
+        // SAFETY: a helper without side effects.
+        let task = unsafe { bpf_get_current_task() };
+        sched::catch_up(slot, now, cpu, Raw(task as *const u8));
     }
     0
 }

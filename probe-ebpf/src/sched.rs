@@ -5,9 +5,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns,
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
@@ -21,52 +19,51 @@ use crate::{
 };
 
 /// Tracepoint arguments: `(bool preempt, task *prev, task *next, …)`.
+const PREV: usize = 1;
 const NEXT: usize = 2;
 
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
-    hook(Typed(ctx.arg(NEXT)))
+    hook(Typed(ctx.arg(PREV)), Typed(ctx.arg(NEXT)))
 }
 
 #[raw_tracepoint(tracepoint = "sched_switch")]
 pub fn sched_switch_raw(ctx: RawTracePointContext) -> i32 {
     let _ = ctx.as_ptr();
-    hook(Raw(ctx.arg(NEXT)))
+    hook(Raw(ctx.arg(PREV)), Raw(ctx.arg(NEXT)))
 }
 
 #[inline(always)]
-fn hook(next: impl Task) -> i32 {
-    let _ = try_hook(next);
+fn hook(prev: impl Task, next: impl Task) -> i32 {
+    let _ = try_hook(prev, next);
     0
 }
 
 #[inline(always)]
-fn try_hook(next: impl Task) -> Result<(), ()> {
+fn try_hook(prev: impl Task, next: impl Task) -> Result<(), ()> {
     // SAFETY: helpers without side effects.
     let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
     let slot = SLOTS.get_ptr_mut(cpu).ok_or(())?;
-    catch_up(slot, now, cpu);
+    catch_up(slot, now, cpu, prev);
     let tgid = next.tgid();
     let who = consumer(tgid, next);
     close(&clock::switch(slot, now, who, tgid), now, cpu);
     Ok(())
 }
 
-/// Where the slice in progress is not the running task's, a switch was not seen: the running task's
+/// Where the slice in progress is not that of the task that runs, a switch was not seen: the running task's
 /// slice begins now. Kernels may keep programs from running in some task's context, and a switch is
 /// reported in the context of the task that leaves.
 #[inline(always)]
-pub fn catch_up(slot: *mut CpuSlot, now: u64, cpu: u32) {
-    let running = (bpf_get_current_pid_tgid() >> 32) as u32;
+pub fn catch_up(slot: *mut CpuSlot, now: u64, cpu: u32, task: impl Task) {
+    let running = task.tgid();
     // SAFETY: this CPU's slot, read where only it is written.
     let (tgid, start) = unsafe { ((*slot).tgid, (*slot).start) };
     if start == 0 || tgid == running {
         return;
     }
     lost(Loss::Switch);
-    // SAFETY: a helper without side effects.
-    let task = unsafe { bpf_get_current_task() };
-    let who = consumer(running, Raw(task as *const u8));
+    let who = consumer(running, task);
     close(&clock::switch(slot, now, who, running), now, cpu);
 }
 

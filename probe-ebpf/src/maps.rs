@@ -7,8 +7,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    CONSUMERS, Conn, ConnKey, Control, CpuSlot, HEAD_BYTES, IoRecord, LOSSES, MAX_COUNTERS, MAX_CPUS,
-    MAX_PACKAGES, Process, TickRecord, TickState,
+    CONSUMERS, Conn, ConnKey, Control, CpuSlot, HEAD_BYTES, IoRecord, LOSSES, MAX_COUNTERS,
+    MAX_CPUS, MAX_PACKAGES, Process, TickRecord, TickState,
 };
 
 /// Key: CPU. Written by `sched_switch` on that CPU alone, read by ticks and boundaries on every CPU:

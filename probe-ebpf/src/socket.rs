@@ -152,10 +152,12 @@ fn transfer(
     // SAFETY: the entry goes only when this process closes the connection. Two threads may write to one
     // connection, hence atomic.
     unsafe {
-        let counter = if matches!(kind, Kind::Recv) { &raw mut (*conn).rx } else { &raw mut (*conn).tx };
+        let counter =
+            if matches!(kind, Kind::Recv) { &raw mut (*conn).rx } else { &raw mut (*conn).tx };
         if ret < 0 {
             if !again(ret) {
-                let call = Call { kind: Kind::Error, who, t, key, offset: *counter, len: -ret as u32 };
+                let call =
+                    Call { kind: Kind::Error, who, t, key, offset: *counter, len: -ret as u32 };
                 capture::send(&call, &*conn, Bytes::None);
             }
             return None;
@@ -203,7 +205,8 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
 fn inode(fd: u32) -> Option<u64> {
     // SAFETY: the helper returns the current task.
     let task = unsafe { bpf_get_current_task_btf() } as u64;
-    let follow = |base: u64, offset: u32| -> u64 { read((base + u64::from(offset & 0xffff)) as *const u8) };
+    let follow =
+        |base: u64, offset: u32| -> u64 { read((base + u64::from(offset & 0xffff)) as *const u8) };
     let table = follow(follow(task, OFF_FILES.load()), OFF_FDT.load());
     let files = follow(table, OFF_FD.load());
     let file: u64 = read((files + u64::from(fd) * 8) as *const u8);

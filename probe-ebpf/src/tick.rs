@@ -6,9 +6,7 @@
 
 use aya_ebpf::{
     bindings::bpf_perf_event_value,
-    helpers::{
-        bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_perf_event_read_value,
-    },
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_perf_event_read_value},
     macros::perf_event,
     programs::PerfEventContext,
 };

@@ -3,17 +3,15 @@
 
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
-use aya_ebpf::{
-    helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes},
-};
+use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes};
 use probe_common::{
-    Conn, ConnKey, HEAD_BYTES, IoRecord, Kind, Loss, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN,
+    Conn, ConnKey, IoRecord, Kind, Loss, HEAD_BYTES, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN,
 };
 
 use crate::{
     bound::masked,
     clock, emit,
-    maps::{IO_SCRATCH, IoScratch, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, Walk},
+    maps::{IoScratch, Walk, IO_SCRATCH, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS},
 };
 
 /// Segments of a vectored call that are looked at; the bytes of later ones are counted, not captured.
@@ -114,7 +112,9 @@ unsafe fn buffer(scratch: *mut IoScratch, at: u64, len: u32) -> u32 {
     // SAFETY: head and tail are masked to what the scratch holds; the helper checks the user address.
     unsafe {
         let payload = addr_of_mut!((*scratch).payload).cast::<u8>();
-        if read_user_bytes(payload.cast(), masked::<0x1fff>(u64::from(head)) as u32, at as *const _) != 0 {
+        if read_user_bytes(payload.cast(), masked::<0x1fff>(u64::from(head)) as u32, at as *const _)
+            != 0
+        {
             return 0;
         }
         (*scratch).record.head = head as u16;
@@ -123,7 +123,9 @@ unsafe fn buffer(scratch: *mut IoScratch, at: u64, len: u32) -> u32 {
         }
         let from = at + u64::from(len - tail);
         let to = payload.add(HEAD_BYTES);
-        if read_user_bytes(to.cast(), masked::<0x7ff>(u64::from(tail)) as u32, from as *const _) != 0 {
+        if read_user_bytes(to.cast(), masked::<0x7ff>(u64::from(tail)) as u32, from as *const _)
+            != 0
+        {
             return head;
         }
         (*scratch).record.tail = tail as u16;
@@ -196,7 +198,12 @@ unsafe fn segment(scratch: *mut IoScratch, at: u64, i: u32, len: u32, tail: u32)
             let room = HEAD_BYTES as u32 - head;
             let take = if size > room { room } else { size };
             let to = payload.add(masked::<0xfff>(u64::from(head)) as usize);
-            if read_user_bytes(to.cast(), masked::<0x1fff>(u64::from(take)) as u32, base as *const _) != 0 {
+            if read_user_bytes(
+                to.cast(),
+                masked::<0x1fff>(u64::from(take)) as u32,
+                base as *const _,
+            ) != 0
+            {
                 return false;
             }
             write_volatile(addr_of_mut!((*walk).head), head + take);

@@ -6,7 +6,7 @@
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
-use probe_common::{CONSUMERS, CpuSlot};
+use probe_common::{CpuSlot, CONSUMERS};
 
 const RETRIES: usize = 3;
 const MASK: usize = CONSUMERS - 1;
@@ -97,11 +97,14 @@ pub fn one(slot: *const CpuSlot, now: u64, who: u32) -> Option<u64> {
         // SAFETY: a map value; the index is masked.
         unsafe {
             let seq = read_volatile(addr_of!((*slot).seq));
-            let closed =
-                read_volatile(addr_of!((*slot).ns).cast::<u64>().add(who as usize & MASK));
+            let closed = read_volatile(addr_of!((*slot).ns).cast::<u64>().add(who as usize & MASK));
             let open = progress(slot, now);
             if seq & 1 == 0 && read_volatile(addr_of!((*slot).seq)) == seq {
-                return Some(if open.who == who { closed.wrapping_add(open.ns as u64) } else { closed });
+                return Some(if open.who == who {
+                    closed.wrapping_add(open.ns as u64)
+                } else {
+                    closed
+                });
             }
         }
     }

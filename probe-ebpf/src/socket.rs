@@ -7,13 +7,13 @@
 //! thread may own the number. Minimum kernel 5.15 (`bpf_task_pt_regs`).
 
 use aya_ebpf::{
-    EbpfContext,
     helpers::{
         bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user,
         generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
     },
     macros::tracepoint,
     programs::TracePointContext,
+    EbpfContext,
 };
 use probe_common::{Conn, ConnKey, Kind, Loss};
 
@@ -152,10 +152,12 @@ fn transfer(
     // SAFETY: the entry goes only when this process closes the connection. Two threads may write to one
     // connection, hence atomic.
     unsafe {
-        let counter = if matches!(kind, Kind::Recv) { &raw mut (*conn).rx } else { &raw mut (*conn).tx };
+        let counter =
+            if matches!(kind, Kind::Recv) { &raw mut (*conn).rx } else { &raw mut (*conn).tx };
         if ret < 0 {
             if !again(ret) {
-                let call = Call { kind: Kind::Error, who, t, key, offset: *counter, len: -ret as u32 };
+                let call =
+                    Call { kind: Kind::Error, who, t, key, offset: *counter, len: -ret as u32 };
                 capture::send(&call, &*conn, Bytes::None);
             }
             return None;
@@ -203,13 +205,18 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
 fn inode(fd: u32) -> Option<u64> {
     // SAFETY: the helper returns the current task.
     let task = unsafe { bpf_get_current_task_btf() } as u64;
-    let follow = |base: u64, offset: u32| -> u64 { read((base + u64::from(offset & 0xffff)) as *const u8) };
+    let follow =
+        |base: u64, offset: u32| -> u64 { read((base + u64::from(offset & 0xffff)) as *const u8) };
     let table = follow(follow(task, OFF_FILES.load()), OFF_FDT.load());
     let files = follow(table, OFF_FD.load());
     let file: u64 = read((files + u64::from(fd) * 8) as *const u8);
     let inode = follow(file, OFF_INODE.load());
     let number = follow(inode, OFF_INO.load());
-    if number == 0 { None } else { Some(number) }
+    if number == 0 {
+        None
+    } else {
+        Some(number)
+    }
 }
 
 /// A connection id that no other connection of this probe has; user space's own have the top bit set.

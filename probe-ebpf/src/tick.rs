@@ -6,20 +6,18 @@
 
 use aya_ebpf::{
     bindings::bpf_perf_event_value,
-    helpers::{
-        bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_perf_event_read_value,
-    },
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_perf_event_read_value},
     macros::perf_event,
     programs::PerfEventContext,
 };
 use probe_common::{
-    CONSUMERS, IDLE, Kind, Loss, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, TickRecord, TickState,
+    Kind, Loss, TickRecord, TickState, CONSUMERS, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 use crate::{
     clock, emit,
     maps::{
-        BOOKS, CONTROL, COUNTERS, ENERGY, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICK_SCRATCH, TICKS,
+        BOOKS, CONTROL, COUNTERS, ENERGY, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
     },
 };
 

@@ -1,6 +1,6 @@
 //! What a user may write after `--source`: `auto`, a source's name, or `perf:PMU/EVENT/[,scale=J]`.
 //!
-//! Pure text to value; whether the machine has such a source is found out by [`super::select`].
+//! Pure text to value; whether the machine has such a source is found out by [`super::select()`].
 
 use std::fmt;
 use std::str::FromStr;

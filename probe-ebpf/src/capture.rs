@@ -5,13 +5,13 @@ use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes};
 use probe_common::{
-    Conn, ConnKey, HEAD_BYTES, IoRecord, Kind, Loss, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN,
+    Conn, ConnKey, IoRecord, Kind, Loss, HEAD_BYTES, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN,
 };
 
 use crate::{
     bound::masked,
     clock, emit,
-    maps::{IO_SCRATCH, IoScratch, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, Walk},
+    maps::{IoScratch, Walk, IO_SCRATCH, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS},
 };
 
 /// Segments of a vectored call that are looked at; the bytes of later ones are counted, not captured.

@@ -6,7 +6,7 @@
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
-use probe_common::{CONSUMERS, CpuSlot};
+use probe_common::{CpuSlot, CONSUMERS};
 
 const RETRIES: usize = 3;
 const MASK: usize = CONSUMERS - 1;

@@ -2,13 +2,13 @@
 //! are set by user space.
 
 use aya_ebpf::{
-    Global,
     btf_maps::{Array, HashMap, PerCpuArray, PerfEventArray, RingBuf},
     macros::btf_map,
+    Global,
 };
 use probe_common::{
-    CONSUMERS, Conn, ConnKey, Control, CpuSlot, HEAD_BYTES, IoRecord, LOSSES, MAX_COUNTERS,
-    MAX_CPUS, MAX_PACKAGES, Process, TickRecord, TickState,
+    Conn, ConnKey, Control, CpuSlot, IoRecord, Process, TickRecord, TickState, CONSUMERS,
+    HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 /// Key: CPU. Written by `sched_switch` on that CPU alone, read by ticks and boundaries on every CPU:

@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use probe_common::{CONSUMERS, FIRST_TARGET, Kind, Loss, Process, ProcessRecord};
+use probe_common::{Kind, Loss, Process, ProcessRecord, CONSUMERS, FIRST_TARGET};
 
 use crate::{
     atomic, emit,
@@ -136,7 +136,11 @@ pub fn target(tgid: u32) -> Option<u32> {
     let entry = PROCESSES.get_ptr_mut(tgid)?;
     // SAFETY: the process is running, so its entry stays.
     let who = unsafe { (*entry).who };
-    if who >= FIRST_TARGET { Some(who) } else { None }
+    if who >= FIRST_TARGET {
+        Some(who)
+    } else {
+        None
+    }
 }
 
 #[inline(always)]

@@ -4,12 +4,12 @@
 //! is, and the book of the previous one.
 
 use aya_ebpf::{
-    EbpfContext,
     helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
+    EbpfContext,
 };
-use probe_common::{CONSUMERS, CpuSlot, FIRST_TARGET, IDLE, Loss, Process, SliceRecord};
+use probe_common::{CpuSlot, Loss, Process, SliceRecord, CONSUMERS, FIRST_TARGET, IDLE};
 
 use crate::{
     atomic, clock,

@@ -7,13 +7,13 @@
 //! thread may own the number. Minimum kernel 5.15 (`bpf_task_pt_regs`).
 
 use aya_ebpf::{
-    EbpfContext,
     helpers::{
         bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user,
         generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
     },
     macros::tracepoint,
     programs::TracePointContext,
+    EbpfContext,
 };
 use probe_common::{Conn, ConnKey, Kind, Loss};
 
@@ -212,7 +212,11 @@ fn inode(fd: u32) -> Option<u64> {
     let file: u64 = read((files + u64::from(fd) * 8) as *const u8);
     let inode = follow(file, OFF_INODE.load());
     let number = follow(inode, OFF_INO.load());
-    if number == 0 { None } else { Some(number) }
+    if number == 0 {
+        None
+    } else {
+        Some(number)
+    }
 }
 
 /// A connection id that no other connection of this probe has; user space's own have the top bit set.

@@ -31,7 +31,11 @@ pub trait Task: Copy {
     #[inline(always)]
     fn first_consumer(self) -> u32 {
         let flags: u32 = read(field(self.address(), OFF_FLAGS.load()));
-        if flags & PF_KTHREAD != 0 { KERNEL } else { OTHER }
+        if flags & PF_KTHREAD != 0 {
+            KERNEL
+        } else {
+            OTHER
+        }
     }
 
     /// Start time of the process.

@@ -11,13 +11,13 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 use probe_common::{
-    CONSUMERS, IDLE, Kind, Loss, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, TickRecord, TickState,
+    Kind, Loss, TickRecord, TickState, CONSUMERS, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 use crate::{
     clock, emit,
     maps::{
-        BOOKS, CONTROL, COUNTERS, ENERGY, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICK_SCRATCH, TICKS,
+        BOOKS, CONTROL, COUNTERS, ENERGY, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
     },
 };
 

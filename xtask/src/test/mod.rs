@@ -4,7 +4,7 @@
 //! servers are marked `#[ignore]`, so that a bare `cargo test` reports them as ignored rather than
 //! failing; here they run one at a time, because the probe refuses a second instance and because they
 //! measure CPU time. An end-to-end test whose name starts with `llamacpp::`, `uvicorn::`, `node::` or
-//! `prometheus::` needs that part.
+//! `prometheus::` needs that part; one that starts with `speed::` is a measurement for release builds.
 
 mod tally;
 
@@ -76,6 +76,11 @@ fn split(
 fn obstacle(name: &str, have: &Provisioned, root: bool) -> Option<String> {
     if !root {
         return Some("not root: loading kernel programs needs CAP_BPF and CAP_PERFMON".into());
+    }
+    if name.starts_with("speed::") {
+        return Some(
+            "its bound is for optimised builds: cargo test --release -- --ignored speed::".into(),
+        );
     }
     let needs = NEEDS.iter().filter(|(prefix, _)| name.starts_with(prefix));
     needs

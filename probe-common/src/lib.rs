@@ -196,6 +196,8 @@ pub enum Kind {
     Exec = 9,
     /// [`ProcessRecord`]: a target's process ended.
     Exit = 10,
+    /// [`ProcessRecord`]: a target's process began to listen; `other` is the file descriptor.
+    Listen = 11,
 }
 
 /// A tick: counters and clocks of one package at one instant.
@@ -265,7 +267,7 @@ pub struct ProcessRecord {
     pub t: u64,
     /// Process.
     pub tgid: u32,
-    /// The child of a fork, else 0.
+    /// The child of a fork, the descriptor of a listen, else 0.
     pub other: u32,
 }
 

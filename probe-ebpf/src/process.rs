@@ -143,8 +143,9 @@ pub fn target(tgid: u32) -> Option<u32> {
     }
 }
 
+/// Sends a lifecycle record.
 #[inline(always)]
-fn record(kind: Kind, who: u32, tgid: u32, other: u32) {
+pub fn record(kind: Kind, who: u32, tgid: u32, other: u32) {
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
     let record = ProcessRecord { kind: kind as u32, who, t, tgid, other };

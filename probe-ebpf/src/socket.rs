@@ -25,7 +25,7 @@ use crate::{
         CONNS, LISTENERS, NEXT_CONN, OFF_ARG0, OFF_ARG1, OFF_ARG2, OFF_ARG3, OFF_FD, OFF_FDT,
         OFF_FILES, OFF_INO, OFF_INODE,
     },
-    process::target,
+    process::{self, target},
     task::read,
 };
 
@@ -52,6 +52,7 @@ macro_rules! hooks {
 }
 
 hooks! {
+    on_listen("sys_exit_listen") => listening;
     on_accept("sys_exit_accept") => accepted;
     on_accept4("sys_exit_accept4") => accepted;
     on_read("sys_exit_read") => |c| moved(c, Kind::Recv, |r| Bytes::Buffer(r.arg(1)));
@@ -174,6 +175,17 @@ fn transfer(
 #[inline(always)]
 fn again(ret: i64) -> bool {
     ret == -4 || ret == -11 || (-516..=-512).contains(&ret)
+}
+
+/// A target listens: user space decides whether its connections are watched.
+#[inline(always)]
+fn listening(ctx: &TracePointContext) -> Option<()> {
+    let tgid = current_tgid();
+    let who = target(tgid)?;
+    if word(ctx, RET) as i64 == 0 {
+        process::record(Kind::Listen, who, tgid, Regs::current().arg(0) as u32);
+    }
+    Some(())
 }
 
 /// An accept returned: watch the connection if the listening socket is a target's.

@@ -79,6 +79,8 @@ pub enum ProcessChange {
     Exec,
     /// Ended.
     Exit,
+    /// Began to listen on a socket.
+    Listen,
 }
 
 /// One process event.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use probe_common::{CONSUMERS, FIRST_TARGET, IDLE, KERNEL, OTHER, SELF};
+use probe_common::{CONSUMERS, FIRST_TARGET, IDLE, KERNEL, Loss, OTHER, SELF};
 use wattprobe::{
     event::{Event, Process, ProcessChange, Tick},
     kernel::{Probe, Rung, Settings, sweep},
@@ -61,7 +61,9 @@ fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
             Event::Io(io) => return Err(format!("nothing is watched, but {io:?}").into()),
         }
     }
-    let lost = probe.lost().iter().sum();
+    // A switch that the kernel did not report is no record that was lost; it moves time, and loses none.
+    let lost = probe.lost();
+    let lost = lost.iter().sum::<u64>() - lost[Loss::Switch as usize];
     Ok(Seen { ticks, processes, booked, cpus, lost })
 }
 

@@ -13,7 +13,7 @@ use super::{
     exit::{Classify, ExitStatus, Failure},
 };
 use crate::{
-    engine::{self, EngineError, Options},
+    engine::{self, EngineError, Options, SLICES_INCOMPLETE},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
     kernel::KernelError,
@@ -72,7 +72,15 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         log.warn(&format!("the books do not close: they are {off} nJ apart; please report this"));
         return Ok(ExitStatus::Invalid);
     }
-    Ok(if problems == 0 { ExitStatus::Done } else { ExitStatus::Failed })
+    let additive = || summary.domains.values().filter(|domain| domain.additive);
+    if additive().all(|domain| domain.windows == 0) {
+        log.warn(
+            "no energy was counted: no domain closed a valid window; check `wattprobe doctor`",
+        );
+        return Ok(ExitStatus::Invalid);
+    }
+    let sliced = !summary.flags.iter().any(|flag| flag == SLICES_INCOMPLETE);
+    Ok(if problems == 0 && sliced { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 /// A scale that the user declared is the user's word, not the machine's: every number says so.
@@ -121,7 +129,7 @@ impl Classify for EngineError {
             }
             Self::Kernel(_) | Self::Open(_) | Self::Zone(_) => ExitStatus::Unsupported,
             Self::Target(TargetError::NoOwner(_)) => ExitStatus::Unsupported,
-            Self::TooManyCounters(_) => ExitStatus::Usage,
+            Self::TooManyCounters(_) | Self::Scale(_) => ExitStatus::Usage,
             Self::NoTick => ExitStatus::Unsupported,
             _ => ExitStatus::Failed,
         }

@@ -50,6 +50,8 @@ use crate::{
     topology::Topology,
 };
 
+/// Flag of a run whose slice stream could not be written.
+pub const SLICES_INCOMPLETE: &str = "slices-incomplete";
 /// How often it is asked whether switches were missed.
 const RESYNC_LOOK_NS: u64 = 250_000_000;
 /// How long the end waits for the tick that closes the last windows.
@@ -203,7 +205,12 @@ impl<'a> Engine<'a> {
         let found = match find(&target.selector, &self.roots) {
             Ok(found) => found,
             Err(error) if required => return Err(error.into()),
-            Err(_) => return Ok(()),
+            Err(_) => {
+                for inode in target.silent() {
+                    self.probe.unlisten(inode);
+                }
+                return Ok(());
+            }
         };
         let (who, change) = (target.who, target.found(&found));
         self.apply(who, &change)
@@ -309,6 +316,7 @@ impl<'a> Engine<'a> {
         for index in 0..self.core.targets.0.len() {
             let Some(target) = self.core.targets.0.get_mut(index) else { continue };
             let (was, known) = (target.present(), target.processes.len());
+            let heard = !target.listeners.is_empty();
             match target.due(now) {
                 None => continue,
                 Some(Look::Listeners) => {
@@ -319,13 +327,25 @@ impl<'a> Engine<'a> {
                 }
                 Some(Look::All) => {}
             }
-            self.look(index, false)?;
+            if let Err(error) = self.look(index, false) {
+                // A table of the kernel side is full: what is attached stays, and the loss is counted.
+                (self.report)(&format!("a process or socket cannot be watched: {error}"));
+            }
             let target = &self.core.targets.0[index];
             if target.processes.len() > known {
                 sweep(&self.cpus)?;
             }
-            if !was && target.present() {
-                (self.report)(&format!("attached again: {}", target.name));
+            match (was, heard, target.present(), !target.listeners.is_empty()) {
+                (false, _, true, _) | (true, false, true, true) => {
+                    (self.report)(&format!("attached again: {}", target.name));
+                }
+                (true, true, true, false) => {
+                    (self.report)(&format!(
+                        "{} does not listen any more; waiting for it",
+                        target.name
+                    ));
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -359,7 +379,10 @@ impl<'a> Engine<'a> {
         if let Some(slices) = &mut self.core.slices
             && let Err(error) = slices.finish()
         {
-            (self.report)(&format!("the slice stream could not be written: {error}"));
+            (self.report)(&format!(
+                "the slice stream could not be written: {error}; choose another file with --slices"
+            ));
+            self.publisher.flag(SLICES_INCOMPLETE);
         }
         self.publisher.last();
         Ok(self.publisher.snapshot(&self.core, &self.probe))

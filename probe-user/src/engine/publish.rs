@@ -104,6 +104,11 @@ impl Publisher {
         self.said.insert(kind)
     }
 
+    /// Adds a flag to every snapshot from now on.
+    pub(super) fn flag(&mut self, flag: &str) {
+        self.flags.push(flag.to_owned());
+    }
+
     /// The next snapshot is the last: everything in it is read anew.
     pub(super) fn last(&mut self) {
         self.host = None;
@@ -140,6 +145,10 @@ impl Publisher {
         let events = events(core, probe, &lost);
         if events.lost > 0 {
             flags.push("events-lost".to_owned());
+        }
+        if core.tracker.stats().orphan_writes > 0 {
+            // Mostly requests that were in flight when the probe attached.
+            flags.push("response-without-request".to_owned());
         }
         let degraded = TROUBLES.iter().filter(|(loss, _)| lost[*loss as usize] > 0);
         flags.extend(degraded.map(|(_, flag)| (*flag).to_owned()));

@@ -32,7 +32,7 @@ pub struct Target {
     pub listeners: BTreeSet<u64>,
     next_look: u64,
     next_listeners: u64,
-    /// It called exec: a new program may listen elsewhere.
+    /// A process of it called exec, listened or ended: it may listen elsewhere now.
     changed: bool,
 }
 
@@ -107,6 +107,11 @@ impl Target {
         Some(Look::Listeners)
     }
 
+    /// A look found nobody at the address: whoever is left of it does not listen.
+    pub fn silent(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.listeners).into_iter().collect()
+    }
+
     /// Takes over what a look found and says what is new.
     pub fn found(&mut self, found: &Found) -> Change {
         let change = Change {
@@ -144,7 +149,15 @@ impl Targets {
                 target.changed = true;
                 false
             }
-            ProcessChange::Exit => target.processes.remove(&event.tgid) && !target.present(),
+            ProcessChange::Listen => {
+                target.changed = true;
+                target.next_look = event.t;
+                false
+            }
+            ProcessChange::Exit => {
+                target.changed = true;
+                target.processes.remove(&event.tgid) && !target.present()
+            }
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) fn event(bytes: &[u8]) -> Result<Event, DecodeError> {
         k if k == Kind::Fork as u32 => process(ProcessChange::Fork(0)),
         k if k == Kind::Exec as u32 => process(ProcessChange::Exec),
         k if k == Kind::Exit as u32 => process(ProcessChange::Exit),
+        k if k == Kind::Listen as u32 => process(ProcessChange::Listen),
         _ => Err(bad()),
     }
 }

@@ -36,7 +36,8 @@ const PROCESS_HOOKS: [(&str, &str); 4] = [
     ("process_free", "sched_process_free"),
 ];
 const SWITCH_HOOK: (&str, &str) = ("sched_switch", "sched_switch");
-const SOCKET_HOOKS: [(&str, &str); 13] = [
+const SOCKET_HOOKS: [(&str, &str); 14] = [
+    ("on_listen", "sys_exit_listen"),
     ("on_close", "sys_enter_close"),
     ("on_shutdown", "sys_enter_shutdown"),
     ("on_read", "sys_exit_read"),

@@ -34,6 +34,15 @@ pub enum TargetError {
     /// The cgroup does not exist or is empty.
     #[error("cgroup {} has no processes; check the path beneath /sys/fs/cgroup", .0.display())]
     NoCgroup(PathBuf),
+    /// The socket tables cannot be read.
+    #[error("cannot read {}: {source}; check that procfs is mounted there, or name it with --procfs-root", path.display())]
+    Sockets {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// procfs cannot be read.
     #[error("cannot read {}: {source}; check that procfs is mounted there, or name it with --procfs-root", path.display())]
     Procfs {

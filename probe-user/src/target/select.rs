@@ -84,6 +84,12 @@ fn by_address(
     roots: &Roots,
 ) -> Result<Found, TargetError> {
     let sockets = Sockets::read(roots, None);
+    if sockets.listening.is_empty() && sockets.connected.is_empty() {
+        let path = roots.proc("self/net/tcp");
+        if let Err(source) = std::fs::metadata(&path) {
+            return Err(TargetError::Sockets { path, source });
+        }
+    }
     let listeners = sockets.listeners(address);
     if listeners.is_empty() {
         return Err(TargetError::NoListener(selector.to_string()));

@@ -96,6 +96,8 @@ pub(crate) struct Ask {
     pub(crate) tokens: Option<u32>,
     /// As a stream.
     pub(crate) stream: bool,
+    /// Ask the stream for its `usage`.
+    pub(crate) usage: bool,
     /// Hang up after so many content events.
     pub(crate) hang_up_after: Option<usize>,
 }
@@ -103,7 +105,13 @@ pub(crate) struct Ask {
 impl Ask {
     /// A plain answer of at most so many tokens.
     pub(crate) fn plain(id: impl Into<String>, tokens: u32) -> Self {
-        Self { id: id.into(), tokens: Some(tokens), stream: false, hang_up_after: None }
+        Self {
+            id: id.into(),
+            tokens: Some(tokens),
+            stream: false,
+            usage: true,
+            hang_up_after: None,
+        }
     }
 
     /// A streamed answer of at most so many tokens.
@@ -114,6 +122,11 @@ impl Ask {
     /// A long stream, abandoned after three pieces.
     pub(crate) fn abandoned(id: impl Into<String>) -> Self {
         Self { hang_up_after: Some(3), ..Self::stream(id, 400) }
+    }
+
+    /// A streamed answer that is not asked for its usage.
+    pub(crate) fn bare_stream(id: impl Into<String>, tokens: u32) -> Self {
+        Self { usage: false, ..Self::stream(id, tokens) }
     }
 
     /// A health check.
@@ -127,7 +140,11 @@ impl Ask {
             return format!("GET /health HTTP/1.1\r\nHost: test\r\nx-request-id: {id}\r\n\r\n")
                 .into();
         };
-        let more = if self.stream { r#","stream_options":{"include_usage":true}"# } else { "" };
+        let more = if self.stream && self.usage {
+            r#","stream_options":{"include_usage":true}"#
+        } else {
+            ""
+        };
         let body = format!(
             r#"{{"model":"smollm2","messages":[{{"role":"user","content":"Tell me about {id}"}}],"max_tokens":{tokens},"temperature":0,"stream":{}{more}}}"#,
             self.stream
@@ -162,6 +179,8 @@ pub(crate) struct Seen {
     pub(crate) prompt_tokens: Option<u64>,
     /// `usage.completion_tokens`.
     pub(crate) completion_tokens: Option<u64>,
+    /// `timings.predicted_n`.
+    pub(crate) predicted: Option<u64>,
 }
 
 /// One connection.
@@ -217,6 +236,7 @@ impl Connection {
             keeps: response.keeps,
             prompt_tokens: response.usage("prompt_tokens"),
             completion_tokens: response.usage("completion_tokens"),
+            predicted: response.predicted,
         })
     }
 

@@ -14,6 +14,9 @@ const SEARCH_NS: u64 = 200_000_000;
 /// How often a target that is there is looked at again where the kernel cannot tell: a process moved into
 /// a cgroup, a server that does not listen yet.
 const REFRESH_NS: u64 = 2_000_000_000;
+/// How often it is asked whether the same sockets still listen. Reading `/proc/net/tcp` walks the kernel's
+/// whole table, 5 to 10 ms on a machine with a large one.
+const LISTENERS_NS: u64 = 10_000_000_000;
 
 /// One target.
 pub struct Target {
@@ -28,6 +31,7 @@ pub struct Target {
     /// Inodes of its listening sockets.
     pub listeners: BTreeSet<u64>,
     next_look: u64,
+    next_listeners: u64,
     /// It called exec: a new program may listen elsewhere.
     changed: bool,
 }
@@ -60,7 +64,16 @@ impl Target {
     pub fn new(index: usize, name: String, selector: Selector) -> Self {
         let who = FIRST_TARGET + u32::try_from(index).unwrap_or(0);
         let (processes, listeners) = (BTreeSet::new(), BTreeSet::new());
-        Self { name, selector, who, processes, listeners, next_look: 0, changed: false }
+        Self {
+            name,
+            selector,
+            who,
+            processes,
+            listeners,
+            next_look: 0,
+            next_listeners: 0,
+            changed: false,
+        }
     }
 
     /// Whether it has a process.
@@ -81,13 +94,17 @@ impl Target {
             return None;
         }
         self.next_look = now + if self.present() { REFRESH_NS } else { SEARCH_NS };
+        let addressed = matches!(self.selector, Selector::Port(_) | Selector::UnixPath(_));
         let grouped = matches!(self.selector, Selector::Unit(_) | Selector::Cgroup(_));
         let changed = std::mem::take(&mut self.changed);
         if !self.present() || self.listeners.is_empty() || grouped || changed {
             return Some(Look::All);
         }
-        let addressed = matches!(self.selector, Selector::Port(_) | Selector::UnixPath(_));
-        addressed.then_some(Look::Listeners)
+        if !addressed || now < self.next_listeners {
+            return None;
+        }
+        self.next_listeners = now + LISTENERS_NS;
+        Some(Look::Listeners)
     }
 
     /// Takes over what a look found and says what is new.

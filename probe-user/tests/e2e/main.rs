@@ -13,4 +13,5 @@ mod harness;
 mod lab;
 mod llamacpp;
 mod node;
+mod prometheus;
 mod uvicorn;

@@ -1,7 +1,6 @@
 //! The endpoint against real readers: HTTP, promtool, and a Prometheus that answers the dashboard.
 //!
-//! `WATTPROBE_METRICS=127.0.0.1:9847 cargo test -p wattprobe --test export_prometheus running` asks the
-//! same of a probe that is running.
+//! The same checks on a probe at work are among the end-to-end tests (`prometheus::`).
 
 #![expect(clippy::unwrap_used, reason = "a test may panic; helpers are not `#[test]`s to clippy")]
 
@@ -107,17 +106,6 @@ fn every_query_of_the_dashboard_is_answered_by_a_real_prometheus() {
     let power = report.answers[0].2[0];
     assert!((50.0..=56.0).contains(&power), "{power} W");
     assert!(report.exemplars >= 5, "{}", report.exemplars);
-}
-
-#[test]
-fn a_running_probe_answers_them_too() {
-    let Ok(address) = std::env::var("WATTPROBE_METRICS") else {
-        println!(
-            "SKIPPED: set WATTPROBE_METRICS=HOST:PORT to the --metrics address of a running probe"
-        );
-        return;
-    };
-    answers_every_question(address.parse().expect("WATTPROBE_METRICS is HOST:PORT"));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use wattprobe::record::{End, TokenSource};
 
-use super::client::{Ask, once};
+use super::ask::Ask;
+use super::client::once;
 use super::probe::Probe;
 use super::server::Recipe;
 use super::{alone, books, clock, load, truth};

@@ -1,8 +1,8 @@
 //! The run: wires kernel side, boundaries, ledger and exporters together and keeps them going.
 //!
 //! [`core`] is the pure middle; this module is its driver: it attaches in an order that misses nothing,
-//! polls the kernel side, looks for targets that come and go, and publishes a snapshot four times a
-//! second.
+//! polls the kernel side, looks for targets that come and go, and publishes snapshots as often as
+//! an exporter wants them.
 //!
 //! **Order of attaching.** Forks are followed before the process tree is read, so that a child born
 //! meanwhile is not missed; the tree is adopted before the clocks start; a sweep over all CPUs makes
@@ -50,8 +50,8 @@ use crate::{
     topology::Topology,
 };
 
-/// How often exporters get a new picture.
-const SNAPSHOT_NS: u64 = 250_000_000;
+/// How often it is asked whether switches were missed.
+const RESYNC_LOOK_NS: u64 = 250_000_000;
 /// How long the end waits for the tick that closes the last windows.
 const LAST_TICK_NS: u64 = 500_000_000;
 
@@ -86,6 +86,7 @@ pub struct Engine<'a> {
     cpus: Vec<usize>,
     report: &'a mut dyn FnMut(&str),
     finished: u64,
+    resync_looked: u64,
     /// Open as long as the kernel reads them.
     _counters: Vec<OpenCounter>,
 }
@@ -162,6 +163,7 @@ impl<'a> Engine<'a> {
             cpus,
             report,
             finished: 0,
+            resync_looked: 0,
             _counters: counters,
         };
         engine.start(&options.selection.tick_cpus)?;
@@ -261,8 +263,11 @@ impl<'a> Engine<'a> {
         let in_flight = u32::try_from(self.core.tracker.in_flight()).unwrap_or(u32::MAX);
         self.probe.set_in_flight(in_flight)?;
         self.search()?;
-        if self.publisher.due(SNAPSHOT_NS) {
+        if self.clock.now() - self.resync_looked > RESYNC_LOOK_NS {
+            self.resync_looked = self.clock.now();
             self.probe.quicken_resync()?;
+        }
+        if self.exports.period().is_some_and(|period| self.publisher.due(period)) {
             let snapshot = self.publisher.snapshot(&self.core, &self.probe);
             self.exports.snapshot(&Arc::new(snapshot));
         }

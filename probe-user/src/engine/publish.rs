@@ -1,6 +1,9 @@
 //! Builds the snapshots that exporters see.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use probe_common::{KERNEL, LOSSES, Loss, OTHER, SELF};
 use probe_ledger::DomainId;
@@ -87,9 +90,9 @@ impl Publisher {
     }
 
     /// Whether the last snapshot is older than `period`; if so, the next one is `period` from now.
-    pub(super) fn due(&mut self, period: u64) -> bool {
+    pub(super) fn due(&mut self, period: Duration) -> bool {
         let now = self.clock.now();
-        if now - self.last < period {
+        if u128::from(now - self.last) < period.as_nanos() {
             return false;
         }
         self.last = now;

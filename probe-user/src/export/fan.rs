@@ -1,6 +1,7 @@
 //! One producer, many sinks: every sink gets everything, whatever happens to the others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ExportError, Sink};
 use crate::record::RequestRecord;
@@ -27,6 +28,12 @@ impl Exports {
     /// Passes a settled request to every sink.
     pub fn request(&mut self, record: &RequestRecord) {
         self.each(|sink| sink.request(record));
+    }
+
+    /// How often the most eager sink wants the books; `None`: nobody before the end.
+    #[must_use]
+    pub fn period(&self) -> Option<Duration> {
+        self.sinks.iter().filter_map(|sink| sink.period()).min()
     }
 
     /// Passes the books at one instant to every sink.

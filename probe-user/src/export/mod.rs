@@ -18,6 +18,7 @@ pub mod table;
 pub mod units;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use error::ExportError;
 pub use fan::Exports;
@@ -33,7 +34,12 @@ pub trait Sink: Send {
     /// When the record could not be passed on; the sink stays usable.
     fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError>;
 
-    /// The books at one instant. Called about four times a second.
+    /// How often it wants the books; `None`: only the last ones.
+    fn period(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The books at one instant.
     ///
     /// # Errors
     /// When the picture could not be passed on; the sink stays usable.
@@ -47,6 +53,10 @@ pub trait Sink: Send {
 }
 
 impl Sink for Box<dyn Sink> {
+    fn period(&self) -> Option<Duration> {
+        self.as_ref().period()
+    }
+
     fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
         self.as_mut().request(record)
     }

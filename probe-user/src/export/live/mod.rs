@@ -10,6 +10,7 @@ pub mod screen;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::screen::{Screen, Size};
 use super::shown::seconds_between;
@@ -20,6 +21,9 @@ use crate::snapshot::Snapshot;
 
 /// Frames a second.
 pub const RATE: f64 = 4.0;
+
+/// One frame.
+const PERIOD: Duration = Duration::from_millis(250);
 
 /// Frames over which present power is taken: two seconds.
 const MEMORY: usize = 8;
@@ -60,6 +64,10 @@ impl Live {
 }
 
 impl Sink for Live {
+    fn period(&self) -> Option<Duration> {
+        Some(PERIOD)
+    }
+
     fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
         self.recent.push(record);
         Ok(())

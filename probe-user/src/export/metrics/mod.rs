@@ -15,6 +15,7 @@ pub mod server;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 
@@ -24,6 +25,9 @@ use self::server::{Health, Server, Shared};
 use super::{ExportError, Sink};
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
+
+/// Half the shortest interval that anybody scrapes at.
+const PERIOD: Duration = Duration::from_millis(500);
 
 /// Where the endpoint listens unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9847";
@@ -59,6 +63,10 @@ impl Metrics {
 }
 
 impl Sink for Metrics {
+    fn period(&self) -> Option<Duration> {
+        Some(PERIOD)
+    }
+
     fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
         self.requests.observe(record);
         self.shared.push(record);

@@ -49,6 +49,12 @@ fn requests_over_a_unix_socket_are_seen() {
 
 #[test]
 #[ignore = "end to end: run by cargo xtask test"]
+fn a_stream_without_usage_is_counted_by_its_timings() {
+    life::counts_by_timings(&Recipe::llamacpp());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
 fn a_connection_open_before_the_probe_is_seen() {
     life::sees_connections_open_before(&Recipe::llamacpp());
 }

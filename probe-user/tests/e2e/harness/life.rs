@@ -5,9 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use wattprobe::record::End;
+use wattprobe::record::{End, TokenSource};
 
-use super::client::{Ask, once};
+use super::ask::Ask;
+use super::client::once;
 use super::probe::Probe;
 use super::server::Recipe;
 use super::{alone, books, clock, load, truth};
@@ -37,6 +38,21 @@ pub(crate) fn sees_requests_at(recipe: &Recipe, host: &str) {
     let outcome = probe.finish();
     load::check(&outcome, &seen);
     books::close(&outcome);
+}
+
+/// Without `usage` the server's own count is in its `timings`.
+pub(crate) fn counts_by_timings(recipe: &Recipe) {
+    let _alone = alone();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = recipe.start(dir.path(), "127.0.0.1", 0);
+    let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
+    let seen = once(&server.address, &Ask::bare_stream("bare", 9)).expect("an answer");
+    let outcome = probe.finish();
+    let records = books::by_id(&outcome);
+    let record = records.get("bare").expect("it was seen");
+    assert!(seen.predicted.is_some() && seen.completion_tokens.is_none(), "{seen:?}");
+    assert_eq!(record.completion_tokens, seen.predicted);
+    assert_eq!(record.token_source, TokenSource::Timings);
 }
 
 /// A connection that was open before the probe came.

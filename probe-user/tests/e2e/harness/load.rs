@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use wattprobe::record::{End, RequestRecord, TokenSource};
 
+use super::ask::{Ask, Seen};
 use super::books;
-use super::client::{Address, Ask, Seen, once};
+use super::client::{Address, once};
 use super::clock;
 use super::probe::Outcome;
 

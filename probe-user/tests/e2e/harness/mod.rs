@@ -1,6 +1,7 @@
 //! What the tests share: parts, servers, the probe, a client, the checks.
 
 pub(crate) mod accounting;
+pub(crate) mod ask;
 pub(crate) mod books;
 pub(crate) mod client;
 pub(crate) mod clock;

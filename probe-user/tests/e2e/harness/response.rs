@@ -11,6 +11,8 @@ pub(crate) struct Response {
     lines_read: usize,
     complete: bool,
     usage: Option<Value>,
+    /// `timings.predicted_n` of a stream.
+    pub(crate) predicted: Option<u64>,
     /// HTTP status.
     pub(crate) status: Option<u16>,
     /// Whether the server keeps the connection open.
@@ -123,6 +125,7 @@ impl Response {
                 self.contents += 1;
                 self.first.get_or_insert(t);
             }
+            self.predicted = event["timings"]["predicted_n"].as_u64().or(self.predicted);
             if event["usage"].is_object() {
                 self.usage = Some(event["usage"].clone());
             }

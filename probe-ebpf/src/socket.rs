@@ -252,7 +252,8 @@ fn closing(ctx: &TracePointContext) -> Option<()> {
     let _ = CONNS.remove(key);
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
-    capture::send(&Call { kind: Kind::Close, who, t, key, offset: 0, len: 0 }, &copy, Bytes::None);
+    let offset = copy.rx + copy.tx;
+    capture::send(&Call { kind: Kind::Close, who, t, key, offset, len: 0 }, &copy, Bytes::None);
     Some(())
 }
 

@@ -58,7 +58,7 @@ pub struct Io {
     pub tgid: u32,
     /// What happened.
     pub kind: IoKind,
-    /// Bytes of this direction before this call: a jump is a lost record.
+    /// Bytes of this direction before this call: a jump is a lost record. Close: of both directions.
     pub offset: u64,
     /// Bytes this call moved.
     pub len: u32,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     boundary::{self, DEFAULT_HORIZON, NotUnderstood, Output, Tracker, What},
-    event::{ConnId, Event, Process, ProcessChange, Tick},
+    event::{ConnId, Event, IoKind, Process, ProcessChange, Tick},
     record::{End, RequestRecord},
 };
 
@@ -64,6 +64,8 @@ pub struct Core {
     baseline: BTreeMap<usize, [u64; CONSUMERS]>,
     /// Events handled.
     pub seen: u64,
+    /// Connections that were closed without a byte having been read or written on them.
+    pub silent: u64,
     /// Open requests by consumer index.
     pub in_flight: BTreeMap<u32, u64>,
     ticked: BTreeSet<usize>,
@@ -104,6 +106,7 @@ impl Core {
             ticks: BTreeMap::new(),
             baseline: BTreeMap::new(),
             seen: 0,
+            silent: 0,
             in_flight: BTreeMap::new(),
             ticked: BTreeSet::new(),
             reorder: Reorder::default(),
@@ -190,6 +193,7 @@ impl Core {
                         *clock = known;
                     }
                 }
+                self.silent += u64::from(io.kind == IoKind::Close && io.offset == 0);
                 self.tracker.on_io(&io, &mut self.outputs);
             }
             Event::Process(process) => self.process(&process, effects),
@@ -310,7 +314,7 @@ mod tests {
     use crate::{
         clock::Clock,
         engine::{setup, targets::Target},
-        event::{Io, IoKind},
+        event::Io,
         record::Quality,
         snapshot::Policies,
         source::{Domain, ModelPower, Range, Reading},

@@ -150,6 +150,10 @@ impl Publisher {
             // Mostly requests that were in flight when the probe attached.
             flags.push("response-without-request".to_owned());
         }
+        if core.silent > 0 {
+            // A port scan, or a server that hands accepted connections to another process or descriptor.
+            flags.push("connections-without-bytes".to_owned());
+        }
         let degraded = TROUBLES.iter().filter(|(loss, _)| lost[*loss as usize] > 0);
         flags.extend(degraded.map(|(_, flag)| (*flag).to_owned()));
         let names = self.said.iter().map(|kind| format!("not-understood-{}", kind.as_str()));

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::client::{Address, Ask, once};
+use crate::harness::ask::Ask;
+use crate::harness::client::{Address, once};
 use crate::harness::parts::script;
 use crate::harness::probe::Probe;
 use crate::harness::process::Running;

@@ -43,6 +43,10 @@ pub(super) struct Exchange {
     pub(super) glued: bool,
     /// The end of its body was in a record that was lost: when it was read is not known exactly.
     pub(super) body_unseen: bool,
+    /// Where its body ends is hidden.
+    pub(super) end_hidden: bool,
+    /// The last read of it.
+    last_read: Moment,
 }
 
 impl Exchange {
@@ -79,7 +83,14 @@ impl Exchange {
             content_events: None,
             flags: Flags::default(),
         };
-        Self { facts: Box::new(facts), whole: false, glued: false, body_unseen: false }
+        Self {
+            facts: Box::new(facts),
+            whole: false,
+            glued: false,
+            body_unseen: false,
+            end_hidden: false,
+            last_read: start,
+        }
     }
 
     pub(super) fn id(&self) -> RequestId {
@@ -88,6 +99,12 @@ impl Exchange {
 
     pub(super) fn flag(&mut self, flag: Flag) {
         self.facts.flags.insert(flag);
+    }
+
+    /// `n` bytes of it were read in this call.
+    pub(super) fn read(&mut self, n: u64, call: &Call<'_>) {
+        self.facts.bytes_in += n;
+        self.last_read = call.now;
     }
 
     /// The request's head was read.
@@ -119,19 +136,26 @@ impl Exchange {
             && (facts.model.is_some() || ROUTES.iter().any(|route| path.contains(route)))
     }
 
-    /// The request was fully read, or need not be any more.
+    /// The request was fully read, or as far as can be known.
     pub(super) fn body_read(&mut self, call: &mut Call<'_>) {
+        self.body_read_at(call.now, call);
+    }
+
+    fn body_read_at(&mut self, at: Moment, call: &mut Call<'_>) {
         if self.facts.body.is_none() {
-            self.facts.body = Some(call.now);
-            call.emit(What::Body, self.id(), call.now, 0);
+            self.facts.body = Some(at);
+            call.emit(What::Body, self.id(), at, 0);
         }
     }
 
     /// The final response's head was written.
     pub(super) fn head_written(&mut self, head: &ResponseHead, call: &mut Call<'_>) {
         if self.facts.body.is_none() {
-            self.flag(Flag::EarlyResponse);
-            self.body_read(call);
+            // It worked on what it had read, so it was at work since then.
+            if !self.end_hidden {
+                self.flag(Flag::EarlyResponse);
+            }
+            self.body_read_at(self.last_read, call);
         }
         self.facts.status = Some(head.status);
         self.facts.head = Some(call.now);

@@ -52,6 +52,48 @@ pub(super) struct Malformed;
 
 /// Parses a complete request head.
 pub(super) fn request(text: &[u8]) -> Result<RequestHead, Malformed> {
+    read_request(text).map(|(head, _)| head)
+}
+
+/// Parses a request head of which lines are missing. Where no line that is left says how the body is
+/// delimited, one that is missing may: the framing is lost.
+pub(super) fn torn_request(text: &[u8]) -> Result<RequestHead, Malformed> {
+    let (mut head, body) = read_request(text)?;
+    if body.coding == Coding::None && body.length.is_none() {
+        head.framing = Framing::lost();
+    }
+    Ok(head)
+}
+
+/// The whole lines of a request head that is cut short, a request line that is itself cut being made
+/// whole; and whether that cut the path.
+pub(super) fn whole_lines(text: &[u8]) -> Option<(Vec<u8>, bool)> {
+    if let Some(end) = text.iter().rposition(|c| *c == b'\n') {
+        return Some((text[..=end].to_vec(), false));
+    }
+    let mut words = text.splitn(3, |c| *c == b' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let cut = words.next().is_none() && !target.iter().any(|c| matches!(c, b'?' | b'#'));
+    Some(([method, b" ", target, b" HTTP/1.1\r\n"].concat(), cut))
+}
+
+/// What the whole lines of a head that is cut short say.
+pub(super) fn request_beginning(lines: &[u8]) -> RequestHead {
+    let text = [lines, b"\r\n"].concat();
+    torn_request(&text).unwrap_or_else(|_| {
+        let (method, path) = request_line(lines);
+        RequestHead {
+            method,
+            path,
+            path_truncated: false,
+            framing: Framing::lost(),
+            external_id: None,
+            expects_continue: false,
+        }
+    })
+}
+
+fn read_request(text: &[u8]) -> Result<(RequestHead, BodyLines), Malformed> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     if !matches!(parsed.parse(text), Ok(httparse::Status::Complete(_))) {
@@ -78,11 +120,12 @@ pub(super) fn request(text: &[u8]) -> Result<RequestHead, Malformed> {
     let target = parsed.path.ok_or(Malformed)?;
     let (path, path_truncated) = path(target);
     let method = parsed.method.and_then(|m| bounded::name(m.as_bytes(), METHOD_MAX));
-    Ok(RequestHead { method, path, path_truncated, framing, external_id, expects_continue })
+    let head = RequestHead { method, path, path_truncated, framing, external_id, expects_continue };
+    Ok((head, body))
 }
 
 /// What a request line cut short says: method and path.
-pub(super) fn request_line(text: &[u8]) -> (Option<String>, Option<String>) {
+fn request_line(text: &[u8]) -> (Option<String>, Option<String>) {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     // What was read before the error stays in `parsed`.
@@ -223,6 +266,25 @@ mod tests {
         ] {
             assert_eq!(framing(bad), Err(Malformed), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_head_cut_short_keeps_its_whole_lines_and_a_cut_request_line() {
+        let lines = |text: &[u8]| {
+            let (lines, cut) = whole_lines(text).unwrap();
+            (String::from_utf8(lines).unwrap(), cut)
+        };
+        let whole = ("GET /a HTTP/1.1\r\nA: b\r\n".to_owned(), false);
+        assert_eq!(lines(b"GET /a HTTP/1.1\r\nA: b\r\nCookie: c"), whole);
+        assert_eq!(lines(b"GET /aa"), ("GET /aa HTTP/1.1\r\n".to_owned(), true));
+        assert_eq!(lines(b"GET /aa?b"), ("GET /aa?b HTTP/1.1\r\n".to_owned(), false));
+        assert_eq!(lines(b"GET /aa HT"), ("GET /aa HTTP/1.1\r\n".to_owned(), false));
+        assert_eq!(whole_lines(b"GET"), None);
+        let head =
+            request_beginning(b"POST /a HTTP/1.1\r\nContent-Length: 5\r\nX-Request-ID: i\r\n");
+        assert_eq!((head.framing, head.external_id.as_deref()), (Framing::Length(5), Some("i")));
+        let head = request_beginning(b"POST /a HTTP/1.1\r\nContent-Length: x\r\n");
+        assert_eq!((head.framing.is_lost(), head.path.as_deref()), (true, Some("/a")));
     }
 
     #[test]

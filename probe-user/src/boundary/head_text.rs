@@ -49,6 +49,11 @@ impl HeadText {
         Self { text: Vec::new(), ending: Ending::Line }
     }
 
+    /// A head of which lines are missing behind `lines`: a line begins here.
+    pub(super) fn behind(lines: Vec<u8>) -> Self {
+        Self { text: lines, ending: Ending::Feed }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
@@ -71,7 +76,7 @@ impl HeadText {
         if self.text.is_empty() && state != HeadState::Partial {
             return Pushed { used, text: &bytes[..used.min(HEAD_MAX)], state };
         }
-        let room = HEAD_MAX - self.text.len();
+        let room = HEAD_MAX.saturating_sub(self.text.len());
         let kept = &bytes[..used.min(room)];
         let wanted = (self.text.len() + kept.len()).next_multiple_of(1024).min(HEAD_MAX);
         if self.text.capacity() < wanted {

@@ -21,7 +21,8 @@ pub struct Moment {
 pub enum What {
     /// The first byte of its head was read.
     Start,
-    /// It was fully read, or the server began to answer before it was.
+    /// It was fully read. Where its end is hidden: the first read that may have been the last. Where
+    /// the server began to answer before the end: the last read before the answer.
     Body,
     /// The head of the final response was written.
     Head,
@@ -55,8 +56,9 @@ impl What {
 /// One instant of one request.
 ///
 /// Boundaries come in the order in which they became certain. A `start` is certain once the bytes
-/// look like a request, an `end` that is marked by a close once the close is seen: both then carry the
-/// moment of the byte itself, which may lie before boundaries already given.
+/// look like a request, an `end` that is marked by a close once the close is seen, the `body` of a request that
+/// is answered early once the answer is: they then carry the moment of the byte itself, which may lie
+/// before boundaries already given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boundary {
     /// Which instant.

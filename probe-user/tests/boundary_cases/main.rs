@@ -4,6 +4,7 @@ mod cuts;
 mod ends;
 mod feed;
 mod hostile;
+mod long_heads;
 mod losses;
 mod privacy;
 mod recorded;

@@ -271,7 +271,7 @@ fn an_answer_before_the_body_is_read_ends_the_request_and_the_body_is_passed_ove
         feed.told(),
         [
             "1 start @2",
-            "1 body @3",
+            "1 body @2",
             "1 head @3",
             "1 first @3",
             "1 end @3",

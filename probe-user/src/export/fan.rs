@@ -33,7 +33,7 @@ impl Exports {
     /// How often the most eager sink wants the books; `None`: nobody before the end.
     #[must_use]
     pub fn period(&self) -> Option<Duration> {
-        self.sinks.iter().filter_map(|sink| sink.period()).min()
+        self.sinks.iter().filter_map(Sink::period).min()
     }
 
     /// Passes the books at one instant to every sink.

@@ -4,6 +4,8 @@
 //! events into request boundaries, [`engine`] feeds both to the ledger and publishes a [`snapshot`],
 //! [`export`] shows it. [`cli`] wires them together.
 
+#![deny(unsafe_code)]
+
 pub mod boundary;
 pub mod cli;
 pub mod clock;
@@ -11,6 +13,7 @@ pub mod engine;
 pub mod event;
 pub mod export;
 pub mod instance;
+#[expect(unsafe_code, reason = "maps, rings and raw system calls live here")]
 pub mod kernel;
 pub mod record;
 pub mod roots;

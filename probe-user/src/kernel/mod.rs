@@ -4,6 +4,7 @@
 //!
 //! Minimum kernel: 5.15 (`bpf_task_pt_regs`), with BTF and tracefs.
 
+mod attach;
 mod btf;
 mod decode;
 mod error;

@@ -1,0 +1,138 @@
+//! The pure middle, fed with made-up events: joules, ends and books in numbers.
+
+use probe_common::{FIRST_TARGET, MAX_COUNTERS, MAX_PACKAGES};
+
+use super::*;
+use crate::{
+    clock::Clock,
+    engine::{setup, targets::Target},
+    event::Io,
+    record::Quality,
+    snapshot::Policies,
+    source::{Domain, ModelPower, Range, Reading},
+    target::Selector,
+};
+
+const MS: u64 = 1_000_000;
+
+/// One package under the model: 1 W idle, 3 W more per busy thread.
+fn core() -> Core {
+    let domain = Domain {
+        name: "package-0".into(),
+        source: "model".into(),
+        quality: Quality::Modelled,
+        additive: true,
+        package: Some(0),
+        joules_per_count: 1e-9,
+        range: Range::Bits(64),
+        period_ns: 0,
+        quantum_nj: 1,
+        max_watts: 1000.0,
+        idle_watts: Some(1.0),
+        class_ratio: 0.5,
+        reading: Reading::Model(ModelPower { min_watts: 1.0, max_watts: 4.0, threads: 1 }),
+    };
+    let domains = setup::domains(&[domain], 1).unwrap();
+    let mut targets = Targets::default();
+    targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
+    let text = |s: &str| s.to_owned();
+    let policies = Policies { weight: text("time"), share: text("equal"), idle: text("none") };
+    let names = targets.names();
+    let records = Records::new(domains.labels, names, policies, Clock::start());
+    let setup::Domains { readings, ledger, .. } = domains;
+    Core::new(Parts { ledger, readings, records, targets, slices: None })
+}
+
+fn tick(number: u64, t: u64, busy: u64) -> Event {
+    let mut clock = [0; CONSUMERS];
+    clock[FIRST_TARGET as usize] = busy;
+    let counter = [None; MAX_COUNTERS];
+    Event::Tick(Tick { package: 0, t, t_end: t, number, counter, clock })
+}
+
+fn io(t: u64, busy: u64, kind: IoKind, payload: &[u8]) -> Event {
+    let mut clock = [0; MAX_PACKAGES];
+    clock[0] = busy;
+    Event::Io(Io {
+        t,
+        conn: ConnId(1),
+        who: FIRST_TARGET,
+        tgid: 7,
+        kind,
+        offset: 0,
+        len: u32::try_from(payload.len()).unwrap(),
+        head: payload.len(),
+        payload: payload.to_vec(),
+        clock,
+    })
+}
+
+fn records(effects: &[Effect]) -> Vec<&RequestRecord> {
+    let mut records = Vec::new();
+    for effect in effects {
+        if let Effect::Record(record) = effect {
+            records.push(&**record);
+        }
+    }
+    records
+}
+
+#[test]
+fn a_request_costs_what_the_target_burned_between_its_body_and_its_end() {
+    let mut core = core();
+    let mut effects = Vec::new();
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    // Busy all the time; resident from 20 ms to 70 ms: 50 ms × 3 W.
+    core.push(tick(1, 10 * MS, 10 * MS));
+    core.push(io(15 * MS, 15 * MS, IoKind::Open, b""));
+    core.push(io(70 * MS, 70 * MS, IoKind::Send, answer));
+    core.push(io(20 * MS, 20 * MS, IoKind::Recv, b"GET /x?secret HTTP/1.1\r\n\r\n"));
+    core.push(tick(2, 110 * MS, 110 * MS));
+    core.push(tick(3, 210 * MS, 110 * MS));
+    core.advance(&mut effects);
+    let records = records(&effects);
+    assert_eq!(records.len(), 1);
+    let record = records[0];
+    assert_eq!((record.path.as_deref(), record.status), (Some("/x"), Some(200)));
+    assert!((record.joules.unwrap() - 0.150).abs() < 1e-9, "{record:?}");
+    assert!((record.joules_low.unwrap() - 0.075).abs() < 1e-6);
+    assert_eq!(record.cpu_s, Some(0.050));
+    assert_eq!(record.end, End::Complete);
+    let books = core.ledger.target(consumer(FIRST_TARGET));
+    assert_eq!((books.requests.0, books.background.0), (150 * MS, 150 * MS));
+    assert_eq!(core.cpu_ns(FIRST_TARGET), 100 * MS);
+}
+
+#[test]
+fn a_server_that_dies_resets_its_requests_and_the_books_still_close() {
+    let mut core = core();
+    let mut effects = Vec::new();
+    let found = crate::target::Found { processes: [7].into(), ..<_>::default() };
+    let _ = core.targets.0[0].found(&found);
+    core.push(tick(1, 10 * MS, 0));
+    core.push(io(20 * MS, 10 * MS, IoKind::Open, b""));
+    core.push(io(20 * MS, 10 * MS, IoKind::Recv, b"GET / HTTP/1.1\r\n\r\n"));
+    let exit = Process { t: 50 * MS, who: FIRST_TARGET, tgid: 7, change: ProcessChange::Exit };
+    core.push(Event::Process(exit));
+    core.push(tick(2, 110 * MS, 40 * MS));
+    core.finish(&mut effects);
+    assert_eq!(records(&effects)[0].end, End::Reset);
+    assert!(effects.iter().any(|e| matches!(e, Effect::ProcessEnded(7))));
+    assert!(effects.iter().any(|e| matches!(e, Effect::TargetLost(FIRST_TARGET))));
+    assert!(core.ledger.books(probe_ledger::DomainId(0)).unwrap().closes());
+}
+
+#[test]
+fn a_request_that_was_never_read_to_its_end_has_no_joules_rather_than_none() {
+    let mut core = core();
+    let mut effects = Vec::new();
+    core.push(tick(1, 10 * MS, 0));
+    core.push(io(20 * MS, 10 * MS, IoKind::Open, b""));
+    core.push(io(20 * MS, 10 * MS, IoKind::Recv, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"));
+    core.push(io(30 * MS, 10 * MS, IoKind::Close, b""));
+    core.push(tick(2, 110 * MS, 40 * MS));
+    core.finish(&mut effects);
+    let record = records(&effects)[0].clone();
+    assert_eq!((record.end, record.joules), (End::Aborted, None));
+    assert!(record.flags.contains(&"never_resident".to_owned()));
+}

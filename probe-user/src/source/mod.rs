@@ -17,7 +17,6 @@ mod error;
 mod hostile;
 mod kind;
 pub mod model;
-#[expect(unsafe_code, reason = "perf-event2 offers the raw descriptor only")]
 mod open;
 pub mod perf;
 pub mod pmu;

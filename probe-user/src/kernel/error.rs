@@ -9,8 +9,8 @@ use super::btf::BtfError;
 pub enum KernelError {
     /// No right to load programs.
     #[error(
-        "not permitted to load eBPF programs; run as root, or give the binary CAP_BPF, CAP_PERFMON \
-         and CAP_SYS_RESOURCE"
+        "not permitted to load eBPF programs; run as root, or give the binary CAP_BPF, CAP_PERFMON, \
+         CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH with setcap"
     )]
     Privilege,
     /// No type information, or a field is missing.

@@ -36,6 +36,9 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9847";
 pub struct Metrics {
     latest: Latest,
     requests: RequestMetrics,
+    /// Settled since the last snapshot. They are counted after the books that hold them are shown, so
+    /// that no scrape finds more energy in requests than was measured.
+    waiting: Vec<RequestRecord>,
     shared: Arc<Shared>,
     server: Server,
 }
@@ -52,7 +55,15 @@ impl Metrics {
         let requests = RequestMetrics::register(&mut registry);
         let shared = Arc::new(Shared::new(registry));
         let server = Server::start(address, Arc::clone(&shared))?;
-        Ok(Self { latest, requests, shared, server })
+        Ok(Self { latest, requests, waiting: Vec::new(), shared, server })
+    }
+
+    /// Shows the books, then the requests that they hold.
+    fn show(&mut self, snapshot: &Arc<Snapshot>) {
+        self.latest.set(snapshot);
+        for record in self.waiting.drain(..) {
+            self.requests.observe(&record);
+        }
     }
 
     /// Where it listens: the port that the system chose when 0 was asked for.
@@ -68,19 +79,19 @@ impl Sink for Metrics {
     }
 
     fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
-        self.requests.observe(record);
+        self.waiting.push(record.clone());
         self.shared.push(record);
         Ok(())
     }
 
     fn snapshot(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), ExportError> {
-        self.latest.set(snapshot);
+        self.show(snapshot);
         self.shared.set_health(Health::Running);
         Ok(())
     }
 
     fn finish(&mut self, summary: &Snapshot) -> Result<(), ExportError> {
-        self.latest.set(&Arc::new(summary.clone()));
+        self.show(&Arc::new(summary.clone()));
         self.shared.set_health(Health::Ended);
         self.server.stop();
         Ok(())

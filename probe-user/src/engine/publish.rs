@@ -154,6 +154,14 @@ impl Publisher {
             // A port scan, or a server that hands accepted connections to another process or descriptor.
             flags.push("connections-without-bytes".to_owned());
         }
+        let anomalies = core.ledger.anomalies();
+        let contradictions = [
+            (anomalies.clocks_backwards, "clock-backwards"),
+            (anomalies.refused_boundaries, "boundary-refused"),
+            (anomalies.stale_samples + anomalies.malformed_samples, "sample-refused"),
+        ];
+        let met = contradictions.iter().filter(|(count, _)| *count > 0);
+        flags.extend(met.map(|(_, flag)| (*flag).to_owned()));
         let degraded = TROUBLES.iter().filter(|(loss, _)| lost[*loss as usize] > 0);
         flags.extend(degraded.map(|(_, flag)| (*flag).to_owned()));
         let names = self.said.iter().map(|kind| format!("not-understood-{}", kind.as_str()));

@@ -55,12 +55,6 @@ impl Records {
         self.waiting.insert(facts.request.0, facts);
     }
 
-    /// How many ended requests wait.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// A request has settled. `None` if it never ended, which cannot be.
     pub fn settled(&mut self, account: &Account) -> Option<RequestRecord> {
         let facts = self.waiting.remove(&account.request.0)?;

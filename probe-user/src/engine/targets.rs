@@ -14,8 +14,8 @@ const SEARCH_NS: u64 = 200_000_000;
 /// How often a target that is there is looked at again where the kernel cannot tell: a process moved into
 /// a cgroup, a server that does not listen yet.
 const REFRESH_NS: u64 = 2_000_000_000;
-/// How often it is asked whether the same sockets still listen. Reading `/proc/net/tcp` walks the kernel's
-/// whole table, 5 to 10 ms on a machine with a large one.
+/// How often it is asked whether the same sockets still listen: reading `/proc/net/tcp` walks the kernel's
+/// whole table, however few connections are in it.
 const LISTENERS_NS: u64 = 10_000_000_000;
 
 /// One target.

@@ -1,5 +1,7 @@
 //! `doctor` through the real binary, on fake machines and on this one.
 
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::Command;
 
@@ -180,6 +182,17 @@ fn a_source_without_scale_or_of_another_unit_says_how_to_declare_one() {
         assert_eq!(status, Some(code), "{spec}: {errors}");
         assert!(errors.contains(says) && errors.lines().count() == 1, "{spec}: {errors}");
     }
+}
+
+#[test]
+fn a_wrong_source_is_named_even_while_another_probe_runs() {
+    // The name that a running probe holds; should one run now, so much the better.
+    let name = SocketAddr::from_abstract_name("wattprobe").expect("a name");
+    let _held = UnixListener::bind_addr(&name);
+    let (status, _, errors) =
+        Machine::new().run(&["attach", "--port", "1", "--source", "rapl-powercap"]);
+    assert_eq!(status, Some(4), "{errors}");
+    assert!(errors.contains("intel_rapl_msr"), "{errors}");
 }
 
 #[test]

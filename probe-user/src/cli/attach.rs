@@ -31,9 +31,10 @@ use crate::{
 pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> {
     let log = config.log;
     privileged()?;
-    let _instance = Instance::lock(NAME)?;
     let topology = Topology::read(roots)?;
     let selection = select(roots, &topology, &config.sources)?;
+    // After the sources: what is wrong with the options is said whether or not another probe runs.
+    let _instance = Instance::lock(NAME)?;
     for note in &selection.notes {
         log.info(&format!("{}: {}", note.source, note.text));
     }

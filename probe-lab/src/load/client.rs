@@ -95,7 +95,7 @@ impl<'a> Client<'a> {
     }
 
     /// The connection to use: the open one, unless the server has closed it.
-    pub(super) fn connect(&mut self) -> io::Result<Open> {
+    fn connect(&mut self) -> io::Result<Open> {
         if let Some(open) = self.open.take()
             && !open.wire.stale()
         {
@@ -107,11 +107,17 @@ impl<'a> Client<'a> {
         Ok(Open { wire, reader: Reader::new(), number, carried: 0 })
     }
 
-    fn exchange(&mut self, request: &[u8], seen: &mut Seen) -> io::Result<()> {
-        let mut open = self.connect()?;
+    /// The connection of the request that starts now.
+    pub(super) fn begin(&mut self, seen: &mut Seen) -> io::Result<Open> {
+        let open = self.connect()?;
         seen.connection = open.number;
         seen.reused = open.carried;
         seen.start_ns = Monotonic::now().nanos();
+        Ok(open)
+    }
+
+    fn exchange(&mut self, request: &[u8], seen: &mut Seen) -> io::Result<()> {
+        let mut open = self.begin(seen)?;
         open.wire.write_all(request)?;
         self.receive(open, seen)
     }
@@ -231,12 +237,6 @@ impl<'a> Client<'a> {
 
     fn external_id(&self, id: u64) -> String {
         format!("lab-{}-{id}", self.shape.seed)
-    }
-}
-
-impl Open {
-    pub(super) fn number(&self) -> u64 {
-        self.number
     }
 }
 

@@ -82,9 +82,7 @@ fn big_body(client: &mut Client<'_>, megabytes: usize, seen: &mut Seen) -> io::R
     let framing = format!("content-type: application/json\r\ncontent-length: {length}\r\n");
     let path = seen.path.clone();
     let head = client.head(seen.id, "POST", &path, &framing);
-    let mut open = client.connect()?;
-    seen.connection = open.number();
-    seen.start_ns = Monotonic::now().nanos();
+    let mut open = client.begin(seen)?;
     open.wire.write_all(head.as_bytes())?;
     let part = vec![b' '; 1 << 20];
     for _ in 0..megabytes {
@@ -115,9 +113,7 @@ fn churn(target: &Target, n: usize, seen: &mut Seen) -> io::Result<()> {
 
 fn slow(client: &mut Client<'_>, pause: Duration, seen: &mut Seen) -> io::Result<()> {
     let request = client.request(seen.id, Kind::Plain);
-    let mut open = client.connect()?;
-    seen.connection = open.number();
-    seen.start_ns = Monotonic::now().nanos();
+    let mut open = client.begin(seen)?;
     for byte in request {
         open.wire.write_all(&[byte])?;
         std::thread::sleep(pause);
@@ -133,9 +129,7 @@ fn wait_for_continue(client: &mut Client<'_>, seen: &mut Seen) -> io::Result<()>
     );
     let path = seen.path.clone();
     let head = client.head(seen.id, "POST", &path, &framing);
-    let mut open = client.connect()?;
-    seen.connection = open.number();
-    seen.start_ns = Monotonic::now().nanos();
+    let mut open = client.begin(seen)?;
     open.wire.write_all(head.as_bytes())?;
     let interim = open.reader.head(&mut open.wire, true)?;
     if interim.status != 100 {

@@ -142,6 +142,16 @@ fn now() -> Vec<Panel> {
     ]
 }
 
+/// Lines over time, a third of the board wide.
+fn lines(
+    title: &'static str,
+    description: &'static str,
+    unit: &'static str,
+    queries: Vec<Query>,
+) -> Panel {
+    Panel { title, description, draw: Draw::Lines, unit, width: 8, queries }
+}
+
 fn energy() -> Vec<Panel> {
     let rest = format!("{SERVER},consumer=~\"other|kernel|self|idle|residual\"");
     let parts = per_second(&metric::TARGET_ENERGY, TARGET);
@@ -167,45 +177,31 @@ fn energy() -> Vec<Panel> {
                 ask(consumer_power(&rest), "{{consumer}}"),
             ],
         },
-        Panel {
-            title: "Energy per request, quantiles",
-            description: "From the histogram: exact to its buckets (1-2-5 steps).",
-            draw: Draw::Lines,
-            unit: "joule",
-            width: 8,
-            queries: quantiles(&metric::REQUEST_ENERGY),
-        },
-        Panel {
-            title: "Energy per completion token by model",
-            description: "Active energy by completion tokens; models without a token count have no line.",
-            draw: Draw::Lines,
-            unit: "joule",
-            width: 8,
-            queries: vec![ask(
+        lines(
+            "Energy per request, quantiles",
+            "From the histogram: exact to its buckets (1-2-5 steps).",
+            "joule",
+            quantiles(&metric::REQUEST_ENERGY),
+        ),
+        lines(
+            "Energy per completion token by model",
+            "Active energy by completion tokens; models without a token count have no line.",
+            "joule",
+            vec![ask(
                 format!("sum by (model) ({joules}) / sum by (model) ({tokens})"),
                 "{{model}}",
             )],
-        },
-        Panel {
-            title: "Uncertainty of a request's energy",
-            description: "Half of the error bar by the energy.",
-            draw: Draw::Lines,
-            unit: "percentunit",
-            width: 8,
-            queries: quantiles(&metric::UNCERTAINTY),
-        },
+        ),
+        lines(
+            "Uncertainty of a request's energy",
+            "Half of the error bar by the energy.",
+            "percentunit",
+            quantiles(&metric::UNCERTAINTY),
+        ),
     ]
 }
 
 fn requests() -> Vec<Panel> {
-    let lines = |title, description, unit, queries| Panel {
-        title,
-        description,
-        draw: Draw::Lines,
-        unit,
-        width: 8,
-        queries,
-    };
     let by =
         |label: &str, metric: &Metric| format!("sum by ({label}) ({})", per_second(metric, TARGET));
     vec![
@@ -252,14 +248,6 @@ fn requests() -> Vec<Panel> {
 }
 
 fn evidence() -> Vec<Panel> {
-    let lines = |title, description, unit, queries| Panel {
-        title,
-        description,
-        draw: Draw::Lines,
-        unit,
-        width: 8,
-        queries,
-    };
     let (seconds, runs) =
         (per_second(&metric::BPF_SECONDS, SERVER), per_second(&metric::BPF_RUNS, SERVER));
     let energy = metric::ENERGY.name;

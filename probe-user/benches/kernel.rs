@@ -32,7 +32,7 @@ fn main() -> Result<()> {
         return echo();
     }
     let topology = Topology::read(&Roots::default())?;
-    let cpus: Vec<usize> = (0..topology.cpus()).collect();
+    let cpus: Vec<usize> = (0..topology.online().count()).collect();
     let package_of = vec![0; cpus.len()];
     let btf_path = Path::new("/sys/kernel/btf/vmlinux");
     let mut probe = Probe::load(&Settings {

@@ -31,7 +31,7 @@ pub struct ConnId(pub u64);
 /// What happened on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoKind {
-    /// It was accepted (or found open at the start, with `seeded` set on the tracker's side).
+    /// It was accepted (one found open at the start comes without: see `Tracker::found_open`).
     Open,
     /// The server read bytes; 0 bytes: the client will send no more.
     Recv,

@@ -27,7 +27,7 @@ struct Seen {
 
 /// Runs the clocks beside children that come, work and go.
 fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
-    let cpus = Topology::read(&Roots::default())?.cpus();
+    let cpus = Topology::read(&Roots::default())?.online().count();
     let package_of = vec![0; cpus];
     let all: Vec<usize> = (0..cpus).collect();
     let mut probe = Probe::load(&Settings {

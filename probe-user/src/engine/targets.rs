@@ -156,7 +156,11 @@ impl Targets {
             }
             ProcessChange::Exit => {
                 target.changed = true;
-                target.processes.remove(&event.tgid) && !target.present()
+                let lost = target.processes.remove(&event.tgid) && !target.present();
+                if lost {
+                    target.next_look = event.t;
+                }
+                lost
             }
         }
     }
@@ -182,10 +186,13 @@ mod tests {
         let found = Found { processes: [10].into(), listeners: [7].into(), ..Found::default() };
         let change = targets.0[0].found(&found);
         assert_eq!((change.adopt, change.listen), (vec![10], vec![7]));
+        assert_eq!(targets.0[0].due(0), Some(Look::Listeners));
+        assert_eq!(targets.0[0].due(1), None);
         assert!(!targets.process(&event(10, ProcessChange::Fork(11))));
         assert!(!targets.process(&event(10, ProcessChange::Exit)));
         assert!(targets.process(&event(11, ProcessChange::Exit)));
         assert!(!targets.over());
+        // At once, not when the present target would have been looked at again.
         assert_eq!(targets.0[0].due(1), Some(Look::All));
         let found = Found { processes: [20].into(), listeners: [8].into(), ..Found::default() };
         let change = targets.0[0].found(&found);

@@ -77,10 +77,9 @@ pub struct CpuSlot {
 pub struct Process {
     /// Its consumer.
     pub who: u32,
-    /// 1 once its last thread has exited; the entry is folded when the kernel frees the task.
+    /// 1 once its last thread has exited; the entry is folded when the kernel frees the task, or when
+    /// the number goes to a new process.
     pub dead: u32,
-    /// Start time of its group leader, `CLOCK_MONOTONIC` ns; 0 where not read.
-    pub start: u64,
     /// On-CPU nanoseconds, closed slices only.
     pub ns: u64,
 }
@@ -95,10 +94,6 @@ pub struct Conn {
     pub rx: u64,
     /// Bytes sent so far.
     pub tx: u64,
-    /// The target.
-    pub who: u32,
-    /// Padding.
-    pub _pad: u32,
 }
 
 /// Process and file descriptor.
@@ -291,8 +286,8 @@ pub struct SliceRecord {
 
 const _: () = {
     assert!(size_of::<CpuSlot>() == 192 && offset_of!(CpuSlot, ns) == 32);
-    assert!(size_of::<Process>() == 24);
-    assert!(size_of::<Conn>() == 32);
+    assert!(size_of::<Process>() == 16);
+    assert!(size_of::<Conn>() == 24);
     assert!(size_of::<ConnKey>() == 8);
     assert!(size_of::<TickState>() == 16 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 8);
     assert!(size_of::<Control>() == 24);

@@ -201,7 +201,7 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
     // SAFETY: user space removes listeners only while it replaces them.
     let who = unsafe { *LISTENERS.get(inode(listening)?)? };
     let key = ConnKey { tgid, fd: fd as i32 };
-    let conn = Conn { id: next_conn()?, who, ..Conn::default() };
+    let conn = Conn { id: next_conn()?, ..Conn::default() };
     if CONNS.insert(key, conn, 0).is_err() {
         emit::lost(Loss::ConnTable);
         return None;

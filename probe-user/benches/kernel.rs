@@ -7,7 +7,6 @@
 
 use std::{
     io::{Read, Write},
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -34,11 +33,10 @@ fn main() -> Result<()> {
     let topology = Topology::read(&Roots::default())?;
     let cpus: Vec<usize> = (0..topology.cpus()).collect();
     let package_of = vec![0; cpus.len()];
-    let btf_path = Path::new("/sys/kernel/btf/vmlinux");
     let mut probe = Probe::load(&Settings {
         rung: Rung::Best,
         package_of: &package_of,
-        btf: btf_path,
+        roots: &Roots::default(),
         slice_bytes: None,
         tick_hz: 1000,
         idle_divisor: 100,

@@ -2,15 +2,16 @@
 
 use std::{
     error::Error,
-    path::Path,
+    fs,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use probe_common::{CONSUMERS, FIRST_TARGET, IDLE, KERNEL, Loss, OTHER, SELF};
 use wattprobe::{
+    clock::Clock,
     event::{Event, Process, ProcessChange, Tick},
-    kernel::{Probe, Rung, Settings, sweep},
+    kernel::{KernelError, Probe, Rung, Settings, alive, sweep},
     roots::Roots,
     topology::Topology,
 };
@@ -25,19 +26,43 @@ struct Seen {
     lost: u64,
 }
 
+fn load(rung: Rung, package_of: &[usize]) -> Result<Probe, KernelError> {
+    Probe::load(&Settings {
+        rung,
+        package_of,
+        roots: &Roots::default(),
+        slice_bytes: None,
+        tick_hz: 1000,
+        idle_divisor: 10,
+    })
+}
+
+/// Loads the probe and follows processes and their time.
+fn follow(rung: Rung) -> Result<Probe, Box<dyn Error>> {
+    let cpus = Topology::read(&Roots::default())?.cpus();
+    let mut probe = load(rung, &vec![0; cpus])?;
+    probe.attach_processes()?;
+    probe.attach_clocks()?;
+    Ok(probe)
+}
+
+/// The process events so far.
+fn processes(probe: &mut Probe) -> Vec<Process> {
+    let mut events = Vec::new();
+    while let Some(event) = probe.next_event() {
+        if let Event::Process(process) = event {
+            events.push(process);
+        }
+    }
+    events
+}
+
 /// Runs the clocks beside children that come, work and go.
 fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
     let cpus = Topology::read(&Roots::default())?.cpus();
     let package_of = vec![0; cpus];
     let all: Vec<usize> = (0..cpus).collect();
-    let mut probe = Probe::load(&Settings {
-        rung,
-        package_of: &package_of,
-        btf: Path::new("/sys/kernel/btf/vmlinux"),
-        slice_bytes: None,
-        tick_hz: 1000,
-        idle_divisor: 10,
-    })?;
+    let mut probe = load(rung, &package_of)?;
     probe.attach_processes()?;
     let work = "read go; for i in 1 2 3; do sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done'; done";
     let mut parent = Command::new("sh").args(["-c", work]).stdin(Stdio::piped()).spawn()?;
@@ -99,4 +124,95 @@ fn every_nanosecond_of_every_cpu_is_booked_through_typed_hooks() {
 #[test]
 fn every_nanosecond_of_every_cpu_is_booked_through_raw_hooks() {
     check(&observe(Rung::Raw).unwrap());
+}
+
+#[test]
+fn a_dead_process_is_not_adopted_neither_as_a_zombie_nor_afterwards() {
+    for known in [true, false] {
+        let mut probe = follow(Rung::Best).unwrap();
+        let mut child = Command::new("sh").args(["-c", "read go"]).stdin(Stdio::piped()).spawn();
+        let child = child.as_mut().unwrap();
+        if known {
+            assert!(probe.adopt(child.id(), FIRST_TARGET).unwrap(), "it runs");
+        }
+        drop(child.stdin.take());
+        while alive(child.id(), &Roots::default()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for _ in 0..2 {
+            assert!(!probe.adopt(child.id(), FIRST_TARGET).unwrap(), "it is a zombie");
+        }
+        child.wait().unwrap();
+        assert!(!probe.adopt(child.id(), FIRST_TARGET).unwrap(), "it is gone");
+        let exits: Vec<u32> = processes(&mut probe).iter().map(|event| event.tgid).collect();
+        assert_eq!(exits, if known { vec![child.id()] } else { vec![] });
+    }
+}
+
+/// Starts programs until one has the wanted process number.
+fn take_number(number: u32) -> Result<std::process::Child, Box<dyn Error>> {
+    for _ in 0..1000 {
+        fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string())?;
+        let mut child = Command::new("sh").args(["-c", "read go"]).stdin(Stdio::piped()).spawn()?;
+        if child.id() == number {
+            return Ok(child);
+        }
+        drop(child.stdin.take());
+        child.wait()?;
+    }
+    Err("the number never came: others start processes all the time".into())
+}
+
+/// The events of a process that got the number of a target's, whose exit nobody saw.
+fn reuse_a_number(rung: Rung) -> Result<Vec<Process>, Box<dyn Error>> {
+    let cpus = Topology::read(&Roots::default())?.cpus();
+    let mut probe = load(rung, &vec![0; cpus])?;
+    // Adopted and ended before exits are followed: the entry is left behind.
+    let mut ghost = Command::new("sleep").arg("30").spawn()?;
+    assert!(probe.adopt(ghost.id(), FIRST_TARGET)?);
+    ghost.kill()?;
+    ghost.wait()?;
+    probe.attach_processes()?;
+    probe.attach_clocks()?;
+    let mut stranger = take_number(ghost.id())?;
+    drop(stranger.stdin.take());
+    stranger.wait()?;
+    Ok(processes(&mut probe))
+}
+
+#[test]
+fn a_process_with_a_dead_targets_number_is_a_stranger_through_typed_hooks() {
+    assert_eq!(reuse_a_number(Rung::Best).unwrap().len(), 0, "its exec and exit are nobody's");
+}
+
+#[test]
+fn a_process_with_a_dead_targets_number_is_a_stranger_through_raw_hooks() {
+    assert_eq!(reuse_a_number(Rung::Raw).unwrap().len(), 0, "its exec and exit are nobody's");
+}
+
+#[test]
+fn a_target_that_starts_a_thread_stays_a_target() {
+    const WHO: u32 = FIRST_TARGET + 1;
+    let mut probe = follow(Rung::Best).unwrap();
+    assert!(probe.adopt(std::process::id(), WHO).unwrap());
+    let spin = || {
+        let clock = Clock::start();
+        let begin = clock.now();
+        while clock.now() - begin < 100_000_000 {}
+    };
+    std::thread::spawn(spin).join().unwrap();
+    Command::new("true").status().unwrap();
+    let events = processes(&mut probe);
+    let fork = |p: &&Process| p.tgid == std::process::id() && p.who == WHO;
+    assert!(events.iter().any(|p| fork(&p) && matches!(p.change, ProcessChange::Fork(_))));
+    sweep(&[0]).unwrap();
+    probe.attach_ticks(&[0]).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let mut last = 0;
+    while let Some(event) = probe.next_event() {
+        if let Event::Tick(tick) = event {
+            last = tick.clock[WHO as usize];
+        }
+    }
+    assert!(last > 20_000_000, "{last} ns of a thread that computed for 100 ms");
 }

@@ -42,7 +42,7 @@ use crate::{
     clock::Clock,
     event::Event,
     export::Exports,
-    kernel::{Probe, sweep},
+    kernel::{Probe, alive, sweep},
     roots::Roots,
     snapshot::{Policies, Snapshot},
     source::{OpenCounter, Selection},
@@ -202,7 +202,9 @@ impl<'a> Engine<'a> {
     /// Looks for a target and tells the kernel side what is new of it.
     fn look(&mut self, index: usize, required: bool) -> Result<(), EngineError> {
         let Some(target) = self.core.targets.0.get_mut(index) else { return Ok(()) };
-        let found = match find(&target.selector, &self.roots) {
+        let found = find(&target.selector, &self.roots);
+        target.prune(|pid| alive(pid, &self.roots));
+        let found = match found {
             Ok(found) => found,
             Err(error) if required => return Err(error.into()),
             Err(_) => {
@@ -218,7 +220,9 @@ impl<'a> Engine<'a> {
 
     fn apply(&mut self, who: u32, change: &Change) -> Result<(), EngineError> {
         for pid in &change.adopt {
-            self.probe.adopt(*pid, who)?;
+            if !self.probe.adopt(*pid, who)? {
+                self.core.targets.gone(who, *pid);
+            }
         }
         for inode in &change.unlisten {
             self.probe.unlisten(*inode);
@@ -227,7 +231,7 @@ impl<'a> Engine<'a> {
             self.probe.listen(*inode, who)?;
         }
         for (pid, fd) in &change.watch {
-            if let Some(conn) = self.probe.watch(*pid, *fd, who) {
+            if let Some(conn) = self.probe.watch(*pid, *fd) {
                 self.core.found_open(conn, who, *pid, self.clock.now());
             }
         }
@@ -315,7 +319,7 @@ impl<'a> Engine<'a> {
         let now = self.clock.now();
         for index in 0..self.core.targets.0.len() {
             let Some(target) = self.core.targets.0.get_mut(index) else { continue };
-            let (was, known) = (target.present(), target.processes.len());
+            let (was, known) = (target.present(), target.processes.clone());
             let heard = !target.listeners.is_empty();
             match target.due(now) {
                 None => continue,
@@ -332,7 +336,7 @@ impl<'a> Engine<'a> {
                 (self.report)(&format!("a process or socket cannot be watched: {error}"));
             }
             let target = &self.core.targets.0[index];
-            if target.processes.len() > known {
+            if !target.processes.is_subset(&known) {
                 sweep(&self.cpus)?;
             }
             match (was, heard, target.present(), !target.listeners.is_empty()) {

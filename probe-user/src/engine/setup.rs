@@ -1,6 +1,6 @@
 //! From the chosen sources to a ledger that knows its domains and a kernel side that reads them.
 
-use std::{collections::BTreeMap, os::fd::AsFd, path::PathBuf};
+use std::{collections::BTreeMap, os::fd::AsFd};
 
 use probe_common::{CONSUMERS, MAX_COUNTERS};
 use probe_ledger::{
@@ -123,11 +123,10 @@ pub fn probe(
     counters: &[(usize, usize, OpenCounter)],
     slices: bool,
 ) -> Result<Probe, EngineError> {
-    let btf: PathBuf = roots.sys("kernel/btf/vmlinux");
     let mut probe = Probe::load(&Settings {
         rung: Rung::Best,
         package_of,
-        btf: &btf,
+        roots,
         slice_bytes: slices.then_some(SLICE_BYTES),
         tick_hz: TICK_HZ,
         idle_divisor: IDLE_DIVISOR,

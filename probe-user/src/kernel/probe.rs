@@ -1,6 +1,6 @@
 //! The loaded programs and their maps: load, read events, count losses.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -13,6 +13,7 @@ use probe_common::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    alive::alive,
     decode,
     error::KernelError,
     maps::{KernelCounter, Maps, TickBooks},
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     event::{ConnId, Event},
+    roots::Roots,
     snapshot::{HostBooks, ProgramCost},
 };
 
@@ -44,8 +46,8 @@ pub struct Settings<'a> {
     pub rung: Rung,
     /// Package of every CPU that can be online, by CPU number.
     pub package_of: &'a [usize],
-    /// The kernel's BTF.
-    pub btf: &'a Path,
+    /// The machine: its BTF, its processes.
+    pub roots: &'a Roots,
     /// Room of the slice stream in bytes, a power of two; `None`: no slice stream.
     pub slice_bytes: Option<u32>,
     /// Timer expiries a second.
@@ -66,6 +68,7 @@ pub struct Probe {
     pub(super) tick_hz: u32,
     /// CPUs with a resync timer, and whether it runs as fast as the tick.
     pub(super) resync: (Vec<u32>, bool),
+    roots: Roots,
     seeded: u64,
     undecodable: u64,
     /// What programs had cost when they were detached.
@@ -84,9 +87,10 @@ impl Probe {
         let packages = settings.package_of.iter().max().map_or(1, |p| p + 1);
         check_size("CPUs", settings.package_of.len(), MAX_CPUS)?;
         check_size("packages", packages, MAX_PACKAGES)?;
-        let offsets = offsets::resolve(settings.btf)?;
+        let types = settings.roots.sys("kernel/btf/vmlinux");
+        let offsets = offsets::resolve(&types)?;
         tracefs::ensure()?;
-        let btf = Btf::parse_file(settings.btf, aya::Endianness::default()).ok();
+        let btf = Btf::parse_file(&types, aya::Endianness::default()).ok();
         let nr_cpus = u32::try_from(settings.package_of.len()).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
         loader.btf(btf.as_ref());
@@ -115,7 +119,7 @@ impl Probe {
             ..Control::default()
         };
         maps.set_control(control)?;
-        maps.adopt(std::process::id(), SELF)?;
+        maps.adopt(std::process::id(), SELF, || true)?;
         Ok(Self {
             bpf,
             rung: settings.rung,
@@ -126,6 +130,7 @@ impl Probe {
             control,
             tick_hz: settings.tick_hz,
             resync: (Vec::new(), false),
+            roots: settings.roots.clone(),
             seeded: 0,
             undecodable: 0,
             detached: BTreeMap::new(),
@@ -153,13 +158,14 @@ impl Probe {
         }
     }
 
-    /// Makes a process a consumer's.
+    /// Makes a process a consumer's. False when it has ended; of a process adopted while its exits are
+    /// followed, the exit is always told.
     ///
     /// # Errors
     ///
     /// When the process table is full.
-    pub fn adopt(&mut self, tgid: u32, who: u32) -> Result<(), KernelError> {
-        self.maps.adopt(tgid, who)
+    pub fn adopt(&mut self, tgid: u32, who: u32) -> Result<bool, KernelError> {
+        self.maps.adopt(tgid, who, || alive(tgid, &self.roots))
     }
 
     /// Watches connections accepted on a listening socket, by its inode number.
@@ -177,10 +183,10 @@ impl Probe {
     }
 
     /// Watches a connection that was open before; `None` when it is watched already.
-    pub fn watch(&mut self, tgid: u32, fd: i32, who: u32) -> Option<ConnId> {
+    pub fn watch(&mut self, tgid: u32, fd: i32) -> Option<ConnId> {
         self.seeded += 1;
         let id = SEEDED | self.seeded;
-        let conn = Conn { id, who, ..Conn::default() };
+        let conn = Conn { id, ..Conn::default() };
         self.maps.watch(ConnKey { tgid, fd }, conn).then_some(ConnId(id))
     }
 

@@ -31,7 +31,7 @@ fn main() -> Result<()> {
         return echo();
     }
     let topology = Topology::read(&Roots::default())?;
-    let cpus: Vec<usize> = (0..topology.cpus()).collect();
+    let cpus: Vec<u32> = (0..).take(topology.cpus()).collect();
     let package_of = vec![0; cpus.len()];
     let mut probe = Probe::load(&Settings {
         rung: Rung::Best,

@@ -61,7 +61,7 @@ fn processes(probe: &mut Probe) -> Vec<Process> {
 fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
     let cpus = Topology::read(&Roots::default())?.cpus();
     let package_of = vec![0; cpus];
-    let all: Vec<usize> = (0..cpus).collect();
+    let all: Vec<u32> = (0..).take(cpus).collect();
     let mut probe = load(rung, &package_of)?;
     probe.attach_processes()?;
     let work = "read go; for i in 1 2 3; do sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done'; done";

@@ -85,7 +85,7 @@ pub struct Engine<'a> {
     publisher: Publisher,
     exports: &'a mut Exports,
     clock: Clock,
-    cpus: Vec<usize>,
+    cpus: Vec<u32>,
     report: &'a mut dyn FnMut(&str),
     finished: u64,
     resync_looked: u64,
@@ -152,7 +152,7 @@ impl<'a> Engine<'a> {
         let publisher = Publisher::new(clock, &options.policies, &labels, options.flags);
         let records = Records::new(labels, names, options.policies, clock);
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
-        let cpus = (0..package_of.len()).collect();
+        let cpus = (0..).take(package_of.len()).collect();
         let counters = counters.into_iter().map(|(_, _, counter)| counter).collect();
         let roots = roots.clone();
         let mut engine = Self {
@@ -180,14 +180,13 @@ impl<'a> Engine<'a> {
         self.probe.attach_clocks()?;
         self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
-        let leaders: Vec<usize> = tick_cpus.iter().map(|cpu| *cpu as usize).collect();
-        self.probe.attach_ticks(&leaders)?;
+        self.probe.attach_ticks(tick_cpus)?;
         self.probe.attach_sockets()?;
         self.probe.settle();
         for index in 0..self.core.targets.0.len() {
             self.look(index, true)?;
         }
-        self.wait_for_ticks(leaders.len())?;
+        self.wait_for_ticks(tick_cpus.len())?;
         let targets: Vec<String> = self
             .core
             .targets

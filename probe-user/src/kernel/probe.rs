@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     alive::alive,
+    attach::Resync,
     decode,
     error::KernelError,
     maps::{KernelCounter, Maps, TickBooks},
@@ -66,8 +67,7 @@ pub struct Probe {
     slices: RingBuf<MapData>,
     control: Control,
     pub(super) tick_hz: u32,
-    /// CPUs with a resync timer, and whether it runs as fast as the tick.
-    pub(super) resync: (Vec<u32>, bool),
+    pub(super) resync: Resync,
     roots: Roots,
     seeded: u64,
     undecodable: u64,
@@ -129,7 +129,7 @@ impl Probe {
             slices,
             control,
             tick_hz: settings.tick_hz,
-            resync: (Vec::new(), false),
+            resync: Resync::default(),
             roots: settings.roots.clone(),
             seeded: 0,
             undecodable: 0,

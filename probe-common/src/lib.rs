@@ -274,7 +274,7 @@ pub struct SliceRecord {
     pub begin: u64,
     /// `CLOCK_MONOTONIC` ns.
     pub end: u64,
-    /// Thread.
+    /// Thread; 0: unknown, because the switch that ended the slice was not seen.
     pub pid: u32,
     /// Process.
     pub tgid: u32,

@@ -118,6 +118,9 @@ fn slice(closed: &clock::Closed, now: u64, cpu: u32) {
     if control.slices == 0 || closed.begin == 0 {
         return;
     }
+    // The slice of a process whose end was not seen was closed in another's context: its thread is unknown.
+    let current = bpf_get_current_pid_tgid();
+    let pid = if (current >> 32) as u32 == closed.tgid { current as u32 } else { 0 };
     let Some(mut entry) = SLICES.reserve_untyped::<SliceRecord>(0) else {
         lost(Loss::Slice);
         return;
@@ -125,7 +128,7 @@ fn slice(closed: &clock::Closed, now: u64, cpu: u32) {
     entry.write(SliceRecord {
         begin: closed.begin,
         end: now,
-        pid: bpf_get_current_pid_tgid() as u32,
+        pid,
         tgid: closed.tgid,
         cpu,
         who: closed.who,

@@ -112,41 +112,57 @@ fn message(at: u64) -> Bytes {
     }
 }
 
-/// A receive with flags in argument `flags`.
+/// A call of a target on a watched connection.
+struct Watched {
+    regs: Regs,
+    key: ConnKey,
+    who: u32,
+    conn: *mut Conn,
+}
+
+/// The call that returns now, if its connection is watched: asked before anything else is read of it,
+/// because most calls of a server are not.
 #[inline(always)]
-fn received(ctx: &TracePointContext, flags: usize, bytes: fn(&Regs) -> Bytes) -> Option<()> {
+fn watched() -> Option<Watched> {
     let tgid = current_tgid();
     let who = target(tgid)?;
     let regs = Regs::current();
-    let flags = regs.arg(flags);
+    let key = ConnKey { tgid, fd: regs.arg(0) as i32 };
+    let conn = CONNS.get_ptr_mut(key)?;
+    Some(Watched { regs, key, who, conn })
+}
+
+/// A receive with flags in argument `flags`.
+#[inline(always)]
+fn received(
+    ctx: &TracePointContext,
+    flags: usize,
+    bytes: impl FnOnce(&Regs) -> Bytes,
+) -> Option<()> {
+    let on = watched()?;
+    let flags = on.regs.arg(flags);
     if flags & PEEK != 0 {
         return None;
     }
-    let bytes = if flags & TRUNC != 0 { Bytes::None } else { bytes(&regs) };
-    transfer(ctx, Kind::Recv, tgid, who, &regs, bytes)
+    let discarded = flags & TRUNC != 0;
+    transfer(ctx, Kind::Recv, &on, |regs| if discarded { Bytes::None } else { bytes(regs) })
 }
 
 /// A call that moved bytes.
 #[inline(always)]
-fn moved(ctx: &TracePointContext, kind: Kind, bytes: fn(&Regs) -> Bytes) -> Option<()> {
-    let tgid = current_tgid();
-    let who = target(tgid)?;
-    let regs = Regs::current();
-    let bytes = bytes(&regs);
-    transfer(ctx, kind, tgid, who, &regs, bytes)
+fn moved(ctx: &TracePointContext, kind: Kind, bytes: impl FnOnce(&Regs) -> Bytes) -> Option<()> {
+    transfer(ctx, kind, &watched()?, bytes)
 }
 
+/// `bytes` is asked only when there are some.
 #[inline(always)]
 fn transfer(
     ctx: &TracePointContext,
     kind: Kind,
-    tgid: u32,
-    who: u32,
-    regs: &Regs,
-    bytes: Bytes,
+    on: &Watched,
+    bytes: impl FnOnce(&Regs) -> Bytes,
 ) -> Option<()> {
-    let key = ConnKey { tgid, fd: regs.arg(0) as i32 };
-    let conn = CONNS.get_ptr_mut(key)?;
+    let &Watched { ref regs, key, who, conn } = on;
     let ret = word(ctx, RET) as i64;
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
@@ -166,7 +182,7 @@ fn transfer(
         let offset = *counter;
         atomic::add(counter, ret as u64);
         let call = Call { kind, who, t, key, offset, len: ret as u32 };
-        capture::send(&call, &*conn, if ret == 0 { Bytes::None } else { bytes });
+        capture::send(&call, &*conn, if ret == 0 { Bytes::None } else { bytes(regs) });
     }
     Some(())
 }

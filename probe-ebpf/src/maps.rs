@@ -40,7 +40,7 @@ pub static LOST: PerCpuArray<[u64; LOSSES], 1> = PerCpuArray::new();
 #[btf_map]
 pub static CONTROL: Array<Control, 1> = Array::new();
 
-/// Key: 0. Instant of the last byte on a watched connection, so that ticks speed up before user space
+/// Key: 0. Instant of the last boundary with captured bytes, so that ticks speed up before user space
 /// knows of the request. Written by boundaries; a lost race costs nothing.
 #[btf_map]
 pub static LAST_IO: Array<u64, 1> = Array::new();
@@ -125,7 +125,7 @@ macro_rules! offsets {
 }
 
 offsets! {
-    /// CPUs that may be online.
+    /// Highest online CPU at load, plus 1: a CPU above it that comes online later is in no clock.
     NR_CPUS;
     /// `task_struct.tgid`.
     OFF_TGID;

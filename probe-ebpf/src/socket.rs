@@ -26,7 +26,7 @@ use crate::{
         OFF_FILES, OFF_INO, OFF_INODE,
     },
     process::{self, target},
-    task::read,
+    task::{field, read},
 };
 
 /// `MSG_PEEK`: the bytes stay in the socket and will be read again.
@@ -86,8 +86,14 @@ impl Regs {
             2 => OFF_ARG2.load(),
             _ => OFF_ARG3.load(),
         };
-        read((self.0 + u64::from(offset & 0xffff)) as *const u8)
+        follow(self.0, offset)
     }
+}
+
+/// The word in a field of the kernel's structure at `base`.
+#[inline(always)]
+fn follow(base: u64, offset: u32) -> u64 {
+    read(field(base as *const u8, offset))
 }
 
 /// A word of the tracepoint's record.
@@ -115,7 +121,7 @@ fn message(at: u64) -> Bytes {
 /// A call of a target on a watched connection.
 struct Watched {
     regs: Regs,
-    key: ConnKey,
+    tgid: u32,
     who: u32,
     conn: *mut Conn,
 }
@@ -127,9 +133,8 @@ fn watched() -> Option<Watched> {
     let tgid = current_tgid();
     let who = target(tgid)?;
     let regs = Regs::current();
-    let key = ConnKey { tgid, fd: regs.arg(0) as i32 };
-    let conn = CONNS.get_ptr_mut(key)?;
-    Some(Watched { regs, key, who, conn })
+    let conn = CONNS.get_ptr_mut(ConnKey { tgid, fd: regs.arg(0) as i32 })?;
+    Some(Watched { regs, tgid, who, conn })
 }
 
 /// A receive with flags in argument `flags`.
@@ -162,7 +167,7 @@ fn transfer(
     on: &Watched,
     bytes: impl FnOnce(&Regs) -> Bytes,
 ) -> Option<()> {
-    let &Watched { ref regs, key, who, conn } = on;
+    let &Watched { ref regs, tgid, who, conn } = on;
     let ret = word(ctx, RET) as i64;
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
@@ -174,14 +179,14 @@ fn transfer(
         if ret < 0 {
             if !again(ret) {
                 let call =
-                    Call { kind: Kind::Error, who, t, key, offset: *counter, len: -ret as u32 };
+                    Call { kind: Kind::Error, who, t, tgid, offset: *counter, len: -ret as u32 };
                 capture::send(&call, &*conn, Bytes::None);
             }
             return None;
         }
         let offset = *counter;
         atomic::add(counter, ret as u64);
-        let call = Call { kind, who, t, key, offset, len: ret as u32 };
+        let call = Call { kind, who, t, tgid, offset, len: ret as u32 };
         capture::send(&call, &*conn, if ret == 0 { Bytes::None } else { bytes(regs) });
     }
     Some(())
@@ -199,7 +204,7 @@ fn listening(ctx: &TracePointContext) -> Option<()> {
     let tgid = current_tgid();
     let who = target(tgid)?;
     if word(ctx, RET) as i64 == 0 {
-        process::record(Kind::Listen, who, tgid, Regs::current().arg(0) as u32);
+        process::record(Kind::Listen, who, tgid, 0);
     }
     Some(())
 }
@@ -224,7 +229,7 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
     }
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
-    capture::send(&Call { kind: Kind::Open, who, t, key, offset: 0, len: 0 }, &conn, Bytes::None);
+    capture::send(&Call { kind: Kind::Open, who, t, tgid, offset: 0, len: 0 }, &conn, Bytes::None);
     Some(())
 }
 
@@ -233,13 +238,10 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
 fn inode(fd: u32) -> Option<u64> {
     // SAFETY: the helper returns the current task.
     let task = unsafe { bpf_get_current_task_btf() } as u64;
-    let follow =
-        |base: u64, offset: u32| -> u64 { read((base + u64::from(offset & 0xffff)) as *const u8) };
     let table = follow(follow(task, OFF_FILES.load()), OFF_FDT.load());
     let files = follow(table, OFF_FD.load());
     let file: u64 = read((files + u64::from(fd) * 8) as *const u8);
-    let inode = follow(file, OFF_INODE.load());
-    let number = follow(inode, OFF_INO.load());
+    let number = follow(follow(file, OFF_INODE.load()), OFF_INO.load());
     if number == 0 {
         None
     } else {
@@ -269,7 +271,11 @@ fn closing(ctx: &TracePointContext) -> Option<()> {
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
     let offset = copy.rx + copy.tx;
-    capture::send(&Call { kind: Kind::Close, who, t, key, offset, len: 0 }, &copy, Bytes::None);
+    capture::send(
+        &Call { kind: Kind::Close, who, t, tgid: key.tgid, offset, len: 0 },
+        &copy,
+        Bytes::None,
+    );
     Some(())
 }
 
@@ -284,7 +290,8 @@ fn shutting(ctx: &TracePointContext) -> Option<()> {
     // SAFETY: the entry stays until close.
     unsafe {
         let t = bpf_ktime_get_ns();
-        let call = Call { kind: Kind::Shutdown, who, t, key, offset: (*conn).tx, len: 0 };
+        let call =
+            Call { kind: Kind::Shutdown, who, t, tgid: key.tgid, offset: (*conn).tx, len: 0 };
         capture::send(&call, &*conn, Bytes::None);
     }
     Some(())

@@ -10,7 +10,7 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Keeps an offset below 64 KiB where the verifier can see it.
 #[inline(always)]
-fn field(base: *const u8, offset: u32) -> *const u8 {
+pub fn field(base: *const u8, offset: u32) -> *const u8 {
     base.wrapping_add((offset & 0xffff) as usize)
 }
 

@@ -21,7 +21,7 @@ impl Machine {
         let cpu = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\n\n";
         machine.write("proc/cpuinfo", cpu.as_bytes());
         machine.write("sys/kernel/btf/vmlinux", &0xeb9f_u16.to_ne_bytes());
-        machine.write("sys/kernel/tracing/events/enable", b"0");
+        machine.write("sys/kernel/tracing/events/syscalls/enable", b"0");
         machine.write("sys/devices/system/cpu/online", b"0-1\n");
         for cpu in 0..2 {
             let file = format!("sys/devices/system/cpu/cpu{cpu}/topology/physical_package_id");

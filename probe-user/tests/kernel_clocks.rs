@@ -144,8 +144,11 @@ fn a_dead_process_is_not_adopted_neither_as_a_zombie_nor_afterwards() {
         }
         child.wait().unwrap();
         assert!(!probe.adopt(child.id(), FIRST_TARGET).unwrap(), "it is gone");
-        let exits: Vec<u32> = processes(&mut probe).iter().map(|event| event.tgid).collect();
-        assert_eq!(exits, if known { vec![child.id()] } else { vec![] });
+        // Spawning may return before the exec is reported.
+        let mut events = processes(&mut probe);
+        events.retain(|event| event.change != ProcessChange::Exec);
+        let told: Vec<_> = events.iter().map(|event| (event.tgid, event.change)).collect();
+        assert_eq!(told, if known { vec![(child.id(), ProcessChange::Exit)] } else { vec![] });
     }
 }
 
@@ -215,4 +218,19 @@ fn a_target_that_starts_a_thread_stays_a_target() {
         }
     }
     assert!(last > 20_000_000, "{last} ns of a thread that computed for 100 ms");
+}
+
+#[test]
+fn a_connection_is_watched_once_and_a_full_table_is_an_error() {
+    const ROOM: i32 = 65_536;
+    let mut probe = load(Rung::Best, &[0]).unwrap();
+    let first = probe.watch(7, 0).unwrap();
+    assert!(first.is_some());
+    assert_eq!(probe.watch(7, 0).unwrap(), None);
+    for fd in 1..ROOM {
+        assert!(probe.watch(7, fd).unwrap().is_some());
+    }
+    assert!(probe.watch(7, ROOM).is_err());
+    probe.unwatch_process(7);
+    assert!(probe.watch(7, ROOM).unwrap().is_some_and(|conn| Some(conn) != first));
 }

@@ -230,7 +230,7 @@ impl<'a> Engine<'a> {
             self.probe.listen(*inode, who)?;
         }
         for (pid, fd) in &change.watch {
-            if let Some(conn) = self.probe.watch(*pid, *fd) {
+            if let Some(conn) = self.probe.watch(*pid, *fd)? {
                 self.core.found_open(conn, who, *pid, self.clock.now());
             }
         }

@@ -143,7 +143,8 @@ pub fn probe(
     Ok(probe)
 }
 
-/// Package of every CPU by number; CPUs that are offline now count to the first package.
+/// Package of every CPU by number, up to the highest one online; those below it that are offline now count
+/// to the first package.
 #[must_use]
 pub fn package_of(topology: &Topology) -> Vec<usize> {
     let highest = topology.packages.iter().flat_map(|p| &p.cpus).max().copied().unwrap_or(0);

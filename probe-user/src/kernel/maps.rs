@@ -163,13 +163,17 @@ impl Maps {
     }
 
     /// Watches a connection that is already open. False when it is watched already.
-    pub(super) fn watch(&mut self, key: ConnKey, conn: Conn) -> bool {
+    pub(super) fn watch(&mut self, key: ConnKey, conn: Conn) -> Result<bool, KernelError> {
         const NOEXIST: u64 = 1;
-        self.conns.insert(key, conn, NOEXIST).is_ok()
-    }
-
-    pub(super) fn unwatch(&mut self, key: ConnKey) {
-        let _ = self.conns.remove(&key);
+        match self.conns.insert(key, conn, NOEXIST) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::EEXIST) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(KernelError::map("CONNS", error)),
+        }
     }
 
     /// Forgets the connections of a process that ended without closing them.
@@ -177,7 +181,7 @@ impl Maps {
         let keys: Vec<ConnKey> =
             self.conns.keys().filter_map(Result::ok).filter(|key| key.tgid == tgid).collect();
         for key in keys {
-            self.unwatch(key);
+            let _ = self.conns.remove(&key);
         }
     }
 

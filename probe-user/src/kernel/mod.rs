@@ -21,3 +21,4 @@ pub use error::KernelError;
 pub use maps::{KernelCounter, TickBooks};
 pub use probe::{Probe, Rung, Settings};
 pub use sweep::sweep;
+pub use tracefs::tracefs;

@@ -45,7 +45,8 @@ pub enum Rung {
 pub struct Settings<'a> {
     /// Hooks of the scheduler.
     pub rung: Rung,
-    /// Package of every CPU that can be online, by CPU number.
+    /// Package of every CPU up to the highest one online, by CPU number; the time of a CPU above it that
+    /// comes online later is in no clock.
     pub package_of: &'a [usize],
     /// The machine: its BTF, its processes.
     pub roots: &'a Roots,
@@ -183,16 +184,15 @@ impl Probe {
     }
 
     /// Watches a connection that was open before; `None` when it is watched already.
-    pub fn watch(&mut self, tgid: u32, fd: i32) -> Option<ConnId> {
+    ///
+    /// # Errors
+    ///
+    /// When the table is full.
+    pub fn watch(&mut self, tgid: u32, fd: i32) -> Result<Option<ConnId>, KernelError> {
         self.seeded += 1;
         let id = SEEDED | self.seeded;
         let conn = Conn { id, ..Conn::default() };
-        self.maps.watch(ConnKey { tgid, fd }, conn).then_some(ConnId(id))
-    }
-
-    /// Forgets one connection.
-    pub fn unwatch(&mut self, tgid: u32, fd: i32) {
-        self.maps.unwatch(ConnKey { tgid, fd });
+        Ok(self.maps.watch(ConnKey { tgid, fd }, conn)?.then_some(ConnId(id)))
     }
 
     /// Forgets the connections of a process that ended.
@@ -227,8 +227,8 @@ impl Probe {
     pub fn next_event(&mut self) -> Option<Event> {
         while let Some(item) = self.events.next() {
             match decode::event(&item) {
-                Ok(event) => return Some(event),
-                Err(_) => self.undecodable += 1,
+                Some(event) => return Some(event),
+                None => self.undecodable += 1,
             }
         }
         None
@@ -236,8 +236,13 @@ impl Probe {
 
     /// Takes the next slice of the slice stream.
     pub fn next_slice(&mut self) -> Option<SliceRecord> {
-        let item = self.slices.next()?;
-        decode::slice(&item)
+        while let Some(item) = self.slices.next() {
+            match decode::slice(&item) {
+                Some(slice) => return Some(slice),
+                None => self.undecodable += 1,
+            }
+        }
+        None
     }
 
     /// Records that were none: object and probe do not match.

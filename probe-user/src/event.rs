@@ -14,8 +14,6 @@ pub struct Tick {
     pub package: usize,
     /// `CLOCK_MONOTONIC` ns; the clocks are exact at this instant.
     pub t: u64,
-    /// When the last counter had been read.
-    pub t_end: u64,
     /// Number of the tick on its package, from 1; a hole is a lost tick.
     pub number: u64,
     /// Raw counters; `None` where the read failed or there is none.

@@ -24,7 +24,7 @@ impl Machine {
         machine.write("proc/sys/kernel/bpf_stats_enabled", b"0\n");
         machine.write("proc/self/status", b"Name:\tx\nCapEff:\t000001ffffffffff\n");
         machine.write("sys/kernel/btf/vmlinux", &0xeb9f_u16.to_ne_bytes());
-        machine.write("sys/kernel/tracing/events/enable", b"0");
+        machine.write("sys/kernel/tracing/events/syscalls/enable", b"0");
         machine
     }
 

@@ -41,7 +41,7 @@ use self::{
 use crate::{
     clock::Clock,
     export::Exports,
-    kernel::{Probe, sweep},
+    kernel::{Probe, alive, sweep},
     roots::Roots,
     snapshot::{Policies, Snapshot},
     source::{OpenCounter, Selection},
@@ -84,7 +84,7 @@ pub struct Engine<'a> {
     publisher: Publisher,
     exports: &'a mut Exports,
     clock: Clock,
-    cpus: Vec<usize>,
+    cpus: Vec<u32>,
     report: &'a mut dyn FnMut(&str),
     finished: u64,
     resync_looked: u64,
@@ -157,7 +157,7 @@ impl<'a> Engine<'a> {
         let publisher = Publisher::new(clock, &options.policies, &labels, options.flags);
         let records = Records::new(labels, names, options.policies, clock);
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
-        let cpus = options.topology.online().map(|cpu| cpu as usize).collect();
+        let cpus = options.topology.online().collect();
         let counters = counters.into_iter().map(|(_, _, counter)| counter).collect();
         let roots = roots.clone();
         let mut engine = Self {
@@ -185,8 +185,7 @@ impl<'a> Engine<'a> {
         self.probe.attach_clocks()?;
         self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
-        let leaders: Vec<usize> = tick_cpus.iter().map(|cpu| *cpu as usize).collect();
-        self.probe.attach_ticks(&leaders)?;
+        self.probe.attach_ticks(tick_cpus)?;
         self.probe.attach_sockets()?;
         self.probe.settle();
         for index in 0..self.core.targets.0.len() {
@@ -209,7 +208,9 @@ impl<'a> Engine<'a> {
     /// Looks for a target and tells the kernel side what is new of it.
     fn look(&mut self, index: usize, required: bool) -> Result<(), EngineError> {
         let Some(target) = self.core.targets.0.get_mut(index) else { return Ok(()) };
-        let found = match find(&target.selector, &self.roots) {
+        let found = find(&target.selector, &self.roots);
+        target.prune(|pid| alive(pid, &self.roots));
+        let found = match found {
             Ok(found) => found,
             Err(error) if required => return Err(error.into()),
             Err(_) => {
@@ -225,7 +226,9 @@ impl<'a> Engine<'a> {
 
     fn apply(&mut self, who: u32, change: &Change) -> Result<(), EngineError> {
         for pid in &change.adopt {
-            self.probe.adopt(*pid, who)?;
+            if !self.probe.adopt(*pid, who)? {
+                self.core.targets.gone(who, *pid);
+            }
         }
         for inode in &change.unlisten {
             self.probe.unlisten(*inode);
@@ -234,7 +237,7 @@ impl<'a> Engine<'a> {
             self.probe.listen(*inode, who)?;
         }
         for (pid, fd) in &change.watch {
-            if let Some(conn) = self.probe.watch(*pid, *fd, who) {
+            if let Some(conn) = self.probe.watch(*pid, *fd)? {
                 self.core.found_open(conn, who, *pid, self.clock.now());
             }
         }
@@ -325,7 +328,7 @@ impl<'a> Engine<'a> {
         let now = self.clock.now();
         for index in 0..self.core.targets.0.len() {
             let Some(target) = self.core.targets.0.get_mut(index) else { continue };
-            let (was, known) = (target.present(), target.processes.len());
+            let (was, known) = (target.present(), target.processes.clone());
             let heard = !target.listeners.is_empty();
             match target.due(now) {
                 None => continue,
@@ -342,7 +345,7 @@ impl<'a> Engine<'a> {
                 (self.report)(&format!("a process or socket cannot be watched: {error}"));
             }
             let target = &self.core.targets.0[index];
-            if target.processes.len() > known {
+            if !target.processes.is_subset(&known) {
                 sweep(&self.cpus)?;
             }
             match (was, heard, target.present(), !target.listeners.is_empty()) {

@@ -1,6 +1,6 @@
 //! From the chosen sources to a ledger that knows its domains and a kernel side that reads them.
 
-use std::{collections::BTreeMap, os::fd::AsFd, path::PathBuf};
+use std::{collections::BTreeMap, os::fd::AsFd};
 
 use probe_common::CONSUMERS;
 use probe_ledger::{
@@ -114,11 +114,10 @@ pub fn probe(
     counters: &[(usize, usize, OpenCounter)],
     slices: bool,
 ) -> Result<Probe, EngineError> {
-    let btf: PathBuf = roots.sys("kernel/btf/vmlinux");
     let mut probe = Probe::load(&Settings {
         rung: Rung::Best,
         package_of,
-        btf: &btf,
+        roots,
         slice_bytes: slices.then_some(SLICE_BYTES),
         tick_hz: TICK_HZ,
         idle_divisor: IDLE_DIVISOR,
@@ -135,7 +134,8 @@ pub fn probe(
     Ok(probe)
 }
 
-/// Package of every CPU by number; CPUs that are offline now count to the first package.
+/// Package of every CPU by number, up to the highest one online; those below it that are offline now count
+/// to the first package.
 #[must_use]
 pub fn package_of(topology: &Topology) -> Vec<usize> {
     let highest = topology.packages.iter().flat_map(|p| &p.cpus).max().copied().unwrap_or(0);

@@ -26,7 +26,7 @@ const WAITING: usize = 1 << 17;
 struct Line<'a> {
     begin_ns: u64,
     end_ns: u64,
-    pid: u32,
+    pid: Option<u32>,
     tgid: u32,
     cpu: u32,
     target: &'a str,
@@ -189,7 +189,7 @@ impl Slices {
         let line = Line {
             begin_ns: begin,
             end_ns: end,
-            pid: slice.pid,
+            pid: (slice.pid != 0).then_some(slice.pid),
             tgid: slice.tgid,
             cpu: slice.cpu,
             target: self.names.get(&slice.who).map_or("", String::as_str),
@@ -218,7 +218,7 @@ mod tests {
         let slice = |begin, end| SliceRecord { begin, end, pid: 2, tgid: 1, cpu: 0, who: 4 };
         slices.push(slice(500, 1500));
         slices.push(slice(1500, 2500));
-        slices.push(slice(2500, 9000));
+        slices.push(SliceRecord { pid: 0, ..slice(2500, 9000) });
         slices.charged(DomainId(0), 1000, 4, 0, 70);
         slices.charged(DomainId(0), 2000, 4, 1_000_000_000, 1070);
         slices.tick(0, 2000);
@@ -230,6 +230,8 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let joules: Vec<f64> = lines.iter().map(|l| l["joules"].as_f64().unwrap()).collect();
         assert_eq!(joules, [0.5, 0.5 + 1.5, 1.5]);
+        let pids: Vec<Option<u64>> = lines.iter().map(|l| l["pid"].as_u64()).collect();
+        assert_eq!(pids, [Some(2), Some(2), None], "a thread that is not known is null");
         let ns =
             |l: &serde_json::Value| l["end_ns"].as_u64().unwrap() - l["begin_ns"].as_u64().unwrap();
         assert_eq!(lines.iter().map(ns).sum::<u64>(), 2000);

@@ -60,6 +60,8 @@ pub struct CpuSlot {
     pub seq: u64,
     /// Beginning of the slice in progress, `CLOCK_MONOTONIC` ns; 0 before the CPU's first switch.
     pub start: u64,
+    /// Beginning of the slice before it: what a reader's instant must not precede.
+    pub prev_start: u64,
     /// Consumer of the slice in progress.
     pub who: u32,
     /// Consumer of the slice before it: lets a reader undo a switch that came after its instant.
@@ -282,7 +284,7 @@ pub struct SliceRecord {
 }
 
 const _: () = {
-    assert!(size_of::<CpuSlot>() == 192 && offset_of!(CpuSlot, ns) == 32);
+    assert!(size_of::<CpuSlot>() == 192 && offset_of!(CpuSlot, ns) == 40);
     assert!(size_of::<Process>() == 16);
     assert!(size_of::<Conn>() == 24);
     assert!(size_of::<ConnKey>() == 8);

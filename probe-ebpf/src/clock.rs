@@ -2,7 +2,7 @@
 //!
 //! A reader picks an instant, sums the closed slices and adds the slice in progress, so a clock is exact
 //! at that instant. A slot that changed while it was read is read again; one switch that came after the
-//! instant is undone with the slot's `prev_who`.
+//! instant is undone with the slot's `prev_who`. After a second one the instant is out of reach.
 //!
 //! Loads and stores are volatile, so the compiler keeps their order, but there are no barriers: BPF has none
 //! that every supported kernel takes. That the processor keeps the order too holds on x86 (stores are seen
@@ -37,6 +37,7 @@ pub fn switch(slot: *mut CpuSlot, now: u64, who: u32, tgid: u32) -> Closed {
         let cell = addr_of_mut!((*slot).ns).cast::<u64>().add(prev as usize & MASK);
         write_volatile(cell, read_volatile(cell) + ns);
         write_volatile(addr_of_mut!((*slot).prev_who), prev);
+        write_volatile(addr_of_mut!((*slot).prev_start), start);
         write_volatile(addr_of_mut!((*slot).who), who);
         write_volatile(addr_of_mut!((*slot).tgid), tgid);
         write_volatile(addr_of_mut!((*slot).start), now);
@@ -53,19 +54,22 @@ pub struct Closed {
     pub ns: u64,
 }
 
+/// `None`: more than one switch came after the instant.
 #[inline(always)]
-fn progress(slot: *const CpuSlot, now: u64) -> Progress {
+fn progress(slot: *const CpuSlot, now: u64) -> Option<Progress> {
     // SAFETY: a map value; torn reads are detected by the caller.
     unsafe {
         let start = read_volatile(addr_of!((*slot).start));
         let (who, ns) = if start == 0 {
             (0, 0)
+        } else if read_volatile(addr_of!((*slot).prev_start)) > now {
+            return None;
         } else if now >= start {
             (read_volatile(addr_of!((*slot).who)), (now - start) as i64)
         } else {
             (read_volatile(addr_of!((*slot).prev_who)), -((start - now) as i64))
         };
-        Progress { who, ns }
+        Some(Progress { who, ns })
     }
 }
 
@@ -82,6 +86,7 @@ pub fn add_all(slot: *const CpuSlot, now: u64, sums: *mut [u64; CONSUMERS]) -> b
             }
             let open = progress(slot, now);
             if seq & 1 == 0 && read_volatile(addr_of!((*slot).seq)) == seq {
+                let Some(open) = open else { break };
                 for k in 0..CONSUMERS {
                     (*sums)[k] = (*sums)[k].wrapping_add(copy[k]);
                 }
@@ -104,6 +109,7 @@ pub fn one(slot: *const CpuSlot, now: u64, who: u32) -> Option<u64> {
             let closed = read_volatile(addr_of!((*slot).ns).cast::<u64>().add(who as usize & MASK));
             let open = progress(slot, now);
             if seq & 1 == 0 && read_volatile(addr_of!((*slot).seq)) == seq {
+                let Some(open) = open else { break };
                 return Some(if open.who == who {
                     closed.wrapping_add(open.ns as u64)
                 } else {

@@ -46,7 +46,7 @@ pub enum IoKind {
 /// One event on a watched connection.
 #[derive(Clone, Debug)]
 pub struct Io {
-    /// `CLOCK_MONOTONIC` ns at which the system call returned (close: was entered).
+    /// `CLOCK_MONOTONIC` ns at which the system call returned (close and shutdown: was entered).
     pub t: u64,
     /// Connection.
     pub conn: ConnId,

@@ -14,7 +14,8 @@ const SEARCH_NS: u64 = 200_000_000;
 /// How often a target that is there is looked at again where the kernel cannot tell: a process moved into
 /// a cgroup, a server that does not listen yet.
 const REFRESH_NS: u64 = 2_000_000_000;
-/// How often it is asked whether the same sockets still listen: reading `/proc/net/tcp` walks the kernel's
+/// How often it is asked whether the same sockets still listen, and of a process named by its number,
+/// whether it is still there, should its exit have been lost: reading `/proc/net/tcp` walks the kernel's
 /// whole table, however few connections are in it.
 const LISTENERS_NS: u64 = 10_000_000_000;
 
@@ -103,11 +104,11 @@ impl Target {
         if !self.present() || self.listeners.is_empty() || grouped || changed {
             return Some(Look::All);
         }
-        if !addressed || now < self.next_listeners {
+        if now < self.next_listeners {
             return None;
         }
         self.next_listeners = now + LISTENERS_NS;
-        Some(Look::Listeners)
+        Some(if addressed { Look::Listeners } else { Look::All })
     }
 
     /// A look found nobody at the address: whoever is left of it does not listen.
@@ -228,6 +229,15 @@ mod tests {
         targets.0[0].found(&Found { processes: [10].into(), ..Found::default() });
         assert!(targets.process(&event(10, ProcessChange::Exit)));
         assert!(targets.over() && targets.0[0].due(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn a_pid_is_looked_at_now_and_then_should_its_exit_have_been_lost() {
+        let mut target = Target::new(0, "a".into(), Selector::Pid(10));
+        target.found(&Found { processes: [10].into(), listeners: [7].into(), ..Found::default() });
+        assert_eq!(target.due(SEARCH_NS), Some(Look::All));
+        assert_eq!(target.due(SEARCH_NS + REFRESH_NS), None);
+        assert_eq!(target.due(SEARCH_NS + LISTENERS_NS), Some(Look::All));
     }
 
     #[test]

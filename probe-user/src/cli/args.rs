@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, ArgGroup, ArgMatches, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::config::{Format, RESERVED};
+use super::config::Format;
 use super::duration;
 use super::log::LogFormat;
 use crate::roots::Roots;
@@ -43,7 +43,7 @@ pub struct Global {
     /// Where procfs is
     #[arg(long, global = true, value_name = "DIR", default_value = "/proc")]
     pub procfs_root: PathBuf,
-    /// Say what was decided and why; twice for all details
+    /// Say what was decided and why
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// How messages on standard error look
@@ -205,9 +205,6 @@ fn cgroup(text: &str) -> Result<Selector, String> {
 }
 
 fn label(text: &str) -> Result<String, String> {
-    if RESERVED.contains(&text) {
-        return Err(format!("{text} is the name of a consumer that is no target; choose another"));
-    }
     if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
         return Err("write a name of 1 to 64 printable characters".into());
     }

@@ -11,12 +11,15 @@ use probe_common::MAX_TARGETS;
 use super::args::{AttachArgs, Token};
 use super::exit::{Classify, ExitStatus};
 use super::log::Log;
+use crate::export::books::NOT_TARGETS;
 use crate::snapshot::Policies;
 use crate::source::SourceSpec;
 use crate::target::Selector;
 
-/// Names of consumers that are no target.
-pub(super) const RESERVED: [&str; 5] = ["other", "kernel", "self", "idle", "residual"];
+/// Whether the books use this name for something that is no target.
+fn is_reserved(name: &str) -> bool {
+    NOT_TARGETS.contains(&name) || ["idle", "residual"].contains(&name)
+}
 
 /// A target as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,9 +104,7 @@ pub enum ConfigError {
     #[error("no target; give --port, --pid, --unit or --cgroup")]
     NoTarget,
     /// More targets than the clocks tell apart.
-    #[error(
-        "{0} targets, but one probe watches at most {MAX_TARGETS}; run another probe for the rest"
-    )]
+    #[error("{0} targets, but one probe watches at most {MAX_TARGETS}; watch fewer")]
     TooManyTargets(usize),
     /// A target with two names.
     #[error(
@@ -194,7 +195,7 @@ fn targets(tokens: Vec<Token>) -> Result<Vec<TargetSpec>, ConfigError> {
     if targets.len() > MAX_TARGETS {
         return Err(ConfigError::TooManyTargets(targets.len()));
     }
-    if let Some(label) = targets.iter().map(TargetSpec::label).find(|l| RESERVED.contains(&&**l)) {
+    if let Some(label) = targets.iter().map(TargetSpec::label).find(|l| is_reserved(l)) {
         return Err(ConfigError::NameReserved(label));
     }
     let mut labels = BTreeSet::new();
@@ -265,6 +266,10 @@ mod tests {
             ConfigError::NameTwice("port-1".into())
         );
         assert_eq!(error("--port 1 --requests x --slices x"), ConfigError::FileTwice("x".into()));
+        for name in ["other", "kernel", "self", "idle", "residual"] {
+            let reserved = ConfigError::NameReserved(name.into());
+            assert_eq!(error(&format!("--port 1 --name {name}")), reserved);
+        }
         assert_eq!(error("--unit self"), ConfigError::NameReserved("self".into()));
         let many: String = (1..=13).map(|p| format!("--port {p} ")).collect();
         assert_eq!(error(&many), ConfigError::TooManyTargets(13));

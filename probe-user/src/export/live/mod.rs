@@ -1,8 +1,7 @@
 //! The live picture on a terminal: redrawn in place, then replaced by the final summary.
 //!
-//! Drawn when a snapshot arrives, at most [`RATE`] times a second by the snapshots' own time, at the
-//! size the terminal has at that moment. The rest of the terminal's content comes back on every way
-//! out, see [`screen`].
+//! Drawn when a snapshot arrives, which it asks for four times a second, at the size the terminal has
+//! at that moment. The rest of the terminal's content comes back on every way out, see [`screen`].
 
 pub mod frame;
 pub mod screen;
@@ -13,16 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::screen::{Screen, Size};
-use super::shown::seconds_between;
 use super::table::{self, KEEP, Recent, Table};
 use super::{ExportError, Sink};
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
-/// Frames a second.
-pub const RATE: f64 = 4.0;
-
-/// One frame.
+/// From one frame to the next.
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// Frames over which present power is taken: two seconds.
@@ -50,13 +45,6 @@ impl Live {
         }
     }
 
-    fn is_due(&self, snapshot: &Snapshot) -> bool {
-        let Some(last) = self.past.back() else { return true };
-        // A clock that was set back must not stop the picture.
-        seconds_between(&last.ended, &snapshot.ended)
-            .is_none_or(|s| !(0.0..0.99 / RATE).contains(&s))
-    }
-
     fn failed(&mut self, source: io::Error) -> ExportError {
         self.broken = true;
         ExportError::Write { place: "the terminal".into(), source }
@@ -74,7 +62,7 @@ impl Sink for Live {
     }
 
     fn snapshot(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), ExportError> {
-        if self.broken || !self.is_due(snapshot) {
+        if self.broken {
             return Ok(());
         }
         let before = self.past.front().map(Arc::as_ref);
@@ -144,11 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn twenty_snapshots_a_second_are_four_frames_a_second() {
+    fn it_asks_for_four_snapshots_a_second_and_draws_each() {
         let terminal = Terminal::default();
         let mut live = terminal.live();
-        for step in 0..100 {
-            live.snapshot(&at(f64::from(step) / 20.0)).unwrap();
+        assert_eq!(live.period(), Some(Duration::from_millis(250)));
+        for step in 0..20 {
+            live.snapshot(&at(f64::from(step) / 4.0)).unwrap();
         }
         assert_eq!(terminal.frames(), 20);
     }

@@ -38,7 +38,7 @@ pub struct Metrics {
     requests: RequestMetrics,
     /// Settled since the last snapshot. They are counted after the books that hold them are shown, so
     /// that no scrape finds more energy in requests than was measured.
-    waiting: Vec<RequestRecord>,
+    waiting: Vec<Arc<RequestRecord>>,
     shared: Arc<Shared>,
     server: Server,
 }
@@ -79,7 +79,8 @@ impl Sink for Metrics {
     }
 
     fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
-        self.waiting.push(record.clone());
+        let record = Arc::new(record.clone());
+        self.waiting.push(Arc::clone(&record));
         self.shared.push(record);
         Ok(())
     }

@@ -62,12 +62,12 @@ impl Shared {
     }
 
     /// Keeps a record for `/v1/requests`.
-    pub fn push(&self, record: &RequestRecord) {
+    pub fn push(&self, record: Arc<RequestRecord>) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         if records.len() == KEEP {
             records.pop_front();
         }
-        records.push_back(Arc::new(record.clone()));
+        records.push_back(record);
     }
 
     /// Changes what `/healthz` says.

@@ -1,6 +1,7 @@
 //! The raw arguments, as clap reads them. What they mean is decided in [`super::config`].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,12 +11,10 @@ use clap_complete::Shell;
 use super::config::Format;
 use super::duration;
 use super::log::LogFormat;
+use crate::export::metrics::DEFAULT_ADDRESS;
 use crate::roots::Roots;
 use crate::source::SourceSpec;
 use crate::target::Selector;
-
-/// Where `--metrics` listens when only the option is given.
-pub const DEFAULT_METRICS: &str = "127.0.0.1:9847";
 
 const EXIT_STATUSES: &str = "Exit status: 0 done; 1 failed; 2 usage; 3 the measurement is invalid; \
     4 a privilege or kernel feature is missing.";
@@ -114,15 +113,16 @@ pub struct AttachArgs {
     /// Write one line for each stay of a target's thread on a CPU
     #[arg(long, value_name = "FILE")]
     pub slices: Option<PathBuf>,
-    /// Serve OpenMetrics on this address [default: 127.0.0.1:9847]
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = DEFAULT_METRICS, value_parser = address)]
+    /// Serve OpenMetrics on this address
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = DEFAULT_ADDRESS, value_parser = address)]
+    #[arg(help = format!("Serve OpenMetrics on this address [default: {DEFAULT_ADDRESS}]"))]
     pub metrics: Option<SocketAddr>,
     /// End after this time: 500ms, 10s, 2m, 1h
     #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
     pub duration: Option<Duration>,
     /// End after this many finished requests
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub count: Option<NonZeroU64>,
     /// What standard output shows
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -217,7 +217,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     match (text.parse::<SocketAddr>(), port.parse::<u16>()) {
         (Ok(address), _) => Ok(address),
         (_, Ok(port)) => Ok(SocketAddr::new(local, port)),
-        _ => Err(format!("write an address and port, such as {DEFAULT_METRICS} or [::1]:9847")),
+        _ => Err(format!("write an address and port, such as {DEFAULT_ADDRESS} or [::1]:9847")),
     }
 }
 

@@ -51,15 +51,6 @@ impl TargetSpec {
     }
 }
 
-/// Where request records go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Standard output.
-    Stdout,
-    /// A file.
-    File(PathBuf),
-}
-
 /// What standard output shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -75,9 +66,9 @@ pub enum Format {
 pub struct AttachConfig {
     /// At least one, at most [`MAX_TARGETS`], in the order given, with distinct labels.
     pub targets: Vec<TargetSpec>,
-    /// Request records.
-    pub requests: Option<Output>,
-    /// The books at the end.
+    /// Request records; `-` is standard output.
+    pub requests: Option<PathBuf>,
+    /// The books at the end; `-` is standard output.
     pub summary: Option<PathBuf>,
     /// The slice stream.
     pub slices: Option<PathBuf>,
@@ -120,7 +111,7 @@ pub enum ConfigError {
     /// A name that the books use themselves.
     #[error("a target cannot be called {0:?}, the books use that name; choose another with --name")]
     NameReserved(String),
-    /// Two outputs into one file.
+    /// Two outputs into one file, or both into standard output.
     #[error("two options write to {}; give each its own file", .0.display())]
     FileTwice(PathBuf),
 }
@@ -138,27 +129,20 @@ impl AttachConfig {
     /// [`ConfigError`], with what to write instead.
     pub fn new(args: AttachArgs, tokens: Vec<Token>, log: Log) -> Result<Self, ConfigError> {
         let targets = targets(tokens)?;
-        let requests = args
-            .requests
-            .map(|path| if path.as_os_str() == "-" { Output::Stdout } else { Output::File(path) });
         let mut files = BTreeSet::new();
-        let of_requests = match &requests {
-            Some(Output::File(path)) => Some(path),
-            _ => None,
-        };
-        for path in of_requests.into_iter().chain(&args.summary).chain(&args.slices) {
+        for path in args.requests.iter().chain(&args.summary).chain(&args.slices) {
             if !files.insert(path) && path != Path::new("/dev/null") {
                 return Err(ConfigError::FileTwice(path.clone()));
             }
         }
         Ok(Self {
             targets,
-            requests,
+            requests: args.requests,
             summary: args.summary,
             slices: args.slices,
             metrics: args.metrics,
             duration: args.duration,
-            count: args.count.and_then(NonZeroU64::new),
+            count: args.count,
             format: args.format,
             sources: args.source,
             policies: Policies { weight: args.weight, share: args.share, idle: args.idle },
@@ -266,6 +250,7 @@ mod tests {
             ConfigError::NameTwice("port-1".into())
         );
         assert_eq!(error("--port 1 --requests x --slices x"), ConfigError::FileTwice("x".into()));
+        assert_eq!(error("--port 1 --requests - --summary -"), ConfigError::FileTwice("-".into()));
         for name in ["other", "kernel", "self", "idle", "residual"] {
             let reserved = ConfigError::NameReserved(name.into());
             assert_eq!(error(&format!("--port 1 --name {name}")), reserved);
@@ -282,7 +267,7 @@ mod tests {
              --format json --source auto --source perf:msr/tsc/,scale=1e-9",
         )
         .unwrap();
-        assert_eq!(config.requests, Some(Output::Stdout));
+        assert_eq!(config.requests, Some("-".into()));
         assert_eq!(config.summary, Some("s".into()));
         assert_eq!(config.slices, Some("l".into()));
         assert_eq!(config.metrics.unwrap().to_string(), "127.0.0.1:9847");

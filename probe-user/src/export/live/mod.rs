@@ -11,9 +11,9 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::screen::{Screen, Size};
+use self::screen::{Screen, Size, Taken};
 use super::table::{self, KEEP, Recent, Table};
-use super::{ExportError, Sink};
+use super::{ExportError, STDOUT, Sink};
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
@@ -43,6 +43,12 @@ impl Live {
             past: VecDeque::new(),
             broken: false,
         }
+    }
+
+    /// Tells, from now on, whether the terminal is in its hands.
+    #[must_use]
+    pub fn taken(&self) -> Taken {
+        self.screen.taken()
     }
 
     fn failed(&mut self, source: io::Error) -> ExportError {
@@ -82,14 +88,17 @@ impl Sink for Live {
 }
 
 /// What people see of a run: the live picture where standard output is a terminal that can show it,
-/// otherwise the plain table at the end. `term` is the environment's `TERM`.
+/// otherwise the plain table at the end. `term` is the environment's `TERM`. With it comes who tells
+/// whether the terminal is taken.
 #[must_use]
-pub fn for_people(term: Option<&str>) -> Box<dyn Sink> {
+pub fn for_people(term: Option<&str>) -> (Box<dyn Sink>, Taken) {
     let out = io::stdout();
     if out.is_terminal() && term.is_some_and(|name| name != "dumb") {
-        Box::new(Live::new(out, || screen::size(&io::stdout())))
+        let live = Live::new(out, || screen::size(&io::stdout()));
+        let taken = live.taken();
+        (Box::new(live), taken)
     } else {
-        Box::new(Table::new(out, None))
+        (Box::new(Table::new(out, STDOUT)), Taken::default())
     }
 }
 
@@ -169,8 +178,12 @@ mod tests {
     fn the_end_gives_the_terminal_back_and_prints_the_books() {
         let terminal = Terminal::default();
         let mut live = terminal.live();
+        let taken = live.taken();
+        assert_eq!(taken.undo(), "");
         live.snapshot(&at(1.0)).unwrap();
+        assert_eq!(taken.undo(), LEAVE);
         live.finish(&example::snapshot(2.0)).unwrap();
+        assert_eq!(taken.undo(), "");
         drop(live);
         let text = terminal.text();
         assert!(text.starts_with(ENTER));

@@ -13,7 +13,8 @@ pub mod progress;
 pub mod requests;
 pub mod server;
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,11 +45,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Listens on `HOST:PORT` (or a port of the loopback) and serves from now on.
+    /// Listens there and serves from now on.
     ///
     /// # Errors
-    /// When the address is not one, or cannot be listened on.
-    pub fn serve(address: &str) -> Result<Self, ExportError> {
+    /// When the address cannot be listened on.
+    pub fn serve(address: impl ToSocketAddrs + Display) -> Result<Self, ExportError> {
         let mut registry = Registry::default();
         let latest = Latest::default();
         registry.register_collector(Box::new(latest.clone()));

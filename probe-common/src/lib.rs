@@ -51,7 +51,8 @@ pub const HEAD_BYTES: usize = 4096;
 /// Bytes kept from the end of one read or write that is longer than [`HEAD_BYTES`].
 pub const TAIL_BYTES: usize = 1024;
 
-/// One CPU's clocks. Only the `sched_switch` program on that CPU writes it; `seq` is odd while it does.
+/// One CPU's clocks. Only programs on that CPU write it, `sched_switch` and the resync, with interrupts
+/// off; `seq` is odd while they do.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
 pub struct CpuSlot {
@@ -77,10 +78,9 @@ pub struct CpuSlot {
 pub struct Process {
     /// Its consumer.
     pub who: u32,
-    /// 1 once its last thread has exited; the entry is folded when the kernel frees the task.
+    /// 1 once its last thread has exited; the entry is folded when the kernel frees the task, or when
+    /// the number goes to a new process.
     pub dead: u32,
-    /// Start time of its group leader, `CLOCK_MONOTONIC` ns; 0 where not read.
-    pub start: u64,
     /// On-CPU nanoseconds, closed slices only.
     pub ns: u64,
 }
@@ -95,10 +95,6 @@ pub struct Conn {
     pub rx: u64,
     /// Bytes sent so far.
     pub tx: u64,
-    /// The target.
-    pub who: u32,
-    /// Padding.
-    pub _pad: u32,
 }
 
 /// Process and file descriptor.
@@ -117,8 +113,6 @@ pub struct ConnKey {
 pub struct TickState {
     /// Number of the last emitted tick.
     pub number: u64,
-    /// Instant of the last emitted tick.
-    pub t: u64,
     /// Counters then.
     pub counter: [u64; MAX_COUNTERS],
     /// Clocks then.
@@ -196,7 +190,7 @@ pub enum Kind {
     Exec = 9,
     /// [`ProcessRecord`]: a target's process ended.
     Exit = 10,
-    /// [`ProcessRecord`]: a target's process began to listen; `other` is the file descriptor.
+    /// [`ProcessRecord`]: a target's process began to listen.
     Listen = 11,
 }
 
@@ -210,8 +204,6 @@ pub struct TickRecord {
     pub package: u32,
     /// The instant the clocks are exact at, `CLOCK_MONOTONIC` ns.
     pub t: u64,
-    /// When the last counter had been read.
-    pub t_end: u64,
     /// Number of this tick on its package, counting from 1.
     pub number: u64,
     /// Bit `i`: counter `i` was read.
@@ -235,22 +227,22 @@ pub struct IoRecord {
     pub kind: u32,
     /// Consumer index of the target.
     pub who: u32,
-    /// When the system call returned (close: when it was entered), `CLOCK_MONOTONIC` ns.
+    /// When the system call returned (close and shutdown: when it was entered), `CLOCK_MONOTONIC` ns.
     pub t: u64,
     /// Connection.
     pub conn: u64,
-    /// Bytes moved in this direction before this call.
+    /// Bytes moved in this direction before this call; of a close those of both directions.
     pub offset: u64,
     /// Process.
     pub tgid: u32,
-    /// File descriptor.
-    pub fd: i32,
-    /// Bytes this call moved.
+    /// Bytes this call moved; the errno of an error.
     pub len: u32,
     /// Payload bytes from the beginning of the call's bytes.
     pub head: u16,
     /// Payload bytes from their end, after the head; the bytes between were not captured.
     pub tail: u16,
+    /// Padding.
+    pub _pad: u32,
     /// On-CPU nanoseconds of the target by package, exact at `t`; [`TORN`] where a slot stayed torn.
     pub clock: [u64; MAX_PACKAGES],
 }
@@ -267,7 +259,7 @@ pub struct ProcessRecord {
     pub t: u64,
     /// Process.
     pub tgid: u32,
-    /// The child of a fork, the descriptor of a listen, else 0.
+    /// The child of a fork, else 0.
     pub other: u32,
 }
 
@@ -279,7 +271,7 @@ pub struct SliceRecord {
     pub begin: u64,
     /// `CLOCK_MONOTONIC` ns.
     pub end: u64,
-    /// Thread.
+    /// Thread; 0: unknown, because the switch that ended the slice was not seen.
     pub pid: u32,
     /// Process.
     pub tgid: u32,
@@ -291,13 +283,13 @@ pub struct SliceRecord {
 
 const _: () = {
     assert!(size_of::<CpuSlot>() == 192 && offset_of!(CpuSlot, ns) == 32);
-    assert!(size_of::<Process>() == 24);
-    assert!(size_of::<Conn>() == 32);
+    assert!(size_of::<Process>() == 16);
+    assert!(size_of::<Conn>() == 24);
     assert!(size_of::<ConnKey>() == 8);
-    assert!(size_of::<TickState>() == 16 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 8);
+    assert!(size_of::<TickState>() == 8 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 8);
     assert!(size_of::<Control>() == 24);
-    assert!(size_of::<TickRecord>() == 40 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
-    assert!(offset_of!(TickRecord, counter) == 40);
+    assert!(size_of::<TickRecord>() == 32 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
+    assert!(offset_of!(TickRecord, counter) == 32);
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);
     assert!(size_of::<ProcessRecord>() == 24);
     assert!(size_of::<SliceRecord>() == 32);

@@ -5,7 +5,7 @@ use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes};
 use probe_common::{
-    Conn, ConnKey, IoRecord, Kind, Loss, HEAD_BYTES, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN,
+    Conn, IoRecord, Kind, Loss, HEAD_BYTES, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN,
 };
 
 use crate::{
@@ -36,7 +36,7 @@ pub struct Call {
     pub kind: Kind,
     pub who: u32,
     pub t: u64,
-    pub key: ConnKey,
+    pub tgid: u32,
     /// Bytes of this direction before the call.
     pub offset: u64,
     /// Bytes moved, or errno.
@@ -55,8 +55,7 @@ pub fn send(call: &Call, conn: &Conn, bytes: Bytes) {
         record.t = call.t;
         record.conn = conn.id;
         record.offset = call.offset;
-        record.tgid = call.key.tgid;
-        record.fd = call.key.fd;
+        record.tgid = call.tgid;
         record.len = call.len;
         record.head = 0;
         record.tail = 0;

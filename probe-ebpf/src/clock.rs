@@ -3,6 +3,10 @@
 //! A reader picks an instant, sums the closed slices and adds the slice in progress, so a clock is exact
 //! at that instant. A slot that changed while it was read is read again; one switch that came after the
 //! instant is undone with the slot's `prev_who`.
+//!
+//! Loads and stores are volatile, so the compiler keeps their order, but there are no barriers: BPF has none
+//! that every supported kernel takes. That the processor keeps the order too holds on x86 (stores are seen
+//! in order, loads are made in order), and not on arm64, where a reader could take a torn slot for whole.
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 

@@ -11,21 +11,24 @@ use probe_common::{
     HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
-/// Key: CPU. Written by `sched_switch` on that CPU alone, read by ticks and boundaries on every CPU:
-/// a plain array, because a per-CPU array cannot be read from another CPU.
+/// Key: CPU. Written by `sched_switch` and the resync on that CPU alone, read by ticks and boundaries on
+/// every CPU: a plain array, because a per-CPU array cannot be read from another CPU.
 #[btf_map]
 pub static SLOTS: Array<CpuSlot, MAX_CPUS> = Array::new();
 
-/// Key: tgid. Who it is and its on-CPU time (host books). Inserted at first sight and at fork, removed
-/// when the kernel frees the task. Hash: bounded, and a full table is counted, never evicts.
+/// Key: tgid. Who it is and its on-CPU time (host books). Inserted at first sight, at a target's fork and,
+/// to adopt a process, by user space, which may also mark it dead; removed when the kernel frees the
+/// task, or at the fork that gives its number to another. Hash: bounded, and a full table is counted,
+/// never evicts.
 #[btf_map]
 pub static PROCESSES: HashMap<u32, Process, 16384> = HashMap::new();
 
-/// Key: consumer. On-CPU time of processes that are gone. Written atomically when a task is freed.
+/// Key: consumer. On-CPU time of processes that are gone. Added to atomically by whoever removes an entry
+/// of `PROCESSES`, the programs on fork and free; read by user space.
 #[btf_map]
 pub static EXITED: Array<u64, CONSUMERS> = Array::new();
 
-/// Key: consumer. On-CPU time that found no room in `PROCESSES`. Written by `sched_switch`.
+/// Key: consumer. On-CPU time that found no room in `PROCESSES`. Written by `sched_switch` and the resync.
 #[btf_map]
 pub static UNBOOKED: PerCpuArray<[u64; CONSUMERS], 1> = PerCpuArray::new();
 
@@ -37,7 +40,7 @@ pub static LOST: PerCpuArray<[u64; LOSSES], 1> = PerCpuArray::new();
 #[btf_map]
 pub static CONTROL: Array<Control, 1> = Array::new();
 
-/// Key: 0. Instant of the last byte on a watched connection, so that ticks speed up before user space
+/// Key: 0. Instant of the last boundary with captured bytes, so that ticks speed up before user space
 /// knows of the request. Written by boundaries; a lost race costs nothing.
 #[btf_map]
 pub static LAST_IO: Array<u64, 1> = Array::new();
@@ -122,7 +125,7 @@ macro_rules! offsets {
 }
 
 offsets! {
-    /// CPUs that may be online.
+    /// Highest online CPU at load, plus 1: a CPU above it that comes online later is in no clock.
     NR_CPUS;
     /// `task_struct.tgid`.
     OFF_TGID;
@@ -130,10 +133,6 @@ offsets! {
     OFF_PID;
     /// `task_struct.flags`.
     OFF_FLAGS;
-    /// `task_struct.group_leader`.
-    OFF_LEADER;
-    /// `task_struct.start_time`.
-    OFF_START;
     /// `task_struct.signal`.
     OFF_SIGNAL;
     /// `signal_struct.live`.

@@ -1,8 +1,9 @@
 //! Processes: a target's children belong to it, a process's time outlives it.
 //!
 //! A dying task runs on for a while after `sched_process_exit`, so its entry stays until the kernel frees
-//! the task; then its time moves to `EXITED`. A tgid that comes back before that is told from the old one
-//! by the `dead` mark.
+//! the task; then its time moves to `EXITED`. A number can go to a new process before the old task is
+//! freed: the fork folds whatever entry there is, because the number's former owner is gone, and the free
+//! that comes late leaves the new entry alone, because it is not marked `dead`.
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
@@ -61,17 +62,12 @@ pub fn process_free_raw(ctx: RawTracePointContext) -> i32 {
 fn fork(parent: impl Task, child: impl Task) -> i32 {
     let tgid = child.tgid();
     if child.pid() != tgid {
+        // A thread: its process goes on.
         return 0;
     }
-    retire(tgid);
-    let Some(entry) = PROCESSES.get_ptr_mut(parent.tgid()) else { return 0 };
-    // SAFETY: entries are removed only when their task is freed, and the parent is running.
-    let who = unsafe { (*entry).who };
-    if who < FIRST_TARGET {
-        return 0;
-    }
-    let process = Process { who, start: child.start(), ..Process::default() };
-    if PROCESSES.insert(tgid, process, 0).is_err() {
+    fold(tgid);
+    let Some(who) = target(parent.tgid()) else { return 0 };
+    if PROCESSES.insert(tgid, Process { who, ..Process::default() }, 0).is_err() {
         emit::lost(Loss::ProcessTable);
     }
     record(Kind::Fork, who, parent.tgid(), tgid);
@@ -94,7 +90,7 @@ fn exit(task: impl Task) -> i32 {
     }
     let tgid = task.tgid();
     let Some(entry) = PROCESSES.get_ptr_mut(tgid) else { return 0 };
-    // SAFETY: as above; one writer, the last thread of the process.
+    // SAFETY: the process is still running, so its entry stays; one writer, its last thread.
     let who = unsafe {
         (*entry).dead = 1;
         (*entry).who
@@ -108,26 +104,30 @@ fn exit(task: impl Task) -> i32 {
 #[inline(always)]
 fn free(task: impl Task) -> i32 {
     let tgid = task.tgid();
-    if task.pid() == tgid {
-        retire(tgid);
+    if task.pid() != tgid {
+        return 0;
+    }
+    // The number may have a new owner already; that one is not dead.
+    // SAFETY: a map value, read in place.
+    if PROCESSES.get_ptr_mut(tgid).is_some_and(|entry| unsafe { (*entry).dead != 0 }) {
+        fold(tgid);
     }
     0
 }
 
-/// Moves a dead process's time to `EXITED` and forgets it; a living one is left alone.
+/// Moves the time of a process that is gone to `EXITED` and forgets it.
 #[inline(always)]
-fn retire(tgid: u32) {
+fn fold(tgid: u32) {
     let Some(entry) = PROCESSES.get_ptr_mut(tgid) else { return };
-    // SAFETY: a dead process runs no more, so nobody adds to it between the read and the removal.
-    unsafe {
-        if (*entry).dead == 0 {
-            return;
-        }
-        if let Some(sum) = EXITED.get_ptr_mut((*entry).who & (CONSUMERS as u32 - 1)) {
-            atomic::add(sum, (*entry).ns);
+    // SAFETY: a map value; who is gone runs no more, so nobody adds to it after this.
+    let Process { who, ns, .. } = unsafe { *entry };
+    // A fork and a late free may meet here on two CPUs: whoever removes the entry adds its time.
+    if PROCESSES.remove(tgid).is_ok() {
+        if let Some(sum) = EXITED.get_ptr_mut(who & (CONSUMERS as u32 - 1)) {
+            // SAFETY: other CPUs fold other processes, hence atomic.
+            unsafe { atomic::add(sum, ns) };
         }
     }
-    let _ = PROCESSES.remove(tgid);
 }
 
 /// The target a process belongs to.

@@ -7,7 +7,6 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
-    EbpfContext,
 };
 use probe_common::{CpuSlot, Loss, Process, SliceRecord, CONSUMERS, FIRST_TARGET, IDLE};
 
@@ -21,6 +20,9 @@ use crate::{
 /// Tracepoint arguments: `(bool preempt, task *prev, task *next, …)`.
 const PREV: usize = 1;
 const NEXT: usize = 2;
+/// `BPF_NOEXIST`, and what the kernel says when there is an entry all the same.
+const NOEXIST: u64 = 1;
+const EEXIST: i32 = -17;
 
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
@@ -29,7 +31,6 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sched_switch")]
 pub fn sched_switch_raw(ctx: RawTracePointContext) -> i32 {
-    let _ = ctx.as_ptr();
     hook(Raw(ctx.arg(PREV)), Raw(ctx.arg(NEXT)))
 }
 
@@ -85,12 +86,14 @@ fn consumer(tgid: u32, task: impl Task) -> u32 {
         return IDLE;
     }
     if let Some(process) = PROCESSES.get_ptr_mut(tgid) {
-        // SAFETY: entries are removed only when their task is freed.
+        // SAFETY: entries go only with their process.
         return unsafe { (*process).who };
     }
     let who = task.first_consumer();
-    let process = Process { who, start: task.start(), ..Process::default() };
-    if PROCESSES.insert(tgid, process, 0).is_err() {
+    let process = Process { who, ..Process::default() };
+    // User space may adopt the process meanwhile, and another of its threads may come first: what is there
+    // stays.
+    if PROCESSES.insert(tgid, process, NOEXIST).is_err_and(|errno| errno != EEXIST) {
         lost(Loss::ProcessTable);
     }
     who
@@ -115,6 +118,9 @@ fn slice(closed: &clock::Closed, now: u64, cpu: u32) {
     if control.slices == 0 || closed.begin == 0 {
         return;
     }
+    // The slice of a process whose end was not seen was closed in another's context: its thread is unknown.
+    let current = bpf_get_current_pid_tgid();
+    let pid = if (current >> 32) as u32 == closed.tgid { current as u32 } else { 0 };
     let Some(mut entry) = SLICES.reserve_untyped::<SliceRecord>(0) else {
         lost(Loss::Slice);
         return;
@@ -122,7 +128,7 @@ fn slice(closed: &clock::Closed, now: u64, cpu: u32) {
     entry.write(SliceRecord {
         begin: closed.begin,
         end: now,
-        pid: bpf_get_current_pid_tgid() as u32,
+        pid,
         tgid: closed.tgid,
         cpu,
         who: closed.who,

@@ -26,7 +26,7 @@ use crate::{
         OFF_FILES, OFF_INO, OFF_INODE,
     },
     process::{self, target},
-    task::read,
+    task::{field, read},
 };
 
 /// `MSG_PEEK`: the bytes stay in the socket and will be read again.
@@ -86,8 +86,14 @@ impl Regs {
             2 => OFF_ARG2.load(),
             _ => OFF_ARG3.load(),
         };
-        read((self.0 + u64::from(offset & 0xffff)) as *const u8)
+        follow(self.0, offset)
     }
+}
+
+/// The word in a field of the kernel's structure at `base`.
+#[inline(always)]
+fn follow(base: u64, offset: u32) -> u64 {
+    read(field(base as *const u8, offset))
 }
 
 /// A word of the tracepoint's record.
@@ -112,41 +118,56 @@ fn message(at: u64) -> Bytes {
     }
 }
 
-/// A receive with flags in argument `flags`.
+/// A call of a target on a watched connection.
+struct Watched {
+    regs: Regs,
+    tgid: u32,
+    who: u32,
+    conn: *mut Conn,
+}
+
+/// The call that returns now, if its connection is watched: asked before anything else is read of it,
+/// because most calls of a server are not.
 #[inline(always)]
-fn received(ctx: &TracePointContext, flags: usize, bytes: fn(&Regs) -> Bytes) -> Option<()> {
+fn watched() -> Option<Watched> {
     let tgid = current_tgid();
     let who = target(tgid)?;
     let regs = Regs::current();
-    let flags = regs.arg(flags);
+    let conn = CONNS.get_ptr_mut(ConnKey { tgid, fd: regs.arg(0) as i32 })?;
+    Some(Watched { regs, tgid, who, conn })
+}
+
+/// A receive with flags in argument `flags`.
+#[inline(always)]
+fn received(
+    ctx: &TracePointContext,
+    flags: usize,
+    bytes: impl FnOnce(&Regs) -> Bytes,
+) -> Option<()> {
+    let on = watched()?;
+    let flags = on.regs.arg(flags);
     if flags & PEEK != 0 {
         return None;
     }
-    let bytes = if flags & TRUNC != 0 { Bytes::None } else { bytes(&regs) };
-    transfer(ctx, Kind::Recv, tgid, who, &regs, bytes)
+    let discarded = flags & TRUNC != 0;
+    transfer(ctx, Kind::Recv, &on, |regs| if discarded { Bytes::None } else { bytes(regs) })
 }
 
 /// A call that moved bytes.
 #[inline(always)]
-fn moved(ctx: &TracePointContext, kind: Kind, bytes: fn(&Regs) -> Bytes) -> Option<()> {
-    let tgid = current_tgid();
-    let who = target(tgid)?;
-    let regs = Regs::current();
-    let bytes = bytes(&regs);
-    transfer(ctx, kind, tgid, who, &regs, bytes)
+fn moved(ctx: &TracePointContext, kind: Kind, bytes: impl FnOnce(&Regs) -> Bytes) -> Option<()> {
+    transfer(ctx, kind, &watched()?, bytes)
 }
 
+/// `bytes` is asked only when there are some.
 #[inline(always)]
 fn transfer(
     ctx: &TracePointContext,
     kind: Kind,
-    tgid: u32,
-    who: u32,
-    regs: &Regs,
-    bytes: Bytes,
+    on: &Watched,
+    bytes: impl FnOnce(&Regs) -> Bytes,
 ) -> Option<()> {
-    let key = ConnKey { tgid, fd: regs.arg(0) as i32 };
-    let conn = CONNS.get_ptr_mut(key)?;
+    let &Watched { ref regs, tgid, who, conn } = on;
     let ret = word(ctx, RET) as i64;
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
@@ -158,15 +179,15 @@ fn transfer(
         if ret < 0 {
             if !again(ret) {
                 let call =
-                    Call { kind: Kind::Error, who, t, key, offset: *counter, len: -ret as u32 };
+                    Call { kind: Kind::Error, who, t, tgid, offset: *counter, len: -ret as u32 };
                 capture::send(&call, &*conn, Bytes::None);
             }
             return None;
         }
         let offset = *counter;
         atomic::add(counter, ret as u64);
-        let call = Call { kind, who, t, key, offset, len: ret as u32 };
-        capture::send(&call, &*conn, if ret == 0 { Bytes::None } else { bytes });
+        let call = Call { kind, who, t, tgid, offset, len: ret as u32 };
+        capture::send(&call, &*conn, if ret == 0 { Bytes::None } else { bytes(regs) });
     }
     Some(())
 }
@@ -183,7 +204,7 @@ fn listening(ctx: &TracePointContext) -> Option<()> {
     let tgid = current_tgid();
     let who = target(tgid)?;
     if word(ctx, RET) as i64 == 0 {
-        process::record(Kind::Listen, who, tgid, Regs::current().arg(0) as u32);
+        process::record(Kind::Listen, who, tgid, 0);
     }
     Some(())
 }
@@ -201,14 +222,14 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
     // SAFETY: user space removes listeners only while it replaces them.
     let who = unsafe { *LISTENERS.get(inode(listening)?)? };
     let key = ConnKey { tgid, fd: fd as i32 };
-    let conn = Conn { id: next_conn()?, who, ..Conn::default() };
+    let conn = Conn { id: next_conn()?, ..Conn::default() };
     if CONNS.insert(key, conn, 0).is_err() {
         emit::lost(Loss::ConnTable);
         return None;
     }
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
-    capture::send(&Call { kind: Kind::Open, who, t, key, offset: 0, len: 0 }, &conn, Bytes::None);
+    capture::send(&Call { kind: Kind::Open, who, t, tgid, offset: 0, len: 0 }, &conn, Bytes::None);
     Some(())
 }
 
@@ -217,13 +238,10 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
 fn inode(fd: u32) -> Option<u64> {
     // SAFETY: the helper returns the current task.
     let task = unsafe { bpf_get_current_task_btf() } as u64;
-    let follow =
-        |base: u64, offset: u32| -> u64 { read((base + u64::from(offset & 0xffff)) as *const u8) };
     let table = follow(follow(task, OFF_FILES.load()), OFF_FDT.load());
     let files = follow(table, OFF_FD.load());
     let file: u64 = read((files + u64::from(fd) * 8) as *const u8);
-    let inode = follow(file, OFF_INODE.load());
-    let number = follow(inode, OFF_INO.load());
+    let number = follow(follow(file, OFF_INODE.load()), OFF_INO.load());
     if number == 0 {
         None
     } else {
@@ -253,7 +271,11 @@ fn closing(ctx: &TracePointContext) -> Option<()> {
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
     let offset = copy.rx + copy.tx;
-    capture::send(&Call { kind: Kind::Close, who, t, key, offset, len: 0 }, &copy, Bytes::None);
+    capture::send(
+        &Call { kind: Kind::Close, who, t, tgid: key.tgid, offset, len: 0 },
+        &copy,
+        Bytes::None,
+    );
     Some(())
 }
 
@@ -268,7 +290,8 @@ fn shutting(ctx: &TracePointContext) -> Option<()> {
     // SAFETY: the entry stays until close.
     unsafe {
         let t = bpf_ktime_get_ns();
-        let call = Call { kind: Kind::Shutdown, who, t, key, offset: (*conn).tx, len: 0 };
+        let call =
+            Call { kind: Kind::Shutdown, who, t, tgid: key.tgid, offset: (*conn).tx, len: 0 };
         capture::send(&call, &*conn, Bytes::None);
     }
     Some(())

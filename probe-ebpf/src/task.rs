@@ -4,13 +4,13 @@
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use probe_common::{KERNEL, OTHER};
 
-use crate::maps::{OFF_FLAGS, OFF_LEADER, OFF_LIVE, OFF_PID, OFF_SIGNAL, OFF_START, OFF_TGID};
+use crate::maps::{OFF_FLAGS, OFF_LIVE, OFF_PID, OFF_SIGNAL, OFF_TGID};
 
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Keeps an offset below 64 KiB where the verifier can see it.
 #[inline(always)]
-fn field(base: *const u8, offset: u32) -> *const u8 {
+pub fn field(base: *const u8, offset: u32) -> *const u8 {
     base.wrapping_add((offset & 0xffff) as usize)
 }
 
@@ -36,13 +36,6 @@ pub trait Task: Copy {
         } else {
             OTHER
         }
-    }
-
-    /// Start time of the process.
-    #[inline(always)]
-    fn start(self) -> u64 {
-        let leader: u64 = read(field(self.address(), OFF_LEADER.load()));
-        read(field(leader as *const u8, OFF_START.load()))
     }
 
     /// Whether every thread of the process has begun to exit.

@@ -44,7 +44,6 @@ fn try_tick() -> Result<(), ()> {
         (*record).t = now;
         (*record).number = (*state).number + 1;
         read_counters(record, package);
-        (*record).t_end = bpf_ktime_get_ns();
         if !read_clocks(record, package, now) {
             return Err(());
         }
@@ -52,7 +51,6 @@ fn try_tick() -> Result<(), ()> {
             charge(record, state, package);
         }
         (*state).number = (*record).number;
-        (*state).t = now;
         (*state).valid = (*record).valid;
         (*state).counter = (*record).counter;
         (*state).clock = (*record).clock;

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | [`model`], [`engine`], [`server`] | `lab-server`: an OpenAI-compatible server that computes a real transformer (feature `server`) |
 //! | [`load`] | `lab-load`: a client that drives a mixed load and writes down what *it* saw, on the kernel's clock |
-//! | [`fakeroot`] | small `/sys` and `/proc` trees in a directory, broken ones included |
+//! | [`fakeroot`] | small `/sys` and `/proc` trees in a directory |
 //!
 //! **Invariant:** nothing here knows about the probe. The server must look to the kernel like any
 //! other server, and the client's log is the other side of the story, so neither may share code
-//! with what is being tested. `wattprobe` depends on this crate in tests only.
+//! with what is being tested. `wattprobe` depends on this crate in tests only, for the fake trees.
 
 pub mod clock;
 pub mod fakeroot;

@@ -21,8 +21,9 @@ pub struct Book {
     pub gaps: u64,
     /// Counter units in valid windows.
     pub units: u128,
-    /// Counter units by `ConsumerId`, as if idle power were 0: what the kernel's own books charge, but for
-    /// rounding (largest remainder here, so that they add up; half up there).
+    /// Counter units by `ConsumerId`, as if idle power were 0: what the kernel's own books charge, to the
+    /// bit ([`kernel_charge`](crate::kernel_charge)). Each window is rounded half up, so they need not add
+    /// up to `units`.
     pub gross_units: Vec<u128>,
 }
 
@@ -66,9 +67,6 @@ pub struct TargetBook {
     pub requests: Nanojoules,
     /// Charged while it had no resident.
     pub background: Nanojoules,
-    /// Its time on CPU: over the packages, each as its longest-read domain saw it. Domains of scope
-    /// [`Device`](crate::Scope::Device) do not count.
-    pub cpu: Nanos,
 }
 
 /// Input that contradicts itself. None of it stops the books; all of it is counted.

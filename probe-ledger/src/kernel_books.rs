@@ -1,8 +1,8 @@
 //! The arithmetic of the kernel's own books, bit for bit.
 //!
 //! The tick program charges each window's counts to the consumers in the kernel, gross (no idle share
-//! taken off), with 64-bit integers only. The same function here lets user space compare the two sets of
-//! books window by window.
+//! taken off), with 64-bit integers only. The ledger keeps the same sums
+//! ([`Book::gross_units`](crate::Book::gross_units)), so that the two sets of books can be compared.
 
 /// What the tick program charges a consumer that was on CPU `used` of `total` nanoseconds in a window of
 /// `counts` counter units: `counts × used / total`, rounded half up.

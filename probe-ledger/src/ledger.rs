@@ -11,6 +11,7 @@ use crate::config::{Config, ConfigError};
 use crate::desk::Desk;
 use crate::flag::Flag;
 use crate::id::DomainId;
+use crate::kernel_books::kernel_charge;
 use crate::layout::{Laid, Layout, Lists, Row};
 use crate::meter::{Energy, Interval, Meter, Reading};
 use crate::policy::Policies;
@@ -42,7 +43,6 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Scratch {
     charges: Vec<u64>,
-    gross: Vec<u64>,
     remainders: Remainders,
     lists: Lists,
 }
@@ -118,13 +118,8 @@ impl Ledger {
         self.add_cpu(d);
         let (meter, book, scratch) = (&self.meters[d], &mut self.books[d], &mut self.scratch);
         let gap = interval.length() > meter.spec.expected_window;
-        let Scratch { charges, gross, remainders, .. } = scratch;
+        let Scratch { charges, remainders, .. } = scratch;
         let residual = apportion(energy.active.0, &meter.used, charges, remainders);
-        if energy.units == energy.active.0 {
-            gross.clone_from(charges);
-        } else {
-            apportion(energy.units, &meter.used, gross, remainders);
-        }
         // None of these sums overflows: each is at most `measured`, and the meter kept to the room left.
         book.measured.0 += energy.total.0;
         book.idle.0 += energy.idle.0;
@@ -132,8 +127,9 @@ impl Ledger {
         book.windows += 1;
         book.gaps += u64::from(gap);
         book.units += u128::from(energy.units);
-        for (sum, units) in book.gross_units.iter_mut().zip(&*gross) {
-            *sum += u128::from(*units);
+        let on_cpu = meter.used.iter().fold(0, |sum: u64, used| sum.saturating_add(*used));
+        for (sum, used) in book.gross_units.iter_mut().zip(&meter.used) {
+            *sum += u128::from(kernel_charge(energy.units, *used, on_cpu));
         }
         let (period, active) = (meter.spec.period.0, energy.active.0);
         for k in 0..self.targets.len() {

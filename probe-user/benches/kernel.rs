@@ -7,7 +7,6 @@
 
 use std::{
     io::{Read, Write},
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -32,13 +31,12 @@ fn main() -> Result<()> {
         return echo();
     }
     let topology = Topology::read(&Roots::default())?;
-    let cpus: Vec<usize> = (0..topology.cpus()).collect();
+    let cpus: Vec<u32> = (0..).take(topology.online().count()).collect();
     let package_of = vec![0; cpus.len()];
-    let btf_path = Path::new("/sys/kernel/btf/vmlinux");
     let mut probe = Probe::load(&Settings {
         rung: Rung::Best,
         package_of: &package_of,
-        btf: btf_path,
+        roots: &Roots::default(),
         slice_bytes: None,
         tick_hz: 1000,
         idle_divisor: 100,

@@ -14,8 +14,6 @@ pub struct Tick {
     pub package: usize,
     /// `CLOCK_MONOTONIC` ns; the clocks are exact at this instant.
     pub t: u64,
-    /// When the last counter had been read.
-    pub t_end: u64,
     /// Number of the tick on its package, from 1; a hole is a lost tick.
     pub number: u64,
     /// Raw counters; `None` where the read failed or there is none.
@@ -31,7 +29,7 @@ pub struct ConnId(pub u64);
 /// What happened on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoKind {
-    /// It was accepted (or found open at the start, with `seeded` set on the tracker's side).
+    /// It was accepted (one found open at the start comes without: see `Tracker::found_open`).
     Open,
     /// The server read bytes; 0 bytes: the client will send no more.
     Recv,

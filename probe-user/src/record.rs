@@ -13,9 +13,10 @@ pub const SCHEMA: u32 = 1;
 pub enum End {
     /// The response was sent to its last byte.
     Complete,
-    /// The client went away, or the server closed, before the response was complete.
+    /// The connection closed before the response was complete, whoever closed it and however: one that
+    /// was reset has the flag `connection_reset`.
     Aborted,
-    /// The connection was reset, or the serving process died.
+    /// The serving process ended while the request was open.
     Reset,
     /// Nothing moved on it for longer than the horizon.
     Timeout,
@@ -43,7 +44,7 @@ impl End {
 pub enum TokenSource {
     /// The response's `usage` object.
     Usage,
-    /// llama.cpp's `timings` object or native fields.
+    /// llama.cpp's `timings` object or native fields, Ollama's `eval_count`.
     Timings,
     /// Counted content events of a stream: a lower bound, chunks are not tokens.
     Chunks,
@@ -111,7 +112,8 @@ pub struct RequestRecord {
     pub status: Option<u16>,
     /// `model` of the request, else of the response.
     pub model: Option<String>,
-    /// Whether the request asked for a stream.
+    /// Whether the request asked for a stream; where it was read whole, does not say and succeeded,
+    /// whether a stream came.
     pub stream: Option<bool>,
     /// First byte of the head, RFC 3339 with nanoseconds.
     pub start: String,

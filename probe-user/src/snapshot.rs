@@ -53,7 +53,7 @@ pub struct KernelBooks {
     pub windows: u64,
     /// Largest difference of a consumer, counter units.
     pub max_difference_units: u64,
-    /// Within one counter unit per window.
+    /// Equal to the bit.
     pub agree: bool,
 }
 

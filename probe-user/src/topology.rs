@@ -75,8 +75,6 @@ impl Package {
 pub struct Topology {
     /// Packages by ascending physical id, so that index 0 is the first socket; never empty.
     pub packages: Vec<Package>,
-    /// The machine names no packages: all CPUs are counted as one.
-    pub assumed: bool,
 }
 
 impl Topology {
@@ -111,13 +109,13 @@ impl Topology {
         }
         let packages =
             by_id.into_iter().map(|(id, cpus)| Package { physical_id: Some(id), cpus }).collect();
-        Ok(Self { packages, assumed: false })
+        Ok(Self { packages })
     }
 
     /// All CPUs in one package, for machines that do not say.
     #[must_use]
     pub fn single(cpus: Vec<u32>) -> Self {
-        Self { packages: vec![Package { physical_id: None, cpus }], assumed: true }
+        Self { packages: vec![Package { physical_id: None, cpus }] }
     }
 
     /// Index of the package a CPU belongs to; `None` for an offline CPU.
@@ -135,10 +133,9 @@ impl Topology {
         }
     }
 
-    /// How many CPUs are online.
-    #[must_use]
-    pub fn cpus(&self) -> usize {
-        self.packages.iter().map(|p| p.cpus.len()).sum()
+    /// The online CPUs, package by package.
+    pub fn online(&self) -> impl Iterator<Item = u32> + '_ {
+        self.packages.iter().flat_map(|package| &package.cpus).copied()
     }
 }
 
@@ -223,7 +220,7 @@ mod tests {
         assert_eq!(topology.package_by_physical_id(36), Some(1));
         assert_eq!(topology.package_by_physical_id(1), None);
         assert_eq!(topology.package_of(9), None);
-        assert!(!topology.assumed);
+        assert_eq!(topology.packages[0].physical_id, Some(0));
     }
 
     #[test]
@@ -231,7 +228,7 @@ mod tests {
         let (_dir, roots) = machine("0,2", &[(0, "0"), (1, "0"), (2, "0")]);
         let topology = Topology::read(&roots).unwrap();
         assert_eq!(topology.packages[0].cpus, [0, 2]);
-        assert_eq!(topology.cpus(), 2);
+        assert_eq!(topology.online().collect::<Vec<_>>(), [0, 2]);
     }
 
     #[test]
@@ -241,7 +238,7 @@ mod tests {
             let topology = Topology::read(&roots).unwrap();
             assert_eq!(topology.packages.len(), 1);
             assert_eq!(topology.packages[0].cpus, [0, 1]);
-            assert!(topology.assumed);
+            assert_eq!(topology.packages[0].physical_id, None);
         }
     }
 
@@ -282,7 +279,7 @@ mod tests {
     #[test]
     fn this_machine_has_cpus() {
         let topology = Topology::read(&Roots::default()).unwrap();
-        assert!(topology.cpus() >= 1);
+        assert!(topology.online().count() >= 1);
         assert_eq!(topology.package_of(topology.packages[0].leader()), Some(0));
     }
 }

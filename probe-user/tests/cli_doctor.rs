@@ -2,54 +2,52 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::path::Path;
 use std::process::Command;
 
+use probe_lab::fakeroot::FakeRoot;
 use serde_json::Value;
 
-/// A machine in a directory: `sys` and `proc`.
-struct Machine(tempfile::TempDir);
+/// A machine in a temporary directory.
+struct Machine {
+    root: FakeRoot,
+    _dir: tempfile::TempDir,
+}
 
 impl Machine {
     /// A kernel that has everything, one package of two CPUs, no energy counter.
     fn new() -> Self {
-        let machine = Self(tempfile::tempdir().expect("a directory"));
+        let machine = Self::empty();
+        machine.root.cpus(&[0, 0]).expect("files");
+        machine.root.cpuinfo("AuthenticAMD", 25, 17, 1).expect("a file");
         machine.write("proc/sys/kernel/osrelease", b"6.1.0-test\n");
         machine.write("proc/sys/kernel/perf_event_paranoid", b"2\n");
         machine.write("proc/sys/kernel/bpf_stats_enabled", b"0\n");
         machine.write("proc/self/status", b"Name:\tx\nCapEff:\t000001ffffffffff\n");
-        let cpu = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\n\n";
-        machine.write("proc/cpuinfo", cpu.as_bytes());
         machine.write("sys/kernel/btf/vmlinux", &0xeb9f_u16.to_ne_bytes());
-        machine.write("sys/kernel/tracing/events/enable", b"0");
-        machine.write("sys/devices/system/cpu/online", b"0-1\n");
-        for cpu in 0..2 {
-            let file = format!("sys/devices/system/cpu/cpu{cpu}/topology/physical_package_id");
-            machine.write(&file, b"0\n");
-        }
+        machine.write("sys/kernel/tracing/events/syscalls/enable", b"0");
         machine
     }
 
+    fn empty() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        Self { root: FakeRoot::new(dir.path()), _dir: dir }
+    }
+
     fn write(&self, path: &str, content: &[u8]) {
-        let path = self.0.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).expect("a directory");
-        std::fs::write(path, content).expect("a file");
+        self.root.write(path, content).expect("a file");
     }
 
     fn zone(&self, place: &str, name: &str, energy: &str) {
-        let dir = format!("sys/class/powercap/{place}");
-        self.write(&format!("{dir}/name"), name.as_bytes());
-        self.write(&format!("{dir}/energy_uj"), energy.as_bytes());
-        self.write(&format!("{dir}/max_energy_range_uj"), b"262143328850\n");
+        self.root.zone(place, name, energy).expect("files");
     }
 
     fn run(&self, args: &[&str]) -> (Option<i32>, Vec<u8>, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_wattprobe"))
             .args(args)
             .arg("--sysfs-root")
-            .arg(self.0.path().join("sys"))
+            .arg(self.root.sysfs())
             .arg("--procfs-root")
-            .arg(self.0.path().join("proc"))
+            .arg(self.root.procfs())
             .output()
             .expect("the binary runs");
         let errors = String::from_utf8(output.stderr).expect("text");
@@ -89,10 +87,10 @@ fn a_machine_without_sensors_can_attach_with_the_model() {
 #[test]
 fn powercap_zones_are_used_and_their_kinds_told_apart() {
     let machine = Machine::new();
-    machine.zone("intel-rapl:0", "package-0\n", "12345\n");
-    machine.zone("intel-rapl:0:0", "core\n", "1\n");
-    machine.zone("intel-rapl:0:1", "dram\n", "1\n");
-    machine.zone("intel-rapl-mmio:0", "package-0\n", "12345\n");
+    machine.zone("intel-rapl:0", "package-0", "12345");
+    machine.zone("intel-rapl:0:0", "core", "1");
+    machine.zone("intel-rapl:0:1", "dram", "1");
+    machine.zone("intel-rapl-mmio:0", "package-0", "12345");
     let (code, report) = machine.doctor();
     assert_eq!((code, &report["quality"]), (Some(0), &"measured".into()));
     assert_eq!(find(&report["sources"], "rapl-powercap")["used"], true);
@@ -105,7 +103,7 @@ fn powercap_zones_are_used_and_their_kinds_told_apart() {
 #[test]
 fn a_counter_that_reads_garbage_is_present_and_not_usable() {
     let machine = Machine::new();
-    machine.zone("intel-rapl:0", "package-0\n", "unknown\n");
+    machine.zone("intel-rapl:0", "package-0", "unknown");
     let (code, report) = machine.doctor();
     let row = find(&report["sources"], "rapl-powercap");
     assert_eq!((&row["present"], &row["usable"]), (&true.into(), &false.into()));
@@ -116,13 +114,7 @@ fn a_counter_that_reads_garbage_is_present_and_not_usable() {
 #[test]
 fn a_pmu_the_kernel_does_not_serve_is_present_and_not_usable() {
     let machine = Machine::new();
-    let dir = "sys/bus/event_source/devices/power";
-    machine.write(&format!("{dir}/type"), b"990002\n");
-    machine.write(&format!("{dir}/cpumask"), b"0\n");
-    machine.write(&format!("{dir}/format/event"), b"config:0-7\n");
-    machine.write(&format!("{dir}/events/energy-pkg"), b"event=0x02\n");
-    machine.write(&format!("{dir}/events/energy-pkg.unit"), b"Joules\n");
-    machine.write(&format!("{dir}/events/energy-pkg.scale"), b"2.3283064365386962890625e-10\n");
+    machine.root.power_pmu(&["energy-pkg"], "0").expect("files");
     let (_, report) = machine.doctor();
     let row = find(&report["sources"], "rapl-perf");
     assert_eq!((&row["present"], &row["usable"]), (&true.into(), &false.into()));
@@ -155,7 +147,7 @@ fn what_attach_cannot_do_without_makes_exit_status_4_and_names_the_remedy() {
 
 #[test]
 fn an_empty_machine_is_described_without_panic() {
-    let machine = Machine(tempfile::tempdir().expect("a directory"));
+    let machine = Machine::empty();
     let (code, report) = machine.doctor();
     assert_eq!((code, &report["can_attach"]), (Some(4), &false.into()));
     assert_eq!((&report["quality"], &report["kernel"]), (&"absent".into(), &Value::Null));
@@ -165,16 +157,14 @@ fn an_empty_machine_is_described_without_panic() {
 #[test]
 fn a_source_without_scale_or_of_another_unit_says_how_to_declare_one() {
     let machine = Machine::new();
-    let dir = "sys/bus/event_source/devices/msr";
-    machine.write(&format!("{dir}/type"), b"990001\n");
-    machine.write(&format!("{dir}/format/event"), b"config:0-63\n");
-    machine.write(&format!("{dir}/events/tsc"), b"event=0x00\n");
-    machine.write(&format!("{dir}/events/margin"), b"event=0x05\n");
-    machine.write(&format!("{dir}/events/margin.unit"), b"C\n");
+    machine.root.msr_pmu().expect("files");
+    let margin = "sys/bus/event_source/devices/msr/events/margin";
+    machine.write(margin, b"event=0x05\n");
+    machine.write(&format!("{margin}.unit"), b"C\n");
     for (spec, code, says) in [
         ("perf:msr/tsc/", 2, "scale=JOULES_PER_COUNT"),
         ("perf:msr/margin/", 2, "\"C\", not Joules"),
-        ("perf:msr/mperf/", 4, "it has: margin, tsc"),
+        ("perf:msr/mperf/", 4, "it has: aperf, margin, tsc"),
         ("perf:power/energy-pkg/", 4, "it has: msr"),
         ("rapl-powercap", 4, "intel_rapl_msr"),
     ] {

@@ -2,10 +2,13 @@
 //!
 //! Needs root to become nobody; an ordinary user runs the same checks as himself.
 
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use probe_lab::fakeroot::FakeRoot;
 
 const NOBODY: u32 = 65534;
 
@@ -46,6 +49,14 @@ fn refused(output: &Output, says: &str) {
 }
 
 #[test]
+fn attach_without_privilege_names_the_capability() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port().to_string();
+    let (_dir, binary) = open_directory();
+    refused(&as_nobody(&binary, &["attach", "--for", "2s", "--port", &port]), "CAP_BPF");
+}
+
+#[test]
 fn a_perf_counter_without_permission_names_the_capability() {
     let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
     let open_to_all =
@@ -66,22 +77,13 @@ fn a_powercap_zone_without_permission_says_run_as_root() {
         return;
     }
     let (dir, binary) = open_directory();
-    let zone = dir.path().join("sys/class/powercap/intel-rapl:0");
-    let cpu = dir.path().join("sys/devices/system/cpu");
-    for made in [&zone, &cpu] {
-        std::fs::create_dir_all(made).expect("a directory");
-    }
-    for (file, content) in [
-        (cpu.join("online"), "0\n"),
-        (zone.join("name"), "package-0\n"),
-        (zone.join("max_energy_range_uj"), "262143328850\n"),
-        (zone.join("energy_uj"), "5\n"),
-    ] {
-        std::fs::write(file, content).expect("a file");
-    }
+    let root = FakeRoot::new(dir.path());
+    root.cpus(&[0]).expect("files");
+    root.zone("intel-rapl:0", "package-0", 5).expect("files");
     let secret = std::fs::Permissions::from_mode(0o400);
-    std::fs::set_permissions(zone.join("energy_uj"), secret).expect("own file");
-    let sysfs = dir.path().join("sys");
+    let energy = root.path("sys/class/powercap/intel-rapl:0/energy_uj");
+    std::fs::set_permissions(energy, secret).expect("own file");
+    let sysfs = root.sysfs();
     let sysfs = sysfs.to_str().expect("a plain path");
     let args = ["attach", "--port", "1", "--source", "rapl-powercap", "--sysfs-root", sysfs];
     refused(&as_nobody(&binary, &args), "run as root");

@@ -75,8 +75,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
             prefill_chunk: args.prefill_chunk,
         },
     )?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    server::runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

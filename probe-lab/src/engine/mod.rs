@@ -20,7 +20,18 @@ use tokio::sync::mpsc::UnboundedSender;
 pub use counters::{Counters, Totals};
 
 use crate::model::sample::Sampling;
-use crate::model::{Error, Model};
+use crate::model::{self, Model};
+
+/// Why an engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caches could not be made.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// The system refused a thread.
+    #[error("cannot start the engine's thread; raise the limit of processes (ulimit -u)")]
+    Thread(#[source] std::io::Error),
+}
 
 /// Work for the engine.
 pub struct Job {
@@ -112,8 +123,7 @@ impl Engine {
         let spawned = std::thread::Builder::new()
             .name("lab-engine".into())
             .spawn(move || stepper.run(options.threads, &ready));
-        let thread =
-            spawned.map_err(|source| Error::Read { path: "the engine's thread".into(), source })?;
+        let thread = spawned.map_err(Error::Thread)?;
         // An engine that cannot warm up closes the channel; its first job will say why.
         let _ = warm.recv();
         Ok(Self { jobs: Some(jobs), counters, model, thread: Some(thread) })

@@ -44,7 +44,7 @@ impl Default for Shape {
 /// A client with at most one open connection.
 pub struct Client<'a> {
     target: &'a Target,
-    shape: &'a Shape,
+    pub(super) shape: &'a Shape,
     open: Option<Open>,
     /// Number of the next connection; clients of one load count in steps.
     next_connection: u64,
@@ -124,7 +124,10 @@ impl<'a> Client<'a> {
 
     /// Reads the answer to a request that has been sent.
     pub(super) fn receive(&mut self, mut open: Open, seen: &mut Seen) -> io::Result<()> {
-        let head = open.reader.head(&mut open.wire, false)?;
+        let head = open.reader.head(&mut open.wire, false);
+        // A head that breaks off is the beginning of an answer as well.
+        seen.bytes = open.reader.arrived();
+        let head = head?;
         seen.status = Some(head.status);
         let Head { mut framing, close, event_stream, .. } = head;
         let mut body = Vec::new();
@@ -198,7 +201,7 @@ impl<'a> Client<'a> {
         };
         // An answer that is to be left must be long enough to be left.
         let max_tokens =
-            if kind == Kind::Abort { shape.max_tokens.max(96) } else { shape.max_tokens };
+            if kind == Kind::Abort { shape.max_tokens.max(400) } else { shape.max_tokens };
         body["model"] = json!(shape.model);
         body["max_tokens"] = json!(max_tokens);
         body["temperature"] = json!(0.8);

@@ -57,7 +57,6 @@ pub fn mix(
     for session in sessions {
         run(&mut client, &session, options.pause, &mut note);
     }
-    client.close();
 
     let queue = Mutex::new(together.into_iter());
     let (records, seen) = channel();
@@ -68,7 +67,6 @@ pub fn mix(
                 let mut client = Client::new(target, &options.shape, worker as u64, of);
                 while let Some(session) = next(queue) {
                     run(&mut client, &session, options.pause, &mut |seen| send(&records, seen));
-                    client.close();
                 }
             });
         }
@@ -124,6 +122,7 @@ pub fn sustain(
     Ok(totals)
 }
 
+/// One connection from its first request to its last.
 fn run(client: &mut Client<'_>, session: &Session, pause: Duration, note: &mut impl FnMut(Seen)) {
     for step in session {
         note(client.send(step.id, step.kind));

@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::client::{Client, Shape};
+use super::client::{Client, Open, Shape};
 use super::seen::{End, Kind, Seen};
 use super::wire::Target;
 use crate::clock::Monotonic;
@@ -79,11 +79,7 @@ fn garbage(target: &Target, seed: u64, seen: &mut Seen) -> io::Result<()> {
 
 fn big_body(client: &mut Client<'_>, megabytes: usize, seen: &mut Seen) -> io::Result<()> {
     let length = megabytes << 20;
-    let framing = format!("content-type: application/json\r\ncontent-length: {length}\r\n");
-    let path = seen.path.clone();
-    let head = client.head(seen.id, "POST", &path, &framing);
-    let mut open = client.begin(seen)?;
-    open.wire.write_all(head.as_bytes())?;
+    let mut open = open_post(client, seen, &format!("content-length: {length}\r\n"))?;
     let part = vec![b' '; 1 << 20];
     for _ in 0..megabytes {
         // A server may refuse before it has everything, and close: its answer counts.
@@ -121,16 +117,19 @@ fn slow(client: &mut Client<'_>, pause: Duration, seen: &mut Seen) -> io::Result
     client.receive(open, seen)
 }
 
-fn wait_for_continue(client: &mut Client<'_>, seen: &mut Seen) -> io::Result<()> {
-    let body = client.body(seen.id, Kind::Plain).to_string();
-    let framing = format!(
-        "content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n",
-        body.len()
-    );
-    let path = seen.path.clone();
-    let head = client.head(seen.id, "POST", &path, &framing);
+/// Sends the head of a POST of JSON; `framing` says how its body ends.
+fn open_post(client: &mut Client<'_>, seen: &mut Seen, framing: &str) -> io::Result<Open> {
+    let framing = format!("content-type: application/json\r\n{framing}");
+    let head = client.head(seen.id, "POST", &client.shape.path, &framing);
     let mut open = client.begin(seen)?;
     open.wire.write_all(head.as_bytes())?;
+    Ok(open)
+}
+
+fn wait_for_continue(client: &mut Client<'_>, seen: &mut Seen) -> io::Result<()> {
+    let body = client.body(seen.id, Kind::Plain).to_string();
+    let framing = format!("content-length: {}\r\nexpect: 100-continue\r\n", body.len());
+    let mut open = open_post(client, seen, &framing)?;
     let interim = open.reader.head(&mut open.wire, true)?;
     if interim.status != 100 {
         seen.status = Some(interim.status);

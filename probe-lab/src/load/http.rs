@@ -33,6 +33,11 @@ impl Reader {
         Self { buffer: Vec::new(), bytes: 0, read_at: Monotonic::now() }
     }
 
+    /// Bytes of the current answer that have arrived, read or not.
+    pub(super) fn arrived(&self) -> u64 {
+        self.bytes + self.buffer.len() as u64
+    }
+
     /// Reads the head of the next answer; interim answers (1xx) are passed over, except that
     /// `100` is returned if `want_continue`.
     pub(super) fn head(&mut self, wire: &mut Wire, want_continue: bool) -> io::Result<Head> {

@@ -19,6 +19,9 @@ mod seen;
 mod tokens;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::{Client, Shape};
 pub use drive::{Options, mix, sustain};
 pub use hostile::{Attack, attack};

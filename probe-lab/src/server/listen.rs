@@ -145,6 +145,6 @@ impl Drop for Running {
 ///
 /// # Errors
 /// When the system refuses it.
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -19,7 +19,7 @@ mod sse;
 use std::path::PathBuf;
 
 pub use app::router;
-pub use listen::{Bound, Running, bind, serve, spawn};
+pub use listen::{Bound, Running, bind, runtime, serve, spawn};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,4 @@ pub enum Error {
     /// Serving ended with an error.
     #[error("the server stopped")]
     Serve(#[from] std::io::Error),
-    /// The model could not be loaded.
-    #[error(transparent)]
-    Model(#[from] crate::model::Error),
 }

@@ -2,10 +2,8 @@
 
 use super::Ledger;
 use crate::book::{Anomalies, Book, TargetBook};
-use crate::domain::Scope;
 use crate::id::{ConsumerId, DomainId};
 use crate::policy::Policies;
-use crate::unit::Nanos;
 
 impl Ledger {
     /// A domain's books; `None` if there is no such domain.
@@ -18,22 +16,11 @@ impl Ledger {
     #[must_use]
     pub fn target(&self, consumer: ConsumerId) -> TargetBook {
         let mut sum = TargetBook::default();
-        let mut packages = vec![Nanos::ZERO; self.packages];
-        let mut machine = Nanos::ZERO;
-        for (meter, book) in self.meters.iter().zip(&self.books) {
-            let Some(charged) = book.consumers.get(consumer.0) else { continue };
-            if meter.spec.additive {
-                sum.requests = sum.requests.saturating_add(charged.requests);
-                sum.background = sum.background.saturating_add(charged.background);
-            }
-            match meter.spec.scope {
-                Scope::Package(p) => packages[p] = packages[p].max(charged.cpu),
-                Scope::Machine => machine = machine.max(charged.cpu),
-                Scope::Device => {}
-            }
+        let domains = self.meters.iter().zip(&self.books).filter(|(meter, _)| meter.spec.additive);
+        for charged in domains.filter_map(|(_, book)| book.consumers.get(consumer.0)) {
+            sum.requests = sum.requests.saturating_add(charged.requests);
+            sum.background = sum.background.saturating_add(charged.background);
         }
-        let cores = packages.into_iter().fold(Nanos::ZERO, Nanos::saturating_add);
-        sum.cpu = cores.max(machine);
         sum
     }
 

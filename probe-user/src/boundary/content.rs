@@ -1,6 +1,6 @@
 //! A response's body: which kind it is, when content was in it, and what it reported.
 
-use super::{answer::Answer, json_scan::Scanner, json_tail, lines::Lines, tail::Tail};
+use super::{answer::Answer, document::Document, lines::Lines};
 
 /// What the body is, by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +41,13 @@ impl ContentKind {
 #[derive(Clone, Debug)]
 enum Reader {
     Lines(Lines),
-    Json { scanner: Scanner, tail: Option<Box<Tail>> },
+    Json(Document),
     Opaque,
 }
 
 /// The body of one response.
 #[derive(Clone, Debug)]
 pub(super) struct Content {
-    kind: ContentKind,
     reader: Reader,
     answer: Answer,
     /// Content events already told.
@@ -64,22 +63,22 @@ impl Content {
         let reader = match kind {
             ContentKind::Events => Reader::Lines(Lines::new(true)),
             ContentKind::JsonLines => Reader::Lines(Lines::new(false)),
-            ContentKind::Json => Reader::Json { scanner: Scanner::default(), tail: None },
+            ContentKind::Json => Reader::Json(Document::default()),
             ContentKind::Opaque => Reader::Opaque,
         };
-        Self { kind, reader, answer: Answer::default(), told: 0, bytes: false, gap: false }
+        Self { reader, answer: Answer::default(), told: 0, bytes: false, gap: false }
     }
 
-    pub(super) fn kind(&self) -> ContentKind {
-        self.kind
+    /// Whether it is a stream of documents.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.reader, Reader::Lines(_))
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes |= !bytes.is_empty();
         match &mut self.reader {
             Reader::Lines(lines) => lines.push(bytes, &mut self.answer),
-            Reader::Json { tail: Some(tail), .. } => tail.push(bytes),
-            Reader::Json { scanner, tail: None } => scanner.feed(bytes, &mut self.answer),
+            Reader::Json(document) => document.push(bytes, &mut self.answer),
             Reader::Opaque => {}
         }
     }
@@ -90,11 +89,7 @@ impl Content {
         self.gap = true;
         match &mut self.reader {
             Reader::Lines(lines) => lines.gap(),
-            Reader::Json { scanner, tail } => {
-                if tail.is_some() || scanner.listens() {
-                    tail.get_or_insert_default().clear();
-                }
-            }
+            Reader::Json(document) => document.gap(),
             Reader::Opaque => {}
         }
     }
@@ -109,7 +104,7 @@ impl Content {
     /// Content events since the last call; for a body that is no stream, 1 if bytes came.
     pub(super) fn fresh(&mut self) -> u32 {
         let bytes = std::mem::take(&mut self.bytes);
-        if !self.kind.is_stream() {
+        if !self.is_stream() {
             return u32::from(bytes);
         }
         let fresh = self.answer.texts - self.told;
@@ -126,10 +121,8 @@ impl Content {
     pub(super) fn finish(&mut self) -> &Answer {
         match &mut self.reader {
             Reader::Lines(lines) => lines.finish(&mut self.answer),
-            Reader::Json { tail, .. } => {
-                if let Some(tail) = tail.take() {
-                    json_tail::scan(tail.bytes(), &mut self.answer);
-                }
+            Reader::Json(document) => {
+                document.finish(&mut self.answer);
             }
             Reader::Opaque => {}
         }
@@ -140,8 +133,8 @@ impl Content {
     pub(super) fn retained(&self) -> usize {
         match &self.reader {
             Reader::Lines(lines) => lines.retained(),
-            Reader::Json { tail: Some(tail), .. } => tail.retained() + size_of::<Tail>(),
-            _ => 0,
+            Reader::Json(document) => document.retained(),
+            Reader::Opaque => 0,
         }
     }
 }

@@ -182,13 +182,13 @@ impl Exchange {
 
     /// Takes what the response's body reported.
     pub(super) fn answered(&mut self, content: &mut Content) {
-        let kind = content.kind();
-        if content.gap && kind.is_stream() {
+        let streamed = content.is_stream();
+        if content.gap && streamed {
             self.flag(Flag::GapInContent);
         }
         let answer = content.finish();
         let facts = &mut *self.facts;
-        facts.content_events = kind.is_stream().then_some(answer.texts);
+        facts.content_events = streamed.then_some(answer.texts);
         let tokens = answer.counts.settle(facts.content_events);
         facts.prompt_tokens = tokens.prompt;
         facts.completion_tokens = tokens.completion;

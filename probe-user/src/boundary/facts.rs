@@ -11,7 +11,8 @@ use crate::{
     record::{End, TokenSource},
 };
 
-/// Durations the server itself reported; `None` where it did not.
+/// Durations the server itself reported; `None` where it did not. Nothing publishes them yet: they are for
+/// the phases of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerTimings {
     /// Waiting before work began.

@@ -7,14 +7,12 @@
 
 use super::json_scan::{DEPTH, Scanner, Visitor};
 
-/// Scans what can be scanned of `window`, the last bytes of a document. Whether anything could.
-pub(super) fn scan(window: &[u8], visitor: &mut impl Visitor) -> bool {
+/// Scans what can be scanned of `window`, the last bytes of a document.
+pub(super) fn scan(window: &[u8], visitor: &mut impl Visitor) {
     let window = window.trim_ascii_end();
-    let Some((from, mut scanner)) = resume_point(window) else {
-        return false;
-    };
-    scanner.feed(&window[from..], visitor);
-    true
+    if let Some((from, mut scanner)) = resume_point(window) {
+        scanner.feed(&window[from..], visitor);
+    }
 }
 
 fn resume_point(window: &[u8]) -> Option<(usize, Scanner)> {
@@ -125,6 +123,6 @@ mod tests {
 
     #[test]
     fn too_deep_an_end_is_refused() {
-        assert!(!scan(&[b'}'; 100], &mut Top::default()));
+        assert!(resume_point(&[b'}'; 100]).is_none());
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Lines {
     at: At,
     scanner: Scanner,
     tail: Option<Box<Tail>>,
-    /// A `data: [DONE]` was seen.
+    /// A `data:` line was seen that begins with `[`, as `[DONE]` does.
     pub(super) done_marker: bool,
 }
 

@@ -17,13 +17,14 @@
 //!
 //! Data flow: `tracker` (all connections) → `connection` (one) → `receive` and `reply` (its two
 //! directions) → `framing` (where a message ends) → `request_scan` and `content` (what it says, through
-//! `json_scan`) → `output` and `facts`.
+//! `document` and `json_scan`) → `output` and `facts`.
 
 mod answer;
 mod bounded;
 mod chunked;
 mod connection;
 mod content;
+mod document;
 mod exchange;
 mod facts;
 mod flags;

@@ -1,14 +1,12 @@
 //! What a request's JSON body asks for: `model` and `stream`, nothing else.
 //!
-//! Clients put `messages` first, so both may stand behind 100 KB of prompt. While every byte is captured
-//! the scanner reads through; after a gap the end of the body is read instead.
+//! Clients put `messages` first, so both may stand behind 100 KB of prompt.
 
 use super::{
     bounded,
+    document::Document,
     json_key::Key,
-    json_scan::{KEPT, Scanner, Visitor},
-    json_tail,
-    tail::Tail,
+    json_scan::{KEPT, Visitor},
 };
 
 /// What was found so far.
@@ -43,41 +41,29 @@ impl Visitor for Asked {
 /// The scan of one request body.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestScan {
-    scanner: Scanner,
+    document: Document,
     asked: Asked,
-    /// Since a gap: the bytes after it.
-    tail: Option<Box<Tail>>,
 }
 
 impl RequestScan {
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        match &mut self.tail {
-            Some(tail) => tail.push(bytes),
-            None => self.scanner.feed(bytes, &mut self.asked),
-        }
+        self.document.push(bytes, &mut self.asked);
     }
 
     pub(super) fn gap(&mut self) {
-        if self.tail.is_some() || self.scanner.listens() {
-            self.tail.get_or_insert_default().clear();
-        }
+        self.document.gap();
     }
 
     /// What is known, if the body ends here.
     pub(super) fn asked(&self) -> Asked {
         let mut asked = self.asked.clone();
-        match &self.tail {
-            Some(tail) => {
-                json_tail::scan(tail.bytes(), &mut asked);
-            }
-            None => asked.whole = self.scanner.done(),
-        }
+        asked.whole = self.document.finish(&mut asked);
         asked
     }
 
     /// Heap bytes held.
     pub(super) fn retained(&self) -> usize {
-        self.tail.as_ref().map_or(0, |t| t.retained() + size_of::<Tail>())
+        self.document.retained()
     }
 }
 

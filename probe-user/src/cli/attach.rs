@@ -104,7 +104,7 @@ impl Classify for EngineError {
             }
             Self::Kernel(_) | Self::Open(_) | Self::Zone(_) => ExitStatus::Unsupported,
             Self::Target(TargetError::NoOwner(_)) => ExitStatus::Unsupported,
-            Self::TooManyCounters(_) | Self::Scale(_) => ExitStatus::Usage,
+            Self::SharedProcess { .. } | Self::Scale(_) => ExitStatus::Usage,
             Self::NoTick => ExitStatus::Unsupported,
             _ => ExitStatus::Failed,
         }

@@ -68,7 +68,8 @@ pub struct Core {
     pub silent: u64,
     /// Open requests by consumer index.
     pub in_flight: BTreeMap<u32, u64>,
-    ticked: BTreeSet<usize>,
+    /// The last tick taken in, by package.
+    ticked: BTreeMap<usize, u64>,
     reorder: Reorder,
     entered: BTreeSet<u64>,
     outputs: Vec<Output>,
@@ -108,7 +109,7 @@ impl Core {
             seen: 0,
             silent: 0,
             in_flight: BTreeMap::new(),
-            ticked: BTreeSet::new(),
+            ticked: BTreeMap::new(),
             reorder: Reorder::default(),
             entered: BTreeSet::new(),
             outputs: Vec::new(),
@@ -121,15 +122,15 @@ impl Core {
     pub fn push(&mut self, event: Event) {
         self.seen += 1;
         if let Event::Tick(tick) = &event {
-            self.ticked.insert(tick.package);
+            self.ticked.insert(tick.package, tick.t);
         }
         self.reorder.push(event);
     }
 
-    /// How many packages have ticked.
+    /// Whether every package has ticked after that instant.
     #[must_use]
-    pub fn ticked(&self) -> usize {
-        self.ticked.len()
+    pub fn ticked_since(&self, t: u64) -> bool {
+        self.ticked.len() >= self.packages() && self.ticked.values().all(|last| *last > t)
     }
 
     /// Notes a connection that was open before the probe.
@@ -175,12 +176,6 @@ impl Core {
         clocks.iter().enumerate().map(since).sum()
     }
 
-    /// The instant of the last event handled.
-    #[must_use]
-    pub fn last_t(&self) -> u64 {
-        self.last_t
-    }
-
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
         self.last_t = self.last_t.max(event.t());
         match event {
@@ -210,17 +205,18 @@ impl Core {
         count.last = tick.number;
         self.baseline.entry(tick.package).or_insert(tick.clock);
         let Self { readings, ledger, slices, targets, .. } = self;
-        readings.tick(tick, ledger);
-        let Some(slices) = slices else { return };
-        for target in &targets.0 {
-            let domains = readings.additive_of(tick.package);
-            let books = domains.filter_map(|id| ledger.books(id));
-            let nj =
-                books.filter_map(|b| b.consumers.get(consumer(target.who).0)).map(|c| c.active.0);
-            let cpu_ns = tick.clock[target.who as usize];
-            slices.charged(tick.package, tick.t, target.who, nj.sum(), cpu_ns);
+        readings.tick(tick, ledger, |ledger, domain, t, clocks| {
+            let (Some(slices), Some(book)) = (slices.as_mut(), ledger.books(domain)) else {
+                return;
+            };
+            for target in &targets.0 {
+                let k = consumer(target.who).0;
+                slices.charged(domain, t, target.who, book.consumers[k].active.0, clocks[k]);
+            }
+        });
+        if let Some(slices) = slices {
+            slices.tick(tick.package, tick.t);
         }
-        slices.tick(tick.package, tick.t);
     }
 
     fn process(&mut self, process: &Process, effects: &mut Vec<Effect>) {

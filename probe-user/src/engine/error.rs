@@ -29,9 +29,16 @@ pub enum EngineError {
     /// Domains that contradict each other.
     #[error(transparent)]
     Ledger(#[from] probe_ledger::ConfigError),
-    /// More counters than the tick reads.
-    #[error("package {0} has more energy counters than the tick reads; choose some with --source")]
-    TooManyCounters(usize),
+    /// Two targets that are the same process: its energy can be charged to one only.
+    #[error("process {pid} belongs to the targets {first} and {second}; name one of them")]
+    SharedProcess {
+        /// The process.
+        pid: u32,
+        /// The target that was named first.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// A package did not tick.
     #[error(
         "no timer tick came within half a second; check that perf's software clock works: perf stat -e cpu-clock true"

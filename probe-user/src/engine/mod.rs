@@ -19,7 +19,7 @@ pub mod slices;
 pub mod targets;
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -40,9 +40,8 @@ use self::{
 };
 use crate::{
     clock::Clock,
-    event::Event,
     export::Exports,
-    kernel::{Probe, sweep},
+    kernel::{Probe, alive, sweep},
     roots::Roots,
     snapshot::{Policies, Snapshot},
     source::{OpenCounter, Selection},
@@ -85,7 +84,7 @@ pub struct Engine<'a> {
     publisher: Publisher,
     exports: &'a mut Exports,
     clock: Clock,
-    cpus: Vec<usize>,
+    cpus: Vec<u32>,
     report: &'a mut dyn FnMut(&str),
     finished: u64,
     resync_looked: u64,
@@ -131,9 +130,13 @@ impl<'a> Engine<'a> {
     ) -> Result<Self, EngineError> {
         let clock = Clock::start();
         let mut targets = Targets::default();
-        let mut looks = Vec::new();
+        let mut owner: BTreeMap<u32, String> = BTreeMap::new();
         for (index, (selector, name)) in options.targets.into_iter().enumerate() {
-            looks.push(find(&selector, roots)?);
+            for pid in find(&selector, roots)?.processes {
+                if let Some(first) = owner.insert(pid, name.clone()) {
+                    return Err(EngineError::SharedProcess { pid, first, second: name });
+                }
+            }
             targets.0.push(Target::new(index, name, selector));
         }
         let package_of = setup::package_of(&options.topology);
@@ -145,14 +148,16 @@ impl<'a> Engine<'a> {
         let slices = match &options.slices {
             Some(path) => {
                 let error = |source| EngineError::Slices { path: path.clone(), source };
-                Some(Slices::create(path, names.clone(), package_of.clone()).map_err(error)?)
+                let domains = (0..packages).map(|p| readings.additive_of(p).collect()).collect();
+                let slices = Slices::create(path, names.clone(), package_of.clone(), domains);
+                Some(slices.map_err(error)?)
             }
             None => None,
         };
         let publisher = Publisher::new(clock, &options.policies, &labels, options.flags);
         let records = Records::new(labels, names, options.policies, clock);
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
-        let cpus = (0..package_of.len()).collect();
+        let cpus = options.topology.online().collect();
         let counters = counters.into_iter().map(|(_, _, counter)| counter).collect();
         let roots = roots.clone();
         let mut engine = Self {
@@ -180,14 +185,15 @@ impl<'a> Engine<'a> {
         self.probe.attach_clocks()?;
         self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
-        let leaders: Vec<usize> = tick_cpus.iter().map(|cpu| *cpu as usize).collect();
-        self.probe.attach_ticks(&leaders)?;
+        self.probe.attach_ticks(tick_cpus)?;
         self.probe.attach_sockets()?;
         self.probe.settle();
         for index in 0..self.core.targets.0.len() {
             self.look(index, true)?;
         }
-        self.wait_for_ticks(leaders.len())?;
+        // Two ticks around a reading of the files: only then has every domain a baseline.
+        self.wait_for_ticks(0)?;
+        self.read_files();
         let targets: Vec<String> = self
             .core
             .targets
@@ -202,7 +208,9 @@ impl<'a> Engine<'a> {
     /// Looks for a target and tells the kernel side what is new of it.
     fn look(&mut self, index: usize, required: bool) -> Result<(), EngineError> {
         let Some(target) = self.core.targets.0.get_mut(index) else { return Ok(()) };
-        let found = match find(&target.selector, &self.roots) {
+        let found = find(&target.selector, &self.roots);
+        target.prune(|pid| alive(pid, &self.roots));
+        let found = match found {
             Ok(found) => found,
             Err(error) if required => return Err(error.into()),
             Err(_) => {
@@ -218,7 +226,9 @@ impl<'a> Engine<'a> {
 
     fn apply(&mut self, who: u32, change: &Change) -> Result<(), EngineError> {
         for pid in &change.adopt {
-            self.probe.adopt(*pid, who)?;
+            if !self.probe.adopt(*pid, who)? {
+                self.core.targets.gone(who, *pid);
+            }
         }
         for inode in &change.unlisten {
             self.probe.unlisten(*inode);
@@ -227,24 +237,29 @@ impl<'a> Engine<'a> {
             self.probe.listen(*inode, who)?;
         }
         for (pid, fd) in &change.watch {
-            if let Some(conn) = self.probe.watch(*pid, *fd, who) {
+            if let Some(conn) = self.probe.watch(*pid, *fd)? {
                 self.core.found_open(conn, who, *pid, self.clock.now());
             }
         }
         Ok(())
     }
 
-    /// Until every package has ticked once: only then is there a baseline to measure from.
-    fn wait_for_ticks(&mut self, packages: usize) -> Result<(), EngineError> {
+    /// Until every package has ticked after that instant.
+    fn wait_for_ticks(&mut self, since: u64) -> Result<(), EngineError> {
         let begin = self.clock.now();
         while self.clock.now() - begin < LAST_TICK_NS {
             self.take_events();
-            if self.core.ticked() >= packages {
+            if self.core.ticked_since(since) {
                 return Ok(());
             }
-            self.probe.wait(Duration::from_millis(5));
+            self.probe.wait(Duration::from_millis(2));
         }
         Err(EngineError::NoTick)
+    }
+
+    fn read_files(&mut self) {
+        let clock = self.clock;
+        self.core.readings.read_files(|| clock.now());
     }
 
     fn take_events(&mut self) {
@@ -261,12 +276,11 @@ impl<'a> Engine<'a> {
     /// One round of the loop.
     fn turn(&mut self) -> Result<(), EngineError> {
         self.probe.wait(Duration::from_nanos(POLL_NS));
-        let clock = self.clock;
-        self.core.readings.read_files(|| clock.now());
+        self.read_files();
         self.take_events();
         let mut effects = Vec::new();
         self.core.advance(&mut effects);
-        self.carry_out(effects)?;
+        self.carry_out(effects);
         let in_flight = u32::try_from(self.core.tracker.in_flight()).unwrap_or(u32::MAX);
         self.probe.set_in_flight(in_flight)?;
         self.search()?;
@@ -281,7 +295,7 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), EngineError> {
+    fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Record(record) => {
@@ -307,7 +321,6 @@ impl<'a> Engine<'a> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Looks for targets that are gone or not complete.
@@ -315,7 +328,7 @@ impl<'a> Engine<'a> {
         let now = self.clock.now();
         for index in 0..self.core.targets.0.len() {
             let Some(target) = self.core.targets.0.get_mut(index) else { continue };
-            let (was, known) = (target.present(), target.processes.len());
+            let (was, known) = (target.present(), target.processes.clone());
             let heard = !target.listeners.is_empty();
             match target.due(now) {
                 None => continue,
@@ -332,7 +345,7 @@ impl<'a> Engine<'a> {
                 (self.report)(&format!("a process or socket cannot be watched: {error}"));
             }
             let target = &self.core.targets.0[index];
-            if target.processes.len() > known {
+            if !target.processes.is_subset(&known) {
                 sweep(&self.cpus)?;
             }
             match (was, heard, target.present(), !target.listeners.is_empty()) {
@@ -354,28 +367,15 @@ impl<'a> Engine<'a> {
     /// The end of the run: one more tick closes the last windows, then everything is settled and detached.
     fn end(mut self) -> Result<Snapshot, EngineError> {
         self.probe.set_in_flight(1)?;
-        let now = self.clock.now();
-        let packages = self.core.readings.packages();
-        let mut passed = BTreeSet::new();
-        while passed.len() < packages && self.clock.now() - now < LAST_TICK_NS {
-            self.probe.wait(Duration::from_millis(2));
-            let clock = self.clock;
-            self.core.readings.read_files(|| clock.now());
-            while let Some(event) = self.probe.next_event() {
-                if let Event::Tick(tick) = &event
-                    && tick.t > now
-                {
-                    passed.insert(tick.package);
-                }
-                self.core.push(event);
-            }
-        }
+        self.read_files();
+        // Without another tick the last windows stay open; what they would hold is charged to nobody.
+        let _ = self.wait_for_ticks(self.clock.now());
         self.probe.detach_sources();
         sweep(&self.cpus)?;
         self.take_events();
         let mut effects = Vec::new();
         self.core.finish(&mut effects);
-        self.carry_out(effects)?;
+        self.carry_out(effects);
         if let Some(slices) = &mut self.core.slices
             && let Err(error) = slices.finish()
         {

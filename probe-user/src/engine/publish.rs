@@ -11,7 +11,7 @@ use rustix::system::uname;
 
 use super::{
     core::{Core, consumer},
-    readings::Feed,
+    readings::{Fed, Feed},
     records::DomainLabel,
 };
 use crate::{
@@ -41,12 +41,14 @@ const LOSS_NAMES: [&str; LOSSES] = [
 /// Losses that are records that never came.
 const RECORDS: [Loss; 4] = [Loss::Tick, Loss::Io, Loss::Process, Loss::Slice];
 
+/// Flag of a counter that could not be read at times, by the kernel or by user space.
+const UNREADABLE: &str = "counter-unreadable";
 /// Losses of another kind and the flag that tells of them.
 const TROUBLES: [(Loss, &str); 5] = [
     (Loss::ProcessTable, "process-table-full"),
     (Loss::ConnTable, "connection-table-full"),
     (Loss::Torn, "clock-torn"),
-    (Loss::Counter, "counter-unreadable"),
+    (Loss::Counter, UNREADABLE),
     (Loss::Switch, "switch-missed"),
 ];
 
@@ -164,6 +166,10 @@ impl Publisher {
         flags.extend(met.map(|(_, flag)| (*flag).to_owned()));
         let degraded = TROUBLES.iter().filter(|(loss, _)| lost[*loss as usize] > 0);
         flags.extend(degraded.map(|(_, flag)| (*flag).to_owned()));
+        let unread = |fed: &Fed| fed.failed > 0;
+        if lost[Loss::Counter as usize] == 0 && core.readings.domains().iter().any(unread) {
+            flags.push(UNREADABLE.to_owned());
+        }
         let names = self.said.iter().map(|kind| format!("not-understood-{}", kind.as_str()));
         flags.extend(names);
         Snapshot {
@@ -257,8 +263,9 @@ fn domain(core: &Core, probe: &Probe, id: DomainId, label: &DomainLabel) -> Doma
     }
 }
 
-/// Compares with the kernel's own books. `None` where the kernel keeps none, where they stand at another
-/// tick than ours, or where windows were lost or void, which the kernel charged all the same.
+/// Compares with the kernel's own books, to the bit. `None` where the kernel keeps none (it knows no
+/// domain that spans packages), where they stand at another tick than ours, or where windows were lost or
+/// void, which the kernel charged all the same.
 fn kernel_books(
     core: &Core,
     probe: &Probe,
@@ -267,6 +274,9 @@ fn kernel_books(
 ) -> Option<KernelBooks> {
     let fed = core.readings.domains().get(id.0)?;
     let Feed::Kernel { slot } = fed.feed else { return None };
+    if fed.machine && core.readings.packages() > 1 {
+        return None;
+    }
     let count = core.ticks.get(&fed.package)?;
     let kernel = probe.books(fed.package, slot)?;
     if kernel.tick != count.last || count.missed > 0 || count.first != Some(1) || fed.failed > 0 {
@@ -280,9 +290,5 @@ fn kernel_books(
         u128::from(kernel.charged[who]).abs_diff(ours)
     });
     let largest = u64::try_from(differences.max().unwrap_or(0)).unwrap_or(u64::MAX);
-    Some(KernelBooks {
-        windows: book.windows,
-        max_difference_units: largest,
-        agree: largest <= book.windows,
-    })
+    Some(KernelBooks { windows: book.windows, max_difference_units: largest, agree: largest == 0 })
 }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use probe_common::{CONSUMERS, IDLE, MAX_PACKAGES};
-use probe_ledger::{DomainId, Ledger, Nanos, Sample};
+use probe_ledger::{DomainId, Ledger, Nanos, Nanowatts, Sample, Window};
 
 use crate::{
     event::Tick,
@@ -50,7 +50,7 @@ pub struct Fed {
 }
 
 /// Cumulative clocks, idle left out: the ledger's order of consumers.
-type Clocks = [u64; CONSUMERS - 1];
+pub type Clocks = [u64; CONSUMERS - 1];
 
 /// All domains and the last tick of each package.
 pub struct Readings {
@@ -72,9 +72,10 @@ impl Readings {
         self.packages
     }
 
-    /// The additive domains that follow a package's clocks.
+    /// The additive domains that what runs on a package has a part in.
     pub fn additive_of(&self, package: usize) -> impl Iterator<Item = DomainId> + '_ {
-        let wanted = move |domain: &&Fed| domain.additive && domain.package == package;
+        let wanted =
+            move |domain: &&Fed| domain.additive && (domain.machine || domain.package == package);
         self.domains.iter().filter(wanted).map(|domain| domain.id)
     }
 
@@ -95,22 +96,34 @@ impl Readings {
             domain.failed += u64::from(count.is_none());
             if waiting.len() < MOST {
                 waiting.push_back((u64::midpoint(begin, now()), count));
+            } else {
+                domain.failed += 1;
             }
         }
     }
 
-    /// Feeds the ledger with what a tick brings.
-    pub fn tick(&mut self, tick: &Tick, ledger: &mut Ledger) {
+    /// Feeds the ledger with what a tick brings. `sampled` is told of every sample that ended a window or
+    /// began the first: the domain, its instant and its clocks.
+    pub fn tick(
+        &mut self,
+        tick: &Tick,
+        ledger: &mut Ledger,
+        mut sampled: impl FnMut(&Ledger, DomainId, u64, &Clocks),
+    ) {
         let Some(slot) = self.last.get_mut(tick.package) else { return };
         let clocks = without_idle(&tick.clock);
         let before = slot.replace((tick.t, clocks));
-        let others = machine_clocks(&self.last, tick.package);
+        let whole = self.domains.iter().any(|d| d.machine && d.package == tick.package);
+        let others = whole.then(|| machine_clocks(&self.last, tick.package));
         for domain in self.domains.iter_mut().filter(|domain| domain.package == tick.package) {
-            let (id, machine) = (domain.id, domain.machine);
+            let (id, others) = (domain.id, others.as_ref().filter(|_| domain.machine));
             let mut sample = |t, counter, clocks: Clocks| {
-                let clocks = if machine { add(clocks, &others) } else { clocks };
+                let clocks = others.map_or(clocks, |others| add(clocks, others));
                 // What became of the window is in the ledger's books.
-                let _ = ledger.sample(id, &Sample { t: Nanos(t), counter, clocks: &clocks });
+                let window = ledger.sample(id, &Sample { t: Nanos(t), counter, clocks: &clocks });
+                if !matches!(window, Window::Missing | Window::Ignored(_)) {
+                    sampled(ledger, id, t, &clocks);
+                }
             };
             match &mut domain.feed {
                 Feed::Kernel { slot } => {
@@ -171,10 +184,11 @@ fn between(a: (u64, Clocks), b: (u64, Clocks), t: u64) -> Clocks {
 /// Nanojoules since the machine's boot, by the model: watts × nanoseconds.
 fn modelled(power: ModelPower, t: u64, clocks: &Clocks) -> u64 {
     let busy: u128 = clocks.iter().map(|ns| u128::from(*ns)).sum();
-    let milliwatts = |watts: f64| (watts * 1000.0).round() as u128;
-    let idle = milliwatts(power.min_watts * power.threads as f64) * u128::from(t);
-    let active = milliwatts(power.max_watts - power.min_watts) * busy;
-    u64::try_from((idle + active) / 1000).unwrap_or(u64::MAX)
+    // The same rounding as the domain's idle power, so that an idle machine has no active energy.
+    let nanowatts = |watts: f64| u128::from(Nanowatts::from_watts(watts).0);
+    let idle = nanowatts(power.min_watts * power.threads as f64) * u128::from(t);
+    let active = nanowatts(power.max_watts - power.min_watts) * busy;
+    u64::try_from((idle + active) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use probe_ledger::{Account, Estimate, Nanojoules};
+use probe_ledger::{Account, DomainShare, Nanojoules};
 
 use crate::{
     boundary::Facts,
@@ -73,7 +73,8 @@ impl Records {
         // Without a stream the first content is the last: it says nothing of the phases.
         let streamed = account.filter(|_| facts.content_events.is_some());
         let (prefill, decode) = self.phases(streamed);
-        let used = account.map(|a| self.used(a)).unwrap_or_default();
+        let used: Vec<&DomainLabel> =
+            account.into_iter().flat_map(|a| self.measured(a)).map(|(label, _)| label).collect();
         let quality = used.iter().map(|label| label.quality).max().unwrap_or(Quality::Absent);
         let mut flags: Vec<String> = facts.flags.iter().map(|f| f.as_str().to_owned()).collect();
         match account {
@@ -118,22 +119,22 @@ impl Records {
         }
     }
 
-    /// The additive domains that measured the request.
-    fn used(&self, account: &Account) -> Vec<&DomainLabel> {
-        let measured = account.domains.iter().filter(|share| share.active.is_some());
-        measured.filter_map(|s| self.labels.get(s.domain.0)).filter(|l| l.additive).collect()
+    /// The additive domains that measured the request, and what they say of it.
+    fn measured<'a>(
+        &'a self,
+        account: &'a Account,
+    ) -> impl Iterator<Item = (&'a DomainLabel, &'a DomainShare)> {
+        let of = |share: &'a DomainShare| Some((self.labels.get(share.domain.0)?, share));
+        let known = account.domains.iter().filter_map(of);
+        known.filter(|(label, share)| label.additive && share.active.is_some())
     }
 
     /// Joules of the additive domains of one class; `None` where there is none.
     fn sum(&self, account: Option<&Account>, class: &str) -> Option<f64> {
-        let of_class =
-            |label: &&DomainLabel| label.additive && label.name.split('-').next() == Some(class);
-        let shares = account?.domains.iter().filter_map(|share| {
-            self.labels.get(share.domain.0).filter(of_class)?;
-            share.active
-        });
-        shares
-            .map(|e: Estimate| e.energy)
+        let of_class = |label: &DomainLabel| label.name.split('-').next() == Some(class);
+        let measured = self.measured(account?).filter(|(label, _)| of_class(label));
+        measured
+            .filter_map(|(_, share)| share.active.map(|estimate| estimate.energy))
             .reduce(Nanojoules::saturating_add)
             .map(Nanojoules::joules)
     }
@@ -141,11 +142,8 @@ impl Records {
     /// Energy before and from the first content, over the additive domains.
     fn phases(&self, account: Option<&Account>) -> (Option<Nanojoules>, Option<Nanojoules>) {
         let Some(account) = account else { return (None, None) };
-        let additive = |share: &&probe_ledger::DomainShare| {
-            share.active.is_some() && self.labels.get(share.domain.0).is_some_and(|l| l.additive)
-        };
-        let total = |phase: fn(&probe_ledger::DomainShare) -> Option<Nanojoules>| {
-            let mut parts = account.domains.iter().filter(additive).map(phase).peekable();
+        let total = |phase: fn(&DomainShare) -> Option<Nanojoules>| {
+            let mut parts = self.measured(account).map(|(_, share)| phase(share)).peekable();
             parts.peek()?;
             parts.try_fold(Nanojoules(0), |sum, part| Some(sum.saturating_add(part?)))
         };

@@ -1,11 +1,11 @@
 //! From the chosen sources to a ledger that knows its domains and a kernel side that reads them.
 
-use std::{collections::BTreeMap, os::fd::AsFd, path::PathBuf};
+use std::{collections::BTreeMap, os::fd::AsFd};
 
-use probe_common::{CONSUMERS, MAX_COUNTERS};
+use probe_common::CONSUMERS;
 use probe_ledger::{
-    Config, DomainId, DomainSpec, Idle, Ledger, Nanojoules, Nanos, Nanowatts, Policies, Range,
-    Ratio, Scale, Scope, Share, Weight,
+    Config, DomainId, DomainSpec, Idle, Ledger, Nanojoules, Nanos, Nanowatts, Policies, Ratio,
+    Scale, Scope, Share, Weight,
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     kernel::{KernelCounter, Probe, Rung, Settings},
     roots::Roots,
-    source::{self, Domain, OpenCounter, Reading},
+    source::{Domain, OpenCounter, Reading},
     topology::Topology,
 };
 
@@ -49,7 +49,7 @@ pub struct Domains {
 ///
 /// # Errors
 ///
-/// When a counter cannot be opened after all, or there are more than the tick reads.
+/// When a counter cannot be opened after all.
 pub fn domains(chosen: &[Domain], packages: usize) -> Result<Domains, EngineError> {
     let mut used: BTreeMap<usize, usize> = BTreeMap::new();
     let (mut fed, mut labels, mut specs, mut counters) = (vec![], vec![], vec![], vec![]);
@@ -60,9 +60,6 @@ pub fn domains(chosen: &[Domain], packages: usize) -> Result<Domains, EngineErro
                 package = event.package;
                 let next = used.entry(package).or_default();
                 let slot = std::mem::replace(next, *next + 1);
-                if slot >= MAX_COUNTERS {
-                    return Err(EngineError::TooManyCounters(package));
-                }
                 counters.push((package, slot, event.open()?));
                 Feed::Kernel { slot }
             }
@@ -88,19 +85,13 @@ pub fn domains(chosen: &[Domain], packages: usize) -> Result<Domains, EngineErro
 }
 
 fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
-    // A file is read at the pace of user space, everything else at that of the tick.
-    let pace = match domain.reading {
-        Reading::File(_) => POLL_NS,
-        Reading::Kernel(_) | Reading::Model(_) => 0,
-    };
-    let idle_tick = 1_000_000_000 / u64::from(TICK_HZ) * u64::from(IDLE_DIVISOR);
+    // The longest of all paces, also of those that user space reads at.
+    const IDLE_TICK_NS: u64 = 1_000_000_000 / TICK_HZ as u64 * IDLE_DIVISOR as u64;
+    const { assert!(POLL_NS <= IDLE_TICK_NS) };
     Ok(DomainSpec {
         name: domain.name.clone(),
         scale: Scale::from_joules_per_count(domain.joules_per_count)?,
-        range: match domain.range {
-            source::Range::Bits(bits) => Range::Bits(bits),
-            source::Range::Max(max) => Range::Max(max),
-        },
+        range: domain.range,
         scope: domain.package.map_or(Scope::Machine, Scope::Package),
         additive: domain.additive,
         idle: domain.idle_watts.map(Nanowatts::from_watts),
@@ -108,7 +99,7 @@ fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
         period: Nanos(domain.period_ns),
         quantum: Nanojoules(domain.quantum_nj),
         class: Ratio::from_f64(domain.class_ratio),
-        expected_window: Nanos(GAP * idle_tick.max(pace)),
+        expected_window: Nanos(GAP * IDLE_TICK_NS),
     })
 }
 
@@ -123,11 +114,10 @@ pub fn probe(
     counters: &[(usize, usize, OpenCounter)],
     slices: bool,
 ) -> Result<Probe, EngineError> {
-    let btf: PathBuf = roots.sys("kernel/btf/vmlinux");
     let mut probe = Probe::load(&Settings {
         rung: Rung::Best,
         package_of,
-        btf: &btf,
+        roots,
         slice_bytes: slices.then_some(SLICE_BYTES),
         tick_hz: TICK_HZ,
         idle_divisor: IDLE_DIVISOR,
@@ -144,7 +134,8 @@ pub fn probe(
     Ok(probe)
 }
 
-/// Package of every CPU by number; CPUs that are offline now count to the first package.
+/// Package of every CPU by number, up to the highest one online; those below it that are offline now count
+/// to the first package.
 #[must_use]
 pub fn package_of(topology: &Topology) -> Vec<usize> {
     let highest = topology.packages.iter().flat_map(|p| &p.cpus).max().copied().unwrap_or(0);

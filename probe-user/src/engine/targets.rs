@@ -34,6 +34,8 @@ pub struct Target {
     next_listeners: u64,
     /// A process of it called exec, listened or ended: it may listen elsewhere now.
     changed: bool,
+    /// It had a process, and its end was not told yet.
+    untold: bool,
 }
 
 /// How closely to look at a target.
@@ -73,6 +75,7 @@ impl Target {
             next_look: 0,
             next_listeners: 0,
             changed: false,
+            untold: false,
         }
     }
 
@@ -112,6 +115,12 @@ impl Target {
         std::mem::take(&mut self.listeners).into_iter().collect()
     }
 
+    /// Forgets processes that have ended, whose exit may never have been told: it was lost, or they were
+    /// gone when they were to be adopted.
+    pub fn prune(&mut self, alive: impl Fn(u32) -> bool) {
+        self.processes.retain(|pid| alive(*pid));
+    }
+
     /// Takes over what a look found and says what is new.
     pub fn found(&mut self, found: &Found) -> Change {
         let change = Change {
@@ -121,6 +130,7 @@ impl Target {
             watch: found.connections.clone(),
         };
         self.processes.extend(&found.processes);
+        self.untold |= self.present();
         self.listeners.clone_from(&found.listeners);
         change
     }
@@ -143,6 +153,7 @@ impl Targets {
         match event.change {
             ProcessChange::Fork(child) => {
                 target.processes.insert(child);
+                target.untold = true;
                 false
             }
             ProcessChange::Exec => {
@@ -156,8 +167,20 @@ impl Targets {
             }
             ProcessChange::Exit => {
                 target.changed = true;
-                target.processes.remove(&event.tgid) && !target.present()
+                target.processes.remove(&event.tgid);
+                if !target.present() {
+                    target.next_look = target.next_look.min(event.t);
+                }
+                // A look may have seen its end before this event.
+                !target.present() && std::mem::take(&mut target.untold)
             }
+        }
+    }
+
+    /// A process that a look found had ended before it could be adopted.
+    pub fn gone(&mut self, who: u32, pid: u32) {
+        if let Some(target) = self.0.iter_mut().find(|t| t.who == who) {
+            target.processes.remove(&pid);
         }
     }
 
@@ -182,10 +205,13 @@ mod tests {
         let found = Found { processes: [10].into(), listeners: [7].into(), ..Found::default() };
         let change = targets.0[0].found(&found);
         assert_eq!((change.adopt, change.listen), (vec![10], vec![7]));
+        assert_eq!(targets.0[0].due(0), Some(Look::Listeners));
+        assert_eq!(targets.0[0].due(1), None);
         assert!(!targets.process(&event(10, ProcessChange::Fork(11))));
         assert!(!targets.process(&event(10, ProcessChange::Exit)));
         assert!(targets.process(&event(11, ProcessChange::Exit)));
         assert!(!targets.over());
+        // At once, not when the present target would have been looked at again.
         assert_eq!(targets.0[0].due(1), Some(Look::All));
         let found = Found { processes: [20].into(), listeners: [8].into(), ..Found::default() };
         let change = targets.0[0].found(&found);
@@ -202,5 +228,21 @@ mod tests {
         targets.0[0].found(&Found { processes: [10].into(), ..Found::default() });
         assert!(targets.process(&event(10, ProcessChange::Exit)));
         assert!(targets.over() && targets.0[0].due(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn a_process_that_ended_unseen_is_pruned_and_the_end_of_a_target_is_told_once() {
+        let mut targets = Targets(vec![Target::new(0, "a".into(), Selector::Pid(10))]);
+        let found = Found { processes: [10, 11, 12].into(), ..Found::default() };
+        assert_eq!(targets.0[0].found(&found).adopt, [10, 11, 12]);
+        // 12 had ended before it could be adopted, 11 ended and nobody told.
+        targets.gone(FIRST_TARGET, 12);
+        targets.0[0].prune(|pid| pid == 10);
+        assert_eq!(targets.0[0].processes, [10].into());
+        // A look sees the end before the event does.
+        targets.0[0].prune(|_| false);
+        assert!(targets.over());
+        assert!(targets.process(&event(10, ProcessChange::Exit)), "the end is told all the same");
+        assert!(!targets.process(&event(11, ProcessChange::Exit)), "once");
     }
 }

@@ -3,8 +3,10 @@
 use aya::{
     Ebpf,
     programs::{
-        BtfTracePoint, PerfEvent, RawTracePoint, TracePoint,
-        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+        BtfTracePoint, PerfEvent, ProgramError, RawTracePoint, TracePoint,
+        perf_event::{
+            PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy, SoftwareEvent,
+        },
     },
 };
 use probe_common::Loss;
@@ -39,6 +41,16 @@ const SOCKET_HOOKS: [(&str, &str); 14] = [
 ];
 /// Timer expiries a second of the resync while no switch was missed.
 const RESYNC_HZ: u32 = 20;
+
+/// The resync's timers.
+#[derive(Default)]
+pub(super) struct Resync {
+    cpus: Vec<u32>,
+    links: Vec<PerfEventLinkId>,
+    /// It runs as fast as the tick.
+    quick: bool,
+}
+
 impl Probe {
     /// Follows forks, execs and exits: from here on a target's children are the target's.
     ///
@@ -80,21 +92,12 @@ impl Probe {
     /// # Errors
     ///
     /// When the kernel refuses program or timer.
-    pub fn attach_ticks(&mut self, leaders: &[usize]) -> Result<(), KernelError> {
-        let period = 1_000_000_000 / u64::from(self.tick_hz.max(1));
+    pub fn attach_ticks(&mut self, leaders: &[u32]) -> Result<(), KernelError> {
         let tick: &mut PerfEvent = program(&mut self.bpf, "tick")?;
-        tick.load().map_err(|e| KernelError::program("tick", e))?;
-        for cpu in leaders {
-            let cpu = u32::try_from(*cpu).unwrap_or(u32::MAX);
-            tick.attach(
-                PerfEventConfig::Software(SoftwareEvent::CpuClock),
-                PerfEventScope::AllProcessesOneCpu { cpu },
-                SamplePolicy::Period(period),
-                false,
-            )
-            .map_err(|e| KernelError::program("tick", e))?;
-        }
-        Ok(())
+        tick.load()
+            .and_then(|()| timer(tick, leaders, self.tick_hz))
+            .map(|_| ())
+            .map_err(|e| KernelError::program("tick", e))
     }
 
     /// Starts the resync on every CPU, slowly: it must not keep idle CPUs awake.
@@ -102,38 +105,34 @@ impl Probe {
     /// # Errors
     ///
     /// When the kernel refuses program or timer.
-    pub fn attach_resync(&mut self, cpus: &[usize]) -> Result<(), KernelError> {
-        self.resync = (cpus.iter().filter_map(|cpu| u32::try_from(*cpu).ok()).collect(), false);
-        self.start_resync(RESYNC_HZ)
+    pub fn attach_resync(&mut self, cpus: &[u32]) -> Result<(), KernelError> {
+        let resync: &mut PerfEvent = program(&mut self.bpf, "resync")?;
+        resync.load().map_err(|e| KernelError::program("resync", e))?;
+        self.resync.cpus = cpus.to_vec();
+        self.time_resync(RESYNC_HZ)
     }
 
     /// Runs the resync as fast as the tick from the first missed switch on.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses program or timer.
+    /// When the kernel refuses a timer; the slow ones go on.
     pub fn quicken_resync(&mut self) -> Result<(), KernelError> {
-        if self.resync.1 || self.maps.lost()[Loss::Switch as usize] == 0 {
+        if self.resync.quick || self.maps.lost()[Loss::Switch as usize] == 0 {
             return Ok(());
         }
-        self.resync.1 = true;
-        self.start_resync(self.tick_hz)
+        self.resync.quick = true;
+        self.time_resync(self.tick_hz)
     }
 
-    fn start_resync(&mut self, hz: u32) -> Result<(), KernelError> {
+    /// Gives the resync timers of this rate, then takes its former ones away: at no time it has none, and
+    /// the program stays loaded, with its run counter.
+    fn time_resync(&mut self, hz: u32) -> Result<(), KernelError> {
         let error = |e| KernelError::program("resync", e);
         let resync: &mut PerfEvent = program(&mut self.bpf, "resync")?;
-        let _ = resync.unload();
-        resync.load().map_err(error)?;
-        for cpu in &self.resync.0 {
-            resync
-                .attach(
-                    PerfEventConfig::Software(SoftwareEvent::CpuClock),
-                    PerfEventScope::AllProcessesOneCpu { cpu: *cpu },
-                    SamplePolicy::Period(1_000_000_000 / u64::from(hz.max(1))),
-                    false,
-                )
-                .map_err(error)?;
+        let links = timer(resync, &self.resync.cpus, hz).map_err(error)?;
+        for former in std::mem::replace(&mut self.resync.links, links) {
+            resync.detach(former).map_err(error)?;
         }
         Ok(())
     }
@@ -167,6 +166,30 @@ impl Probe {
     }
 }
 
+/// Runs a loaded program so often a second on each of the CPUs. On an error no timer stays.
+fn timer(
+    program: &mut PerfEvent,
+    cpus: &[u32],
+    hz: u32,
+) -> Result<Vec<PerfEventLinkId>, ProgramError> {
+    let period = SamplePolicy::Period(1_000_000_000 / u64::from(hz.max(1)));
+    let mut links = Vec::new();
+    for &cpu in cpus {
+        let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+        match program.attach(clock, scope, period, false) {
+            Ok(link) => links.push(link),
+            Err(error) => {
+                for link in links {
+                    let _ = program.detach(link);
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(links)
+}
+
 fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, KernelError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
@@ -174,4 +197,48 @@ where
     bpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .ok_or_else(|| KernelError::Mismatch(format!("program {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread::sleep, time::Duration};
+
+    use super::*;
+    use crate::{kernel::Settings, roots::Roots, topology::Topology};
+
+    #[test]
+    fn the_resync_is_quickened_without_a_gap_and_keeps_its_count() {
+        let roots = Roots::default();
+        let cpus: Vec<u32> =
+            Topology::read(&roots).unwrap().packages.into_iter().flat_map(|p| p.cpus).collect();
+        let package_of = vec![0; *cpus.iter().max().unwrap() as usize + 1];
+        let settings = Settings {
+            rung: Rung::Best,
+            package_of: &package_of,
+            roots: &roots,
+            slice_bytes: None,
+            tick_hz: 1000,
+            idle_divisor: 100,
+        };
+        let mut probe = Probe::load(&settings).unwrap();
+        // Runs in 200 ms, and how many had been before.
+        let measure = |probe: &Probe| {
+            let runs = || probe.costs()["resync"].runs;
+            let before = runs();
+            sleep(Duration::from_millis(200));
+            (before, runs() - before)
+        };
+        probe.attach_resync(&cpus).unwrap();
+        let (_, slow) = measure(&probe);
+        assert!(slow > 0);
+        probe.time_resync(1000).unwrap();
+        let (before, quick) = measure(&probe);
+        assert!(before >= slow, "the count goes on");
+        assert!(quick > 10 * slow, "{quick} runs after {slow}");
+        // Timers that the kernel refuses leave the former ones alone.
+        probe.resync.cpus.push(u32::MAX / 2);
+        assert!(probe.time_resync(20).is_err());
+        let (before, still) = measure(&probe);
+        assert!(before >= slow + quick && still > 10 * slow, "{still} runs after {quick}");
+    }
 }

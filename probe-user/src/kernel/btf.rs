@@ -37,7 +37,7 @@ const KIND_DECL_TAG: u32 = 17;
 const KIND_ENUM64: u32 = 19;
 
 /// The kernel's types.
-pub struct Btf {
+pub(super) struct Btf {
     data: Vec<u8>,
     strings: usize,
     /// Byte offset of each type; type ids count from 1.
@@ -50,7 +50,7 @@ impl Btf {
     /// # Errors
     ///
     /// When it cannot be read or is no little-endian BTF.
-    pub fn read(path: &Path) -> Result<Self, BtfError> {
+    pub(super) fn read(path: &Path) -> Result<Self, BtfError> {
         let data = std::fs::read(path)
             .map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
         Self::parse(data)
@@ -61,7 +61,7 @@ impl Btf {
     /// # Errors
     ///
     /// When they are no little-endian BTF.
-    pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+    pub(super) fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
         let word = |at| word(&data, at);
         if data.get(..2) != Some(&[0x9f, 0xeb]) {
             return Err(BtfError::Format(0));
@@ -84,7 +84,11 @@ impl Btf {
     /// # Errors
     ///
     /// When this kernel does not have it.
-    pub fn offset(&self, structure: &'static str, field: &'static str) -> Result<u32, BtfError> {
+    pub(super) fn offset(
+        &self,
+        structure: &'static str,
+        field: &'static str,
+    ) -> Result<u32, BtfError> {
         for &at in &self.types {
             let at = at as usize;
             if kind(word(&self.data, at + 4)?) == KIND_STRUCT

@@ -89,8 +89,8 @@ impl KernelError {
     }
 }
 
-/// Whether the root of the error chain is `EPERM` or `EACCES`. The verifier says `EACCES` too, but then
-/// it leaves a log.
+/// Whether the root of the error chain is `EPERM`. `EACCES` is not a missing right: that is what the verifier
+/// says of a program it refuses.
 fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,10 +1,13 @@
 //! Typed access to the programs' maps.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+};
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use probe_common::{CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, Process, TickState};
 
@@ -116,18 +119,39 @@ impl Maps {
         Ok(())
     }
 
-    /// Makes a process a consumer's. What it had used before stays with its former consumer.
-    pub(super) fn adopt(&mut self, tgid: u32, who: u32) -> Result<(), KernelError> {
-        let map = |e| KernelError::map("PROCESSES", e);
-        if let Ok(known) = self.processes.get(&tgid, 0) {
-            if known.who == who && known.dead == 0 {
-                return Ok(());
-            }
-            let sum = self.exited.get(&known.who, 0).unwrap_or(0);
-            let exited = |e| KernelError::map("EXITED", e);
-            self.exited.set(known.who, sum + known.ns, 0).map_err(exited)?;
+    /// Makes a process a consumer's, with the time it has used so far. False when it has ended: then its
+    /// entry is, or becomes, a dead one, which the kernel side folds when it frees the task or gives the
+    /// number to another process. It is not removed here, as a dying process runs on for a while and
+    /// would be entered anew, alive.
+    ///
+    /// `alive` is asked after the entry is written: a process that is alive then has its exit before it,
+    /// and the exit hook will find the entry.
+    pub(super) fn adopt(
+        &mut self,
+        tgid: u32,
+        who: u32,
+        alive: impl FnOnce() -> bool,
+    ) -> Result<bool, KernelError> {
+        let known = match self.processes.get(&tgid, 0) {
+            Ok(known) => known,
+            Err(MapError::KeyNotFound) => Process::default(),
+            Err(error) => return Err(KernelError::map("PROCESSES", error)),
+        };
+        if known.dead != 0 {
+            return Ok(false);
         }
-        self.processes.insert(tgid, Process { who, ..Process::default() }, 0).map_err(map)
+        if known.who != who {
+            self.put_process(tgid, Process { who, ..known })?;
+        }
+        if alive() {
+            return Ok(true);
+        }
+        self.put_process(tgid, Process { who, dead: 1, ..known })?;
+        Ok(false)
+    }
+
+    fn put_process(&mut self, tgid: u32, process: Process) -> Result<(), KernelError> {
+        self.processes.insert(tgid, process, 0).map_err(|e| KernelError::map("PROCESSES", e))
     }
 
     pub(super) fn listen(&mut self, inode: u64, who: u32) -> Result<(), KernelError> {
@@ -139,13 +163,17 @@ impl Maps {
     }
 
     /// Watches a connection that is already open. False when it is watched already.
-    pub(super) fn watch(&mut self, key: ConnKey, conn: Conn) -> bool {
+    pub(super) fn watch(&mut self, key: ConnKey, conn: Conn) -> Result<bool, KernelError> {
         const NOEXIST: u64 = 1;
-        self.conns.insert(key, conn, NOEXIST).is_ok()
-    }
-
-    pub(super) fn unwatch(&mut self, key: ConnKey) {
-        let _ = self.conns.remove(&key);
+        match self.conns.insert(key, conn, NOEXIST) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::EEXIST) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(KernelError::map("CONNS", error)),
+        }
     }
 
     /// Forgets the connections of a process that ended without closing them.
@@ -153,7 +181,7 @@ impl Maps {
         let keys: Vec<ConnKey> =
             self.conns.keys().filter_map(Result::ok).filter(|key| key.tgid == tgid).collect();
         for key in keys {
-            self.unwatch(key);
+            let _ = self.conns.remove(&key);
         }
     }
 
@@ -177,11 +205,14 @@ impl Maps {
     }
 
     pub(super) fn host(&self) -> HostBooks {
-        let mut books = HostBooks::default();
-        for process in self.processes.iter().filter_map(Result::ok) {
-            books.processes += 1;
-            books.listed_ns += process.1.ns;
-        }
+        // The table lives: an entry removed under the iterator makes it begin again, and nobody may count
+        // twice.
+        let listed: BTreeMap<u32, Process> = self.processes.iter().filter_map(Result::ok).collect();
+        let mut books = HostBooks {
+            processes: listed.len() as u64,
+            listed_ns: listed.values().map(|process| process.ns).sum(),
+            ..HostBooks::default()
+        };
         for who in 0..CONSUMERS as u32 {
             books.exited_ns += self.exited.get(&who, 0).unwrap_or(0);
         }

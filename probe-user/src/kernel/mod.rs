@@ -4,6 +4,7 @@
 //!
 //! Minimum kernel: 5.15 (`bpf_task_pt_regs`), with BTF and tracefs.
 
+mod alive;
 mod attach;
 mod btf;
 mod decode;
@@ -14,8 +15,10 @@ mod probe;
 mod sweep;
 mod tracefs;
 
-pub use btf::{Btf, BtfError};
+pub use alive::alive;
+pub use btf::BtfError;
 pub use error::KernelError;
 pub use maps::{KernelCounter, TickBooks};
 pub use probe::{Probe, Rung, Settings};
 pub use sweep::sweep;
+pub use tracefs::tracefs;

@@ -7,12 +7,10 @@ use super::btf::{Btf, BtfError};
 /// Name of the program's global and the offset it takes.
 pub(super) type Offset = (&'static str, u32);
 
-const FIELDS: [(&str, &str, &str); 12] = [
+const FIELDS: [(&str, &str, &str); 10] = [
     ("OFF_TGID", "task_struct", "tgid"),
     ("OFF_PID", "task_struct", "pid"),
     ("OFF_FLAGS", "task_struct", "flags"),
-    ("OFF_LEADER", "task_struct", "group_leader"),
-    ("OFF_START", "task_struct", "start_time"),
     ("OFF_SIGNAL", "task_struct", "signal"),
     ("OFF_LIVE", "signal_struct", "live"),
     ("OFF_FILES", "task_struct", "files"),

@@ -1,6 +1,6 @@
 //! The loaded programs and their maps: load, read events, count losses.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -13,6 +13,8 @@ use probe_common::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    alive::alive,
+    attach::Resync,
     decode,
     error::KernelError,
     maps::{KernelCounter, Maps, TickBooks},
@@ -20,6 +22,7 @@ use super::{
 };
 use crate::{
     event::{ConnId, Event},
+    roots::Roots,
     snapshot::{HostBooks, ProgramCost},
 };
 
@@ -42,10 +45,11 @@ pub enum Rung {
 pub struct Settings<'a> {
     /// Hooks of the scheduler.
     pub rung: Rung,
-    /// Package of every CPU that can be online, by CPU number.
+    /// Package of every CPU up to the highest one online, by CPU number; the time of a CPU above it that
+    /// comes online later is in no clock.
     pub package_of: &'a [usize],
-    /// The kernel's BTF.
-    pub btf: &'a Path,
+    /// The machine: its BTF, its processes.
+    pub roots: &'a Roots,
     /// Room of the slice stream in bytes, a power of two; `None`: no slice stream.
     pub slice_bytes: Option<u32>,
     /// Timer expiries a second.
@@ -64,8 +68,8 @@ pub struct Probe {
     slices: RingBuf<MapData>,
     control: Control,
     pub(super) tick_hz: u32,
-    /// CPUs with a resync timer, and whether it runs as fast as the tick.
-    pub(super) resync: (Vec<u32>, bool),
+    pub(super) resync: Resync,
+    roots: Roots,
     seeded: u64,
     undecodable: u64,
     /// What programs had cost when they were detached.
@@ -84,9 +88,10 @@ impl Probe {
         let packages = settings.package_of.iter().max().map_or(1, |p| p + 1);
         check_size("CPUs", settings.package_of.len(), MAX_CPUS)?;
         check_size("packages", packages, MAX_PACKAGES)?;
-        let offsets = offsets::resolve(settings.btf)?;
+        let types = settings.roots.sys("kernel/btf/vmlinux");
+        let offsets = offsets::resolve(&types)?;
         tracefs::ensure()?;
-        let btf = Btf::parse_file(settings.btf, aya::Endianness::default()).ok();
+        let btf = Btf::parse_file(&types, aya::Endianness::default()).ok();
         let nr_cpus = u32::try_from(settings.package_of.len()).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
         loader.btf(btf.as_ref());
@@ -115,7 +120,7 @@ impl Probe {
             ..Control::default()
         };
         maps.set_control(control)?;
-        maps.adopt(std::process::id(), SELF)?;
+        maps.adopt(std::process::id(), SELF, || true)?;
         Ok(Self {
             bpf,
             rung: settings.rung,
@@ -125,7 +130,8 @@ impl Probe {
             slices,
             control,
             tick_hz: settings.tick_hz,
-            resync: (Vec::new(), false),
+            resync: Resync::default(),
+            roots: settings.roots.clone(),
             seeded: 0,
             undecodable: 0,
             detached: BTreeMap::new(),
@@ -153,13 +159,14 @@ impl Probe {
         }
     }
 
-    /// Makes a process a consumer's.
+    /// Makes a process a consumer's. False when it has ended; of a process adopted while its exits are
+    /// followed, the exit is always told.
     ///
     /// # Errors
     ///
     /// When the process table is full.
-    pub fn adopt(&mut self, tgid: u32, who: u32) -> Result<(), KernelError> {
-        self.maps.adopt(tgid, who)
+    pub fn adopt(&mut self, tgid: u32, who: u32) -> Result<bool, KernelError> {
+        self.maps.adopt(tgid, who, || alive(tgid, &self.roots))
     }
 
     /// Watches connections accepted on a listening socket, by its inode number.
@@ -177,16 +184,15 @@ impl Probe {
     }
 
     /// Watches a connection that was open before; `None` when it is watched already.
-    pub fn watch(&mut self, tgid: u32, fd: i32, who: u32) -> Option<ConnId> {
+    ///
+    /// # Errors
+    ///
+    /// When the table is full.
+    pub fn watch(&mut self, tgid: u32, fd: i32) -> Result<Option<ConnId>, KernelError> {
         self.seeded += 1;
         let id = SEEDED | self.seeded;
-        let conn = Conn { id, who, ..Conn::default() };
-        self.maps.watch(ConnKey { tgid, fd }, conn).then_some(ConnId(id))
-    }
-
-    /// Forgets one connection.
-    pub fn unwatch(&mut self, tgid: u32, fd: i32) {
-        self.maps.unwatch(ConnKey { tgid, fd });
+        let conn = Conn { id, ..Conn::default() };
+        Ok(self.maps.watch(ConnKey { tgid, fd }, conn)?.then_some(ConnId(id)))
     }
 
     /// Forgets the connections of a process that ended.
@@ -221,8 +227,8 @@ impl Probe {
     pub fn next_event(&mut self) -> Option<Event> {
         while let Some(item) = self.events.next() {
             match decode::event(&item) {
-                Ok(event) => return Some(event),
-                Err(_) => self.undecodable += 1,
+                Some(event) => return Some(event),
+                None => self.undecodable += 1,
             }
         }
         None
@@ -230,8 +236,13 @@ impl Probe {
 
     /// Takes the next slice of the slice stream.
     pub fn next_slice(&mut self) -> Option<SliceRecord> {
-        let item = self.slices.next()?;
-        decode::slice(&item)
+        while let Some(item) = self.slices.next() {
+            match decode::slice(&item) {
+                Some(slice) => return Some(slice),
+                None => self.undecodable += 1,
+            }
+        }
+        None
     }
 
     /// Records that were none: object and probe do not match.

@@ -14,13 +14,13 @@ use super::error::KernelError;
 /// # Errors
 ///
 /// When the affinity can neither be read nor restored.
-pub fn sweep(cpus: &[usize]) -> Result<(), KernelError> {
+pub fn sweep(cpus: &[u32]) -> Result<(), KernelError> {
     let system =
         |what| move |errno: rustix::io::Errno| KernelError::System { what, source: errno.into() };
     let before = sched_getaffinity(None).map_err(system("sched_getaffinity"))?;
     for &cpu in cpus {
         let mut one = CpuSet::new();
-        one.set(cpu);
+        one.set(cpu as usize);
         // A CPU outside of our cgroup's set: nothing of ours can run there.
         let _ = sched_setaffinity(None, &one);
     }

@@ -1,10 +1,11 @@
 //! Why a source cannot be used, each with what to do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::open::OpenError;
 use super::powercap::ReadError;
+use crate::topology::excerpt;
 
 /// Why a source cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +108,12 @@ pub enum SourceError {
         /// How many fit.
         most: usize,
     },
+}
+
+impl SourceError {
+    pub(super) fn garbage(path: &Path, text: &str, expected: &'static str) -> Self {
+        Self::Garbage { path: path.into(), found: excerpt(text), expected }
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -34,16 +34,9 @@ pub use powercap::PowercapZone;
 pub use select::{Note, Opener, Outcome, Selection, select, select_with};
 pub use spec::{PerfSpec, SourceSpec, SpecError};
 
-pub use crate::record::Quality;
+pub use probe_ledger::Range;
 
-/// Where a raw counter starts again from zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
-    /// After `2^bits - 1`. A perf counter is 64 bits wide: the kernel unwraps the hardware's register.
-    Bits(u32),
-    /// After this value, which is itself still counted.
-    Max(u64),
-}
+pub use crate::record::Quality;
 
 /// One energy counter and what must be known to use it.
 #[derive(Clone, Debug, PartialEq)]

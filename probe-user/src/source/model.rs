@@ -37,8 +37,6 @@ pub struct CpuId {
 pub struct ModelCpu {
     /// Which row of the table, or that none fits.
     pub row: String,
-    /// Whether a row names this CPU.
-    pub known: bool,
     /// Idle, W per hardware thread.
     pub min_watts: f64,
     /// Busy, W per hardware thread.
@@ -91,12 +89,7 @@ fn parse_number(text: &str) -> Option<u32> {
 pub fn lookup(cpu: Option<&CpuId>) -> ModelCpu {
     let row = cpu.and_then(|cpu| TABLE.iter().find(|row| cpu.fits(row)));
     let found = row.unwrap_or(&GENERAL);
-    ModelCpu {
-        row: found.name.to_owned(),
-        known: row.is_some(),
-        min_watts: found.min,
-        max_watts: found.max,
-    }
+    ModelCpu { row: found.name.to_owned(), min_watts: found.min, max_watts: found.max }
 }
 
 /// One domain for each package.
@@ -146,7 +139,6 @@ mod tests {
             (cpu.row.as_str(), cpu.min_watts, cpu.max_watts),
             ("EPYC 4th Gen", 0.7391, 2.2822)
         );
-        assert!(cpu.known);
     }
 
     #[test]
@@ -159,7 +151,7 @@ mod tests {
     #[test]
     fn an_unknown_cpu_takes_the_general_value_and_says_so() {
         for cpu in [of("GenuineIntel", 6, 999, 0), of("CentaurHauls", 7, 0, 0), lookup(None)] {
-            assert_eq!((cpu.known, cpu.min_watts, cpu.max_watts), (false, 0.74, 3.5));
+            assert_eq!((cpu.min_watts, cpu.max_watts), (0.74, 3.5));
             assert_eq!(cpu.row, "an unknown CPU");
         }
     }

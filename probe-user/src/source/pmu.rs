@@ -51,11 +51,13 @@ impl Pmu {
             Some(text) => text
                 .trim()
                 .parse()
-                .map_err(|_| garbage(&path, &text, "the number of a PMU type"))?,
+                .map_err(|_| SourceError::garbage(&path, &text, "the number of a PMU type"))?,
         };
         let path = dir.join("cpumask");
         let cpumask = optional(&path)?
-            .map(|t| parse_cpu_list(&t).map_err(|_| garbage(&path, &t, "a list of CPUs")))
+            .map(|t| {
+                parse_cpu_list(&t).map_err(|_| SourceError::garbage(&path, &t, "a list of CPUs"))
+            })
             .transpose()?;
         // An empty mask is how some PMUs say "any CPU".
         Ok(Self { name: name.into(), type_, cpumask: cpumask.filter(|m| !m.is_empty()), dir })
@@ -91,15 +93,14 @@ impl Pmu {
         for term in text.trim().split(',').filter(|t| !t.is_empty()) {
             let (field, value) = term.split_once('=').unwrap_or((term, "1"));
             let value = parse_number(value)
-                .ok_or_else(|| garbage(&path, &text, "terms such as event=0x02"))?;
-            // The three config words may be named outright, as in perf's own syntax.
-            let whole = ["config", "config1", "config2", "config3"];
-            let layout = match whole.iter().position(|w| *w == field) {
+                .ok_or_else(|| SourceError::garbage(&path, &text, "terms such as event=0x02"))?;
+            // The config words may be named outright, as in perf's own syntax.
+            let layout = match WORDS.iter().position(|w| *w == field) {
                 Some(word) => Field { word, bits: vec![(0, 63)] },
                 None => self.field(field, &path)?,
             };
             layout.put(&mut attr, value).ok_or_else(|| {
-                garbage(&path, &text, "values that fit the bits of the PMU's format")
+                SourceError::garbage(&path, &text, "values that fit the bits of the PMU's format")
             })?;
         }
         Ok(attr)
@@ -107,12 +108,14 @@ impl Pmu {
 
     fn field(&self, name: &str, event: &Path) -> Result<Field, SourceError> {
         if name.contains('/') || name.starts_with('.') {
-            return Err(garbage(event, name, "the name of a field"));
+            return Err(SourceError::garbage(event, name, "the name of a field"));
         }
         let path = self.dir.join("format").join(name);
-        let text = optional(&path)?
-            .ok_or_else(|| garbage(event, name, "a field that the PMU's format declares"))?;
-        Field::parse(&text).ok_or_else(|| garbage(&path, &text, "bits such as config:0-7"))
+        let text = optional(&path)?.ok_or_else(|| {
+            SourceError::garbage(event, name, "a field that the PMU's format declares")
+        })?;
+        Field::parse(&text)
+            .ok_or_else(|| SourceError::garbage(&path, &text, "bits such as config:0-7"))
     }
 
     /// Joules per count from `.scale` and `.unit`; `None` where the PMU declares neither.
@@ -134,7 +137,7 @@ impl Pmu {
         let Some(text) = optional(&path)? else { return Ok(Some(1.0)) };
         match text.trim().parse::<f64>() {
             Ok(scale) if scale.is_finite() && scale > 0.0 => Ok(Some(scale)),
-            _ => Err(garbage(&path, &text, "a positive scale")),
+            _ => Err(SourceError::garbage(&path, &text, "a positive scale")),
         }
     }
 }
@@ -144,6 +147,9 @@ impl Pmu {
 pub fn names(roots: &Roots) -> Vec<String> {
     list(&roots.sys(DEVICES))
 }
+
+/// The config words of an event.
+const WORDS: [&str; 4] = ["config", "config1", "config2", "config3"];
 
 /// Where a field of an event goes: which word, and which of its bits, lowest part first.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,7 +162,7 @@ impl Field {
     /// Parses `config1:0-7,32-35`.
     fn parse(text: &str) -> Option<Self> {
         let (word, ranges) = text.trim().split_once(':')?;
-        let word = ["config", "config1", "config2", "config3"].iter().position(|w| *w == word)?;
+        let word = WORDS.iter().position(|w| *w == word)?;
         let mut bits = Vec::new();
         for range in ranges.split(',') {
             let (low, high) = range.split_once('-').unwrap_or((range, range));
@@ -197,10 +203,6 @@ fn optional(path: &Path) -> Result<Option<String>, SourceError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(SourceError::Read { path: path.into(), source }),
     }
-}
-
-fn garbage(path: &Path, text: &str, expected: &'static str) -> SourceError {
-    SourceError::Garbage { path: path.into(), found: excerpt(text), expected }
 }
 
 fn list(dir: &Path) -> Vec<String> {

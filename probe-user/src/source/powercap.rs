@@ -219,7 +219,7 @@ fn zone(dir: &Path, place: &str, mmio: bool) -> Result<Option<Zone>, SourceError
     let Some(kind) = Kind::of_zone(name) else { return Ok(None) };
     let number = name.strip_prefix("package-").map(|n| n.split_once('-').map_or(n, |(n, _)| n));
     let physical_id = match number.map(str::parse::<i32>) {
-        Some(Err(_)) => return Err(garbage(&dir.join("name"), name, "package-N")),
+        Some(Err(_)) => return Err(SourceError::garbage(&dir.join("name"), name, "package-N")),
         Some(Ok(id)) => Some(id),
         None => None,
     };
@@ -227,7 +227,7 @@ fn zone(dir: &Path, place: &str, mmio: bool) -> Result<Option<Zone>, SourceError
     let text = read(&path)?;
     let max_uj = parse_microjoules(text.as_bytes())
         .filter(|&max| max > 0)
-        .ok_or_else(|| garbage(&path, &text, "the counter's range in microjoules"))?;
+        .ok_or_else(|| SourceError::garbage(&path, &text, "the counter's range in microjoules"))?;
     let counter = PowercapZone { path: dir.join("energy_uj"), max_uj };
     Ok(Some(Zone { place: place.to_owned(), mmio, kind, physical_id, counter }))
 }
@@ -235,10 +235,6 @@ fn zone(dir: &Path, place: &str, mmio: bool) -> Result<Option<Zone>, SourceError
 fn read(path: &Path) -> Result<String, SourceError> {
     std::fs::read_to_string(path)
         .map_err(|source| SourceError::Read { path: path.to_path_buf(), source })
-}
-
-fn garbage(path: &Path, text: &str, expected: &'static str) -> SourceError {
-    SourceError::Garbage { path: path.into(), found: excerpt(text), expected }
 }
 
 #[cfg(test)]

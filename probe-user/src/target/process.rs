@@ -27,6 +27,9 @@ pub(super) struct Socket {
     pub inode: u64,
 }
 
+/// The sockets of processes, by process.
+pub(super) type Held = BTreeMap<u32, Vec<Socket>>;
+
 /// All processes at one moment.
 pub(super) struct Table {
     roots: Roots,
@@ -45,8 +48,8 @@ impl Table {
         let entry = |process: Process| {
             let stat = process.stat().ok()?;
             let parent = u32::try_from(stat.ppid).unwrap_or(0);
-            // A zombie runs no more, and its parent may never reap it.
-            let gone = matches!(stat.state, 'Z' | 'X' | 'x');
+            // A zombie runs no more, and its parent may never reap it; but other threads may outlive the first.
+            let gone = matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1;
             let pid = u32::try_from(stat.pid).ok()?;
             (!gone).then_some((pid, Entry { parent, name: stat.comm }))
         };
@@ -83,9 +86,13 @@ impl Table {
         tree
     }
 
-    /// The sockets that a process has open; empty when it is gone or may not be looked into.
+    /// The sockets that each of the processes has open; none when it is gone or may not be looked into.
     #[must_use]
-    pub(super) fn sockets(&self, pid: u32) -> Vec<Socket> {
+    pub(super) fn sockets(&self, pids: impl Iterator<Item = u32>) -> Held {
+        pids.map(|pid| (pid, self.sockets_of(pid))).collect()
+    }
+
+    fn sockets_of(&self, pid: u32) -> Vec<Socket> {
         let Ok(process) = Process::new_with_root(self.roots.proc(pid.to_string())) else {
             return Vec::new();
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Selector, TargetError,
-    process::{Socket, Table},
+    process::{Held, Socket, Table},
     socket::{Address, Sockets},
 };
 use crate::roots::Roots;
@@ -40,26 +40,14 @@ pub fn find(selector: &Selector, roots: &Roots) -> Result<Found, TargetError> {
             }
             Ok(by_processes(&BTreeSet::from([*pid]), &table, roots))
         }
-        Selector::Unit(unit) => {
-            let member = |pid: &u32| table.cgroups(*pid).iter().any(|path| in_unit(path, unit));
-            let members: BTreeSet<u32> = table.pids().filter(member).collect();
-            if members.is_empty() {
-                return Err(TargetError::NoUnit(unit.clone()));
-            }
-            Ok(by_processes(&members, &table, roots))
-        }
+        Selector::Unit(unit) => by_cgroup(|path| in_unit(path, unit), &table, roots)
+            .ok_or_else(|| TargetError::NoUnit(unit.clone())),
         Selector::Cgroup(path) => {
             let mount = roots.sys("fs/cgroup");
             let wanted = path.strip_prefix(&mount).unwrap_or(path);
-            let wanted = wanted.strip_prefix("/").unwrap_or(wanted);
-            let member = |pid: &u32| {
-                table.cgroups(*pid).iter().any(|have| in_cgroup(have, &wanted.to_string_lossy()))
-            };
-            let members: BTreeSet<u32> = table.pids().filter(member).collect();
-            if members.is_empty() {
-                return Err(TargetError::NoCgroup(path.clone()));
-            }
-            Ok(by_processes(&members, &table, roots))
+            let wanted = wanted.strip_prefix("/").unwrap_or(wanted).to_string_lossy();
+            by_cgroup(|have| in_cgroup(have, &wanted), &table, roots)
+                .ok_or_else(|| TargetError::NoCgroup(path.clone()))
         }
     }
 }
@@ -94,15 +82,25 @@ fn by_address(
     if listeners.is_empty() {
         return Err(TargetError::NoListener(selector.to_string()));
     }
-    let holds = |pid: &u32| table.sockets(*pid).iter().any(|s| listeners.contains(&s.inode));
-    let owners: BTreeSet<u32> = table.pids().filter(holds).collect();
+    let held = table.sockets(table.pids());
+    let holds = |sockets: &[Socket]| sockets.iter().any(|s| listeners.contains(&s.inode));
+    let owners: BTreeSet<u32> =
+        held.iter().filter(|(_, sockets)| holds(sockets)).map(|(pid, _)| *pid).collect();
     if owners.is_empty() {
         return Err(TargetError::NoOwner(selector.to_string()));
     }
     let processes = table.tree(&owners);
-    let connections = connections(&processes, &sockets, &BTreeSet::from([address.clone()]), table);
+    let addresses = BTreeSet::from([address.clone()]);
+    let connections = connections(&processes, &sockets, &addresses, &held);
     let name = name_of(&owners, table);
     Ok(Found { processes, listeners, connections, name })
+}
+
+/// The processes with such a cgroup path, with all descendants; `None` when there are none.
+fn by_cgroup(member: impl Fn(&str) -> bool, table: &Table, roots: &Roots) -> Option<Found> {
+    let belongs = |pid: &u32| table.cgroups(*pid).iter().any(|path| member(path));
+    let members: BTreeSet<u32> = table.pids().filter(belongs).collect();
+    (!members.is_empty()).then(|| by_processes(&members, table, roots))
 }
 
 /// The given processes with all descendants; watched are the sockets that the given ones listen on, or,
@@ -110,10 +108,10 @@ fn by_address(
 fn by_processes(members: &BTreeSet<u32>, table: &Table, roots: &Roots) -> Found {
     let processes = table.tree(members);
     let sockets = Sockets::read(roots, members.first().copied());
+    let held = table.sockets(processes.iter().copied());
+    let all: BTreeSet<u64> = sockets.listening.iter().map(|(_, inode)| *inode).collect();
     let listening = |of: &BTreeSet<u32>| -> BTreeSet<u64> {
-        let all: BTreeSet<u64> = sockets.listening.iter().map(|(_, inode)| *inode).collect();
-        let held = of.iter().flat_map(|pid| table.sockets(*pid)).map(|socket| socket.inode);
-        held.filter(|inode| all.contains(inode)).collect()
+        held_by(of, &held).map(|socket| socket.inode).filter(|inode| all.contains(inode)).collect()
     };
     let mut listeners = listening(members);
     if listeners.is_empty() {
@@ -125,7 +123,7 @@ fn by_processes(members: &BTreeSet<u32>, table: &Table, roots: &Roots) -> Found 
         .filter(|(_, inode)| listeners.contains(inode))
         .map(|(address, _)| address.clone())
         .collect();
-    let connections = connections(&processes, &sockets, &addresses, table);
+    let connections = connections(&processes, &sockets, &addresses, &held);
     Found { connections, listeners, name: name_of(members, table), processes }
 }
 
@@ -134,7 +132,7 @@ fn connections(
     processes: &BTreeSet<u32>,
     sockets: &Sockets,
     addresses: &BTreeSet<Address>,
-    table: &Table,
+    held: &Held,
 ) -> Vec<(u32, i32)> {
     let wanted: BTreeSet<u64> = sockets
         .connected
@@ -142,8 +140,12 @@ fn connections(
         .filter(|(address, _)| addresses.contains(address))
         .map(|(_, inode)| *inode)
         .collect();
-    let held = processes.iter().flat_map(|pid| table.sockets(*pid));
-    held.filter(|s| wanted.contains(&s.inode)).map(|Socket { tgid, fd, .. }| (tgid, fd)).collect()
+    let ours = held_by(processes, held).filter(|socket| wanted.contains(&socket.inode));
+    ours.map(|socket| (socket.tgid, socket.fd)).collect()
+}
+
+fn held_by<'a>(of: &'a BTreeSet<u32>, held: &'a Held) -> impl Iterator<Item = &'a Socket> {
+    of.iter().filter_map(|pid| held.get(pid)).flatten()
 }
 
 fn name_of(pids: &BTreeSet<u32>, table: &Table) -> String {
@@ -170,7 +172,13 @@ fn in_cgroup(have: &str, wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, os::unix::net::UnixListener};
+    use std::{
+        net::TcpListener,
+        os::{
+            fd::AsRawFd,
+            unix::net::{UnixDatagram, UnixListener},
+        },
+    };
 
     use super::*;
 
@@ -196,6 +204,26 @@ mod tests {
         let _unix = UnixListener::bind(&path).unwrap();
         let found = find(&Selector::UnixPath(path), &Roots::default()).unwrap();
         assert_eq!(found.listeners.len(), 1);
+    }
+
+    #[test]
+    fn a_bound_datagram_socket_does_not_listen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.sock");
+        let _bound = UnixDatagram::bind(&path).unwrap();
+        let selector = Selector::UnixPath(path);
+        assert!(matches!(find(&selector, &Roots::default()), Err(TargetError::NoListener(_))));
+        assert_eq!(listening(&selector, &Roots::default()), Some(BTreeSet::new()));
+    }
+
+    #[test]
+    fn a_process_by_its_number_has_its_listeners_and_its_open_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let found = find(&Selector::Pid(std::process::id()), &Roots::default()).unwrap();
+        assert!(!found.listeners.is_empty());
+        assert!(found.connections.contains(&(std::process::id(), server.as_raw_fd())));
     }
 
     #[test]

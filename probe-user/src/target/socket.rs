@@ -75,6 +75,10 @@ impl Sockets {
         };
         for entry in entries {
             let Some(path) = entry.path else { continue };
+            // A bound datagram socket is unconnected for life, and nobody can connect to it.
+            if i32::from(entry.socket_type) == libc::SOCK_DGRAM {
+                continue;
+            }
             match entry.state {
                 UnixState::UNCONNECTED => {
                     self.listening.push((Address::Unix(path), entry.inode));

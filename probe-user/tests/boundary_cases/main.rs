@@ -6,6 +6,7 @@ mod feed;
 mod hostile;
 mod long_heads;
 mod losses;
+mod messages;
 mod privacy;
 mod recorded;
 mod servers;

@@ -43,15 +43,7 @@ fn every_query_of_the_dashboard_is_answered_from_a_probe_at_work() {
         report
     })
     .expect("Prometheus scrapes the probe");
-    assert!(report.answers.len() >= 25, "{} queries", report.answers.len());
-    assert_eq!(report.empty(), Vec::<String>::new(), "queries without an answer");
-    assert_eq!(report.lint, "", "promtool check metrics");
+    report.assert_holds();
     assert!(report.exemplars >= 1, "request energies carry exemplars");
-    let of = |panel: &str| -> f64 {
-        let answer = report.answers.iter().find(|(title, _, _)| title == panel);
-        answer.map(|(_, _, values)| values.iter().sum()).expect("such a panel")
-    };
-    let (power, consumers) = (of("Power"), of("Power by consumer"));
-    assert!((power - consumers).abs() < 1e-3 * power, "{power} W counted, {consumers} W charged");
     books::close(&probe.finish());
 }

@@ -25,9 +25,29 @@ pub(crate) struct Report {
 
 impl Report {
     /// Queries without an answer.
-    pub(crate) fn empty(&self) -> Vec<String> {
+    fn empty(&self) -> Vec<String> {
         let empty = self.answers.iter().filter(|(_, _, values)| values.is_empty());
         empty.map(|(panel, expr, _)| format!("{panel}: {expr}")).collect()
+    }
+
+    /// Asserts that every query was answered, that promtool found nothing, and that the books close in
+    /// Prometheus too: consumers, idle and residual add up to the power counted.
+    #[track_caller]
+    pub(crate) fn assert_holds(&self) {
+        for (panel, expr, values) in &self.answers {
+            println!("{panel}: {expr}\n    {values:?}");
+        }
+        println!("{} exemplars; promtool: {:?}", self.exemplars, self.lint);
+        assert!(self.answers.len() >= 25, "{} queries", self.answers.len());
+        assert_eq!(self.empty(), Vec::<String>::new(), "queries without an answer");
+        assert_eq!(self.lint, "", "promtool check metrics");
+        let of = |panel: &str| -> f64 {
+            let answer = self.answers.iter().find(|(title, _, _)| title == panel);
+            answer.map(|(_, _, values)| values.iter().sum()).expect("such a panel")
+        };
+        let (power, consumers) = (of("Power"), of("Power by consumer"));
+        let apart = (power - consumers).abs();
+        assert!(apart < 1e-3 * power, "{power} W counted, {consumers} W charged");
     }
 }
 

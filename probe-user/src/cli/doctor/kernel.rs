@@ -7,6 +7,7 @@ use procfs::KernelVersion;
 
 use super::Row;
 use crate::cli::privilege::capable;
+use crate::kernel::tracefs as tracefs_place;
 use crate::roots::Roots;
 use crate::topology::excerpt;
 
@@ -93,10 +94,17 @@ fn lockdown(roots: &Roots) -> Row {
 }
 
 fn tracefs(roots: &Roots) -> Row {
-    let places = [roots.sys("kernel/tracing/events"), roots.sys("kernel/debug/tracing/events")];
-    match places.iter().find(|p| p.is_dir()) {
-        Some(path) => row("tracefs", false, true, path.display().to_string(), ""),
-        None => row(
+    match tracefs_place(roots) {
+        Ok(Some(path)) => row("tracefs", false, true, path.display().to_string(), ""),
+        Err(error) => row(
+            "tracefs",
+            false,
+            false,
+            format!("{}: {error}", roots.sys("kernel/tracing").display()),
+            "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep on the \
+             program",
+        ),
+        Ok(None) => row(
             "tracefs",
             false,
             false,

@@ -40,6 +40,8 @@ pub(crate) struct Slice {
     pub(crate) end_ns: u64,
     /// CPU.
     pub(crate) cpu: u32,
+    /// What it cost.
+    pub(crate) joules: Option<f64>,
 }
 
 /// The binary under test with these arguments.

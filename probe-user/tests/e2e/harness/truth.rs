@@ -47,7 +47,12 @@ impl Drop for Busy {
     }
 }
 
-/// Kernel programs loaded on this machine, by id.
+/// How the names of the probe's kernel programs begin (`probe-ebpf`).
+const OURS: [&str; 5] = ["on_", "process_", "resync", "sched_switch", "tick"];
+
+/// Kernel programs on this machine that are named as the probe's are, by id.
 pub(crate) fn programs() -> Vec<u32> {
-    aya::programs::loaded_programs().filter_map(Result::ok).map(|program| program.id()).collect()
+    let ours = |name: &str| OURS.iter().any(|begin| name.starts_with(begin));
+    let loaded = aya::programs::loaded_programs().filter_map(Result::ok);
+    loaded.filter(|p| p.name_as_str().is_some_and(ours)).map(|p| p.id()).collect()
 }

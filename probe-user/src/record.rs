@@ -24,6 +24,20 @@ pub enum End {
     Interrupted,
 }
 
+impl End {
+    /// The word of the records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Aborted => "aborted",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// Where the token counts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,6 +72,19 @@ pub enum Quality {
     Modelled,
     /// Nothing.
     Absent,
+}
+
+impl Quality {
+    /// The word of the records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Integrated => "integrated",
+            Self::Modelled => "modelled",
+            Self::Absent => "absent",
+        }
+    }
 }
 
 impl RequestRecord {
@@ -138,4 +165,21 @@ pub struct RequestRecord {
     pub flags: Vec<String>,
     /// The client's `x-request-id`.
     pub external_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_the_one_that_the_records_bear() {
+        let written = |value: serde_json::Value| value.as_str().unwrap().to_owned();
+        for end in [End::Complete, End::Aborted, End::Reset, End::Timeout, End::Interrupted] {
+            assert_eq!(written(serde_json::to_value(end).unwrap()), end.as_str());
+        }
+        for quality in [Quality::Measured, Quality::Integrated, Quality::Modelled, Quality::Absent]
+        {
+            assert_eq!(written(serde_json::to_value(quality).unwrap()), quality.as_str());
+        }
+    }
 }

@@ -38,6 +38,7 @@ fn targets_that_cannot_exist_are_usage_errors() {
     refused(&["attach", "--cgroup", "/"], 2, &["control group"]);
     refused(&["attach", "--cgroup", "a/../.."], 2, &["control group"]);
     refused(&["attach", "--port", "1", "--name", "kernel"], 2, &["choose another"]);
+    refused(&["attach", "--port", "1", "--name", "residual"], 2, &["choose another"]);
     refused(&["attach", "--port", "1", "--port", "1"], 2, &["given twice"]);
     refused(&["attach", "--pid", "1", "--pid", "2"], 2, &["--name after each"]);
 }
@@ -87,6 +88,8 @@ fn values_that_cannot_be_read_say_what_to_write() {
     refused(&with("--format", "xml"), 2, &["table", "json"]);
     refused(&with("--log-format", "xml"), 2, &["text", "json"]);
     refused(&["attach", "--port", "1", "--summary", "a", "--slices", "a"], 2, &["its own file"]);
+    let both = ["attach", "--port", "1", "--requests", "-", "--summary", "-"];
+    refused(&both, 2, &["two options write to -;"]);
     refused(&["completions", "dos"], 2, &["bash", "zsh"]);
     refused(&["attach", "--prot", "1"], 2, &["--port"]);
 }
@@ -125,7 +128,7 @@ fn help_and_version_are_results() {
     for option in ["--port", "--requests", "--slices", "--metrics", "--for", "--source", "--idle"] {
         assert!(help.contains(option), "{option}");
     }
-    assert!(!help.contains("--tape"));
+    assert!(help.contains("[default: 127.0.0.1:9847]") && !help.contains("--tape"));
 }
 
 #[test]

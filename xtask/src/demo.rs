@@ -67,7 +67,7 @@ fn serve_and_measure(paths: &Paths, args: &Args, dir: &Path) -> Result<()> {
     let mut server = Running(start(&mut server, dir, "server")?);
     let address = listening(&mut server.0, dir, "server")?;
 
-    let mut probe = Running(attach(paths, dir, port_of(&address)?)?);
+    let mut probe = attach(paths, dir, port_of(&address)?)?;
     let load = Command::new(paths.binary("release", "lab-load"))
         .args(["--url", &address, "--requests", &REQUESTS.to_string(), "--aborts", "1"])
         .arg("--out")
@@ -80,18 +80,20 @@ fn serve_and_measure(paths: &Paths, args: &Args, dir: &Path) -> Result<()> {
     end
 }
 
-fn attach(paths: &Paths, dir: &Path, port: &str) -> Result<Child> {
+fn attach(paths: &Paths, dir: &Path, port: &str) -> Result<Running> {
     let mut probe = Command::new(paths.binary("release", "wattprobe"));
     probe.args(["attach", "--name", "demo", "--port", port]);
     probe.arg("--requests").arg(dir.join("requests.jsonl"));
     probe.arg("--summary").arg(dir.join("summary.json"));
     // Its table belongs on this terminal; its messages are watched for the line that it is ready.
-    let mut probe = probe
+    let probe = probe
         .stdin(Stdio::null())
         .stderr(File::create(dir.join("probe.err"))?)
         .spawn()
         .context("cannot start wattprobe")?;
-    attached(&mut probe, dir)?;
+    // Before the wait: a probe that does not get ready must not keep the machine's lock.
+    let mut probe = Running(probe);
+    attached(&mut probe.0, dir)?;
     Ok(probe)
 }
 

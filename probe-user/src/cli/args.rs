@@ -1,21 +1,20 @@
 //! The raw arguments, as clap reads them. What they mean is decided in [`super::config`].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, ArgMatches, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::config::{Format, RESERVED};
+use super::config::Format;
 use super::duration;
 use super::log::LogFormat;
+use crate::export::metrics::DEFAULT_ADDRESS;
 use crate::roots::Roots;
 use crate::source::SourceSpec;
 use crate::target::Selector;
-
-/// Where `--metrics` listens when only the option is given.
-pub const DEFAULT_METRICS: &str = "127.0.0.1:9847";
 
 const EXIT_STATUSES: &str = "Exit status: 0 done; 1 failed; 2 usage; 3 the measurement is invalid; \
     4 a privilege or kernel feature is missing.";
@@ -43,7 +42,7 @@ pub struct Global {
     /// Where procfs is
     #[arg(long, global = true, value_name = "DIR", default_value = "/proc")]
     pub procfs_root: PathBuf,
-    /// Say what was decided and why; twice for all details
+    /// Say what was decided and why
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// How messages on standard error look
@@ -114,15 +113,16 @@ pub struct AttachArgs {
     /// Write one line for each stay of a target's thread on a CPU
     #[arg(long, value_name = "FILE")]
     pub slices: Option<PathBuf>,
-    /// Serve OpenMetrics on this address [default: 127.0.0.1:9847]
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = DEFAULT_METRICS, value_parser = address)]
+    /// Serve OpenMetrics on this address
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = DEFAULT_ADDRESS, value_parser = address)]
+    #[arg(help = format!("Serve OpenMetrics on this address [default: {DEFAULT_ADDRESS}]"))]
     pub metrics: Option<SocketAddr>,
     /// End after this time: 500ms, 10s, 2m, 1h
     #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
     pub duration: Option<Duration>,
     /// End after this many finished requests
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub count: Option<NonZeroU64>,
     /// What standard output shows
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -205,9 +205,6 @@ fn cgroup(text: &str) -> Result<Selector, String> {
 }
 
 fn label(text: &str) -> Result<String, String> {
-    if RESERVED.contains(&text) {
-        return Err(format!("{text} is the name of a consumer that is no target; choose another"));
-    }
     if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
         return Err("write a name of 1 to 64 printable characters".into());
     }
@@ -220,7 +217,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     match (text.parse::<SocketAddr>(), port.parse::<u16>()) {
         (Ok(address), _) => Ok(address),
         (_, Ok(port)) => Ok(SocketAddr::new(local, port)),
-        _ => Err(format!("write an address and port, such as {DEFAULT_METRICS} or [::1]:9847")),
+        _ => Err(format!("write an address and port, such as {DEFAULT_ADDRESS} or [::1]:9847")),
     }
 }
 

@@ -1,16 +1,11 @@
 //! `wattprobe attach`: opens the outputs, chooses the sources, runs the engine until it ends, closes the
 //! books.
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-};
-
-use signal_hook::consts::{SIGINT, SIGTERM};
-
 use super::{
-    config::{AttachConfig, Format, Output},
+    config::{AttachConfig, Format},
     exit::{Classify, ExitStatus, Failure},
+    log::Log,
+    privilege, stop,
 };
 use crate::{
     engine::{self, EngineError, Options, SLICES_INCOMPLETE},
@@ -18,7 +13,8 @@ use crate::{
     instance::{Instance, InstanceError, NAME},
     kernel::KernelError,
     roots::Roots,
-    source::{SourceSpec, select},
+    snapshot::Snapshot,
+    source::{Outcome, SourceSpec, select},
     target::TargetError,
     topology::Topology,
 };
@@ -30,20 +26,25 @@ use crate::{
 /// When a target, a source, an output or the kernel side cannot be used.
 pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> {
     let log = config.log;
-    privileged()?;
+    // Said before anything is opened or locked. Without procfs the kernel itself will say no.
+    if privilege::capable(roots) == Some(false) {
+        return Err(EngineError::from(KernelError::Privilege).into());
+    }
     let topology = Topology::read(roots)?;
     let selection = select(roots, &topology, &config.sources)?;
     // After the sources: what is wrong with the options is said whether or not another probe runs.
     let _instance = Instance::lock(NAME)?;
     for note in &selection.notes {
-        log.info(&format!("{}: {}", note.source, note.text));
+        // What is said of the choice as a whole limits every number; the rest explains it.
+        let whole = note.source == "auto" && note.outcome == Outcome::Refused;
+        let say = if whole { Log::warn } else { Log::info };
+        say(&log, &format!("{}: {}", note.source, note.text));
     }
     let term = std::env::var("TERM").ok();
-    let metrics = config.metrics.map(|address| address.to_string());
     let wanted = plan::Plan {
-        requests: config.requests.as_ref().map(path_of),
+        requests: config.requests.as_deref(),
         summary: config.summary.as_deref(),
-        metrics: metrics.as_deref(),
+        metrics: config.metrics,
         json: config.format == Format::Json,
         term: term.as_deref(),
     };
@@ -51,7 +52,8 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     if let Some(address) = opened.metrics {
         log.info(&format!("metrics: http://{address}/metrics"));
     }
-    let stop = stop_signal()?;
+    let stop = stop::on_signals(opened.screen.clone())
+        .map_err(|error| Failure::new(ExitStatus::Failed, error))?;
     let options = Options {
         targets: config.targets.iter().map(|t| (t.selector.clone(), t.label())).collect(),
         selection,
@@ -73,8 +75,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         log.warn(&format!("the books do not close: they are {off} nJ apart; please report this"));
         return Ok(ExitStatus::Invalid);
     }
-    let additive = || summary.domains.values().filter(|domain| domain.additive);
-    if additive().all(|domain| domain.windows == 0) {
+    if !anything_counted(&summary) {
         log.warn(
             "no energy was counted: no domain closed a valid window; check `wattprobe doctor`",
         );
@@ -90,36 +91,9 @@ fn declared(sources: &[SourceSpec]) -> Vec<String> {
     sources.iter().any(scaled).then(|| "declared-scale".to_owned()).into_iter().collect()
 }
 
-fn path_of(output: &Output) -> &Path {
-    match output {
-        Output::Stdout => Path::new("-"),
-        Output::File(path) => path,
-    }
-}
-
-/// Set by SIGINT and SIGTERM; a second signal of the kind ends the process at once.
-fn stop_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|e| Failure::new(ExitStatus::Failed, e))?;
-    }
-    Ok(stop)
-}
-
-/// Whether the process may load programs at all: said before anything is opened or locked.
-fn privileged() -> Result<(), Failure> {
-    const CAP_SYS_ADMIN: u64 = 1 << 21;
-    const CAP_PERFMON: u64 = 1 << 38;
-    const CAP_BPF: u64 = 1 << 39;
-    let status = procfs::process::Process::myself().and_then(|p| p.status());
-    // Without procfs the kernel itself will say no.
-    let held = status.map_or(u64::MAX, |status| status.capeff);
-    if held & CAP_SYS_ADMIN != 0 || held & (CAP_BPF | CAP_PERFMON) == CAP_BPF | CAP_PERFMON {
-        return Ok(());
-    }
-    Err(EngineError::from(KernelError::Privilege).into())
+/// Whether any domain closed a window, summed or not.
+fn anything_counted(summary: &Snapshot) -> bool {
+    summary.domains.values().any(|domain| domain.windows > 0)
 }
 
 impl Classify for EngineError {
@@ -146,5 +120,23 @@ impl Classify for InstanceError {
 impl Classify for ExportError {
     fn status(&self) -> ExitStatus {
         ExitStatus::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::example;
+
+    #[test]
+    fn a_window_of_a_domain_that_is_not_summed_counts() {
+        let mut summary = example::snapshot(1.0);
+        summary.domains.retain(|_, domain| !domain.additive);
+        assert_eq!(summary.domains["psys"].windows, 1000);
+        assert!(anything_counted(&summary));
+        summary.domains.get_mut("psys").unwrap().windows = 0;
+        assert!(!anything_counted(&summary));
+        summary.domains.clear();
+        assert!(!anything_counted(&summary), "no domain counts nothing");
     }
 }

@@ -11,12 +11,15 @@ use probe_common::MAX_TARGETS;
 use super::args::{AttachArgs, Token};
 use super::exit::{Classify, ExitStatus};
 use super::log::Log;
+use crate::export::books::NOT_TARGETS;
 use crate::snapshot::Policies;
 use crate::source::SourceSpec;
 use crate::target::Selector;
 
-/// Names of consumers that are no target.
-pub(super) const RESERVED: [&str; 5] = ["other", "kernel", "self", "idle", "residual"];
+/// Whether the books use this name for something that is no target.
+fn is_reserved(name: &str) -> bool {
+    NOT_TARGETS.contains(&name) || ["idle", "residual"].contains(&name)
+}
 
 /// A target as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +51,6 @@ impl TargetSpec {
     }
 }
 
-/// Where request records go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Standard output.
-    Stdout,
-    /// A file.
-    File(PathBuf),
-}
-
 /// What standard output shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -72,9 +66,9 @@ pub enum Format {
 pub struct AttachConfig {
     /// At least one, at most [`MAX_TARGETS`], in the order given, with distinct labels.
     pub targets: Vec<TargetSpec>,
-    /// Request records.
-    pub requests: Option<Output>,
-    /// The books at the end.
+    /// Request records; `-` is standard output.
+    pub requests: Option<PathBuf>,
+    /// The books at the end; `-` is standard output.
     pub summary: Option<PathBuf>,
     /// The slice stream.
     pub slices: Option<PathBuf>,
@@ -101,9 +95,7 @@ pub enum ConfigError {
     #[error("no target; give --port, --pid, --unit or --cgroup")]
     NoTarget,
     /// More targets than the clocks tell apart.
-    #[error(
-        "{0} targets, but one probe watches at most {MAX_TARGETS}; run another probe for the rest"
-    )]
+    #[error("{0} targets, but one probe watches at most {MAX_TARGETS}; watch fewer")]
     TooManyTargets(usize),
     /// A target with two names.
     #[error(
@@ -119,7 +111,7 @@ pub enum ConfigError {
     /// A name that the books use themselves.
     #[error("a target cannot be called {0:?}, the books use that name; choose another with --name")]
     NameReserved(String),
-    /// Two outputs into one file.
+    /// Two outputs into one file, or both into standard output.
     #[error("two options write to {}; give each its own file", .0.display())]
     FileTwice(PathBuf),
 }
@@ -137,27 +129,20 @@ impl AttachConfig {
     /// [`ConfigError`], with what to write instead.
     pub fn new(args: AttachArgs, tokens: Vec<Token>, log: Log) -> Result<Self, ConfigError> {
         let targets = targets(tokens)?;
-        let requests = args
-            .requests
-            .map(|path| if path.as_os_str() == "-" { Output::Stdout } else { Output::File(path) });
         let mut files = BTreeSet::new();
-        let of_requests = match &requests {
-            Some(Output::File(path)) => Some(path),
-            _ => None,
-        };
-        for path in of_requests.into_iter().chain(&args.summary).chain(&args.slices) {
+        for path in args.requests.iter().chain(&args.summary).chain(&args.slices) {
             if !files.insert(path) && path != Path::new("/dev/null") {
                 return Err(ConfigError::FileTwice(path.clone()));
             }
         }
         Ok(Self {
             targets,
-            requests,
+            requests: args.requests,
             summary: args.summary,
             slices: args.slices,
             metrics: args.metrics,
             duration: args.duration,
-            count: args.count.and_then(NonZeroU64::new),
+            count: args.count,
             format: args.format,
             sources: args.source,
             policies: Policies { weight: args.weight, share: args.share, idle: args.idle },
@@ -194,7 +179,7 @@ fn targets(tokens: Vec<Token>) -> Result<Vec<TargetSpec>, ConfigError> {
     if targets.len() > MAX_TARGETS {
         return Err(ConfigError::TooManyTargets(targets.len()));
     }
-    if let Some(label) = targets.iter().map(TargetSpec::label).find(|l| RESERVED.contains(&&**l)) {
+    if let Some(label) = targets.iter().map(TargetSpec::label).find(|l| is_reserved(l)) {
         return Err(ConfigError::NameReserved(label));
     }
     let mut labels = BTreeSet::new();
@@ -265,6 +250,11 @@ mod tests {
             ConfigError::NameTwice("port-1".into())
         );
         assert_eq!(error("--port 1 --requests x --slices x"), ConfigError::FileTwice("x".into()));
+        assert_eq!(error("--port 1 --requests - --summary -"), ConfigError::FileTwice("-".into()));
+        for name in ["other", "kernel", "self", "idle", "residual"] {
+            let reserved = ConfigError::NameReserved(name.into());
+            assert_eq!(error(&format!("--port 1 --name {name}")), reserved);
+        }
         assert_eq!(error("--unit self"), ConfigError::NameReserved("self".into()));
         let many: String = (1..=13).map(|p| format!("--port {p} ")).collect();
         assert_eq!(error(&many), ConfigError::TooManyTargets(13));
@@ -277,7 +267,7 @@ mod tests {
              --format json --source auto --source perf:msr/tsc/,scale=1e-9",
         )
         .unwrap();
-        assert_eq!(config.requests, Some(Output::Stdout));
+        assert_eq!(config.requests, Some("-".into()));
         assert_eq!(config.summary, Some("s".into()));
         assert_eq!(config.slices, Some("l".into()));
         assert_eq!(config.metrics.unwrap().to_string(), "127.0.0.1:9847");

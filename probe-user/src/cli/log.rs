@@ -34,7 +34,7 @@ struct Line<'a> {
 }
 
 impl Log {
-    /// A log that shows notices; with verbosity 1 also what was decided, with 2 all details.
+    /// A log that shows notices; from verbosity 1 on also what was decided.
     #[must_use]
     pub fn new(verbosity: u8, format: LogFormat) -> Self {
         Self { verbosity, format }
@@ -59,13 +59,6 @@ impl Log {
     pub fn info(&self, message: &str) {
         if self.verbosity >= 1 {
             self.write("info", message, None);
-        }
-    }
-
-    /// Details; from `-vv` on.
-    pub fn debug(&self, message: &str) {
-        if self.verbosity >= 2 {
-            self.write("debug", message, None);
         }
     }
 

@@ -12,6 +12,8 @@ pub mod duration;
 pub mod exit;
 pub mod log;
 mod manual;
+mod privilege;
+mod stop;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -205,7 +205,7 @@ fn resident() -> u64 {
 fn requests(core: &Core) -> BTreeMap<String, u64> {
     let all = [End::Complete, End::Aborted, End::Reset, End::Timeout, End::Interrupted];
     let count = |end: &End| core.ended.get(end).copied().unwrap_or(0);
-    all.iter().map(|end| (format!("{end:?}").to_lowercase(), count(end))).collect()
+    all.iter().map(|end| (end.as_str().to_owned(), count(end))).collect()
 }
 
 fn in_flight(core: &Core) -> BTreeMap<String, u64> {

@@ -21,7 +21,7 @@ pub enum ExportError {
         "writing to {place} failed: {source}; the run goes on, records that cannot be written are counted"
     )]
     Write {
-        /// File name or `standard output`.
+        /// File name, or the name of a stream.
         place: String,
         /// What the system said.
         source: io::Error,
@@ -31,7 +31,7 @@ pub enum ExportError {
         "{lost} of {seen} request records could not be written to {place} (first failure: {first}); the summary still counts them"
     )]
     Lost {
-        /// File name or `standard output`.
+        /// File name, or the name of a stream.
         place: String,
         /// Records not written.
         lost: u64,
@@ -47,14 +47,6 @@ pub enum ExportError {
         what: &'static str,
         /// The encoder's complaint.
         source: serde_json::Error,
-    },
-    /// `--metrics` does not name an address.
-    #[error(
-        "`{given}` is not an address to listen on: write HOST:PORT, for example --metrics 127.0.0.1:9847"
-    )]
-    Address {
-        /// What was given.
-        given: String,
     },
     /// The metrics endpoint could not listen.
     #[error(

@@ -67,7 +67,10 @@ mod tests {
     struct Broken;
     impl Sink for Broken {
         fn request(&mut self, _: &RequestRecord) -> Result<(), ExportError> {
-            Err(ExportError::Address { given: "broken".into() })
+            Err(ExportError::Write {
+                place: "nowhere".into(),
+                source: std::io::ErrorKind::Other.into(),
+            })
         }
         fn snapshot(&mut self, _: &Arc<Snapshot>) -> Result<(), ExportError> {
             Ok(())

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{ExportError, Sink};
+use super::{ExportError, STDOUT, Sink};
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
@@ -47,7 +47,7 @@ impl JsonLines {
     /// When the file cannot be opened for writing.
     pub fn create(path: &Path) -> Result<Self, ExportError> {
         if path.as_os_str() == "-" {
-            return Ok(Self::to(io::stdout(), "standard output"));
+            return Ok(Self::to(io::stdout(), STDOUT));
         }
         let open = || {
             let file = OpenOptions::new().create(true).append(true).open(path)?;

@@ -26,6 +26,9 @@ pub use fan::Exports;
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
+/// The place of a sink on standard output, in messages.
+pub(crate) const STDOUT: &str = "standard output";
+
 /// Where results go.
 pub trait Sink: Send {
     /// A request was settled.

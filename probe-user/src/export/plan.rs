@@ -8,10 +8,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::json_lines::JsonLines;
+use super::live::screen::Taken;
 use super::metrics::Metrics;
 use super::summary::Summary;
 use super::table::Table;
-use super::{ExportError, Exports, live};
+use super::{ExportError, Exports, STDOUT, live};
+
+/// The place of a sink that lost standard output, in messages.
+const STDERR: &str = "standard error";
 
 /// The options of `attach` that concern exports.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,7 +25,7 @@ pub struct Plan<'a> {
     /// `--summary`.
     pub summary: Option<&'a Path>,
     /// `--metrics`.
-    pub metrics: Option<&'a str>,
+    pub metrics: Option<SocketAddr>,
     /// `--format json`.
     pub json: bool,
     /// The environment's `TERM`.
@@ -34,6 +38,8 @@ pub struct Opened {
     pub exports: Exports,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
+    /// Whether the live view has the terminal.
+    pub screen: Taken,
 }
 
 /// Opens every sink of the plan, so that a path or an address that cannot be used is refused before
@@ -63,14 +69,19 @@ pub fn open(
         None => None,
     };
     let taken = is_stdout(plan.requests) || is_stdout(plan.summary);
+    let mut screen = Taken::default();
     match (plan.json, taken) {
         (true, _) if is_stdout(plan.summary) => {}
-        (true, true) => exports.add(Summary::to(io::stderr())),
-        (true, false) => exports.add(Summary::to(io::stdout())),
-        (false, true) => exports.add(Table::new(io::stderr(), None)),
-        (false, false) => exports.add(live::for_people(plan.term)),
+        (true, true) => exports.add(Summary::to(io::stderr(), STDERR)),
+        (true, false) => exports.add(Summary::to(io::stdout(), STDOUT)),
+        (false, true) => exports.add(Table::new(io::stderr(), STDERR)),
+        (false, false) => {
+            let (view, taken) = live::for_people(plan.term);
+            exports.add(view);
+            screen = taken;
+        }
     }
-    Ok(Opened { exports, metrics })
+    Ok(Opened { exports, metrics, screen })
 }
 
 #[cfg(test)]
@@ -89,7 +100,7 @@ mod tests {
         let plan = Plan {
             requests: Some(&requests),
             summary: Some(&summary),
-            metrics: Some("127.0.0.1:0"),
+            metrics: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             ..Plan::default()
         };
         let mut opened = open(plan, |error| panic!("{error}")).unwrap();
@@ -108,7 +119,8 @@ mod tests {
     fn what_cannot_be_opened_is_refused_before_the_run() {
         let plan = Plan { summary: Some(Path::new("/no/such/dir/s")), ..Plan::default() };
         assert!(open(plan, |_| ()).err().unwrap().to_string().contains("--summary"));
-        let plan = Plan { metrics: Some("nowhere"), ..Plan::default() };
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let plan = Plan { metrics: taken.local_addr().ok(), ..Plan::default() };
         assert!(open(plan, |_| ()).err().unwrap().to_string().contains("--metrics"));
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{ExportError, Sink};
+use super::{ExportError, STDOUT, Sink};
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
@@ -19,7 +19,7 @@ pub struct Summary {
 
 enum Place {
     File(PathBuf),
-    Stream(Box<dyn Write + Send>),
+    Stream { out: Box<dyn Write + Send>, name: &'static str },
 }
 
 impl Summary {
@@ -30,7 +30,7 @@ impl Summary {
     /// When the file cannot be written.
     pub fn create(path: &Path) -> Result<Self, ExportError> {
         if path.as_os_str() == "-" {
-            return Ok(Self::to(io::stdout()));
+            return Ok(Self::to(io::stdout(), STDOUT));
         }
         // A link stays a link: what it points to is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -44,9 +44,9 @@ impl Summary {
         Ok(Self { place: Place::File(path) })
     }
 
-    /// One line to a stream, for `--format json`.
-    pub fn to(out: impl Write + Send + 'static) -> Self {
-        Self { place: Place::Stream(Box::new(out)) }
+    /// One line to a stream, for `--format json`; `name` is the stream's in messages.
+    pub fn to(out: impl Write + Send + 'static, name: &'static str) -> Self {
+        Self { place: Place::Stream { out: Box::new(out), name } }
     }
 }
 
@@ -98,12 +98,12 @@ impl Sink for Summary {
                 text.push(b'\n');
                 write_file(path, &text).map_err(|source| open_error(path, source))
             }
-            Place::Stream(out) => {
+            Place::Stream { out, name } => {
                 let mut text = serde_json::to_vec(summary).map_err(encode)?;
                 text.push(b'\n');
-                out.write_all(&text).and_then(|()| out.flush()).map_err(|source| {
-                    ExportError::Write { place: "standard output".into(), source }
-                })
+                out.write_all(&text)
+                    .and_then(|()| out.flush())
+                    .map_err(|source| ExportError::Write { place: (*name).to_owned(), source })
             }
         }
     }
@@ -154,6 +154,14 @@ mod tests {
     fn a_device_is_written_to_and_not_replaced() {
         Summary::create(Path::new("/dev/null")).unwrap().finish(&example::snapshot(1.0)).unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn a_stream_that_is_gone_is_called_by_its_name() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let error = Summary::to(full, "standard error").finish(&example::snapshot(1.0));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("writing to standard error failed: "), "{error}");
     }
 
     #[test]

@@ -1,21 +1,18 @@
 //! What the kernel side needs, looked up without loading anything.
 //!
-//! Facilities: `/proc/sys/kernel/*`, `CapEff` of `/proc/self/status` (capabilities(7)),
-//! `/sys/kernel/btf/vmlinux` (5.2), `/sys/kernel/security/lockdown` (5.4), tracefs.
+//! Facilities: `/proc/sys/kernel/*`, `/sys/kernel/btf/vmlinux` (5.2), `/sys/kernel/security/lockdown`
+//! (5.4), tracefs.
 
 use procfs::KernelVersion;
 
 use super::Row;
+use crate::cli::privilege::capable;
 use crate::kernel::tracefs as tracefs_place;
 use crate::roots::Roots;
 use crate::topology::excerpt;
 
 /// The oldest kernel that is supported.
 const OLDEST: (u8, u8) = (5, 15);
-/// Bits of `CapEff`, from the kernel's `include/uapi/linux/capability.h`.
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
 /// First bytes of BTF, in the order of the machine.
 const BTF_MAGIC: u16 = 0xeb9f;
 
@@ -27,13 +24,10 @@ pub(super) fn release(roots: &Roots) -> Option<String> {
 
 /// All features, the required ones first.
 pub(super) fn features(roots: &Roots) -> Vec<Row> {
-    let version = release(roots).and_then(|r| r.parse::<KernelVersion>().ok());
-    let at_least = |major, minor| version.is_some_and(|v| (v.major, v.minor) >= (major, minor));
     vec![
-        kernel(roots, at_least(OLDEST.0, OLDEST.1)),
+        kernel(roots),
         privilege(roots),
         btf(roots),
-        ring_buffer(at_least(5, 8)),
         lockdown(roots),
         tracefs(roots),
         paranoid(roots),
@@ -52,8 +46,11 @@ fn row(name: &str, required: bool, usable: bool, detail: String, remedy: &str) -
     }
 }
 
-fn kernel(roots: &Roots, enough: bool) -> Row {
-    let detail = match release(roots) {
+fn kernel(roots: &Roots) -> Row {
+    let release = release(roots);
+    let version = release.as_ref().and_then(|r| r.parse::<KernelVersion>().ok());
+    let enough = version.is_some_and(|v| (v.major, v.minor) >= OLDEST);
+    let detail = match release {
         Some(release) => format!("Linux {}", excerpt(&release)),
         None => format!("cannot read {}", roots.proc("sys/kernel/osrelease").display()),
     };
@@ -62,25 +59,15 @@ fn kernel(roots: &Roots, enough: bool) -> Row {
 }
 
 fn privilege(roots: &Roots) -> Row {
-    let status = std::fs::read_to_string(roots.proc("self/status")).ok();
-    let held = status.as_deref().and_then(effective_capabilities);
-    let has = |bit: u32| held.is_some_and(|h| h >> bit & 1 == 1);
-    let usable = has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON));
-    let detail = match held {
+    let capable = capable(roots);
+    let detail = match capable {
         None => format!("cannot read CapEff in {}", roots.proc("self/status").display()),
-        Some(_) if has(CAP_SYS_ADMIN) => "CAP_SYS_ADMIN".to_owned(),
-        Some(_) if usable => "CAP_BPF and CAP_PERFMON".to_owned(),
-        Some(_) => "neither CAP_BPF with CAP_PERFMON nor CAP_SYS_ADMIN".to_owned(),
+        Some(true) => "CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON".to_owned(),
+        Some(false) => "neither CAP_BPF with CAP_PERFMON nor CAP_SYS_ADMIN".to_owned(),
     };
     let remedy = "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep \
                   on the program";
-    row("privilege", true, usable, detail, remedy)
-}
-
-/// The effective capabilities in `/proc/PID/status`.
-fn effective_capabilities(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(value.trim(), 16).ok()
+    row("privilege", true, capable == Some(true), detail, remedy)
 }
 
 fn btf(roots: &Roots) -> Row {
@@ -94,11 +81,6 @@ fn btf(roots: &Roots) -> Row {
         Err(error) => (false, format!("{}: {error}", path.display())),
     };
     row("btf", true, usable, detail, "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y")
-}
-
-fn ring_buffer(usable: bool) -> Row {
-    let detail = if usable { "kernel is 5.8 or later" } else { "kernel is older than 5.8" };
-    row("ring-buffer", true, usable, detail.to_owned(), "boot Linux 5.15 or later")
 }
 
 /// Lockdown in confidentiality mode forbids BPF to read kernel memory.
@@ -209,16 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn root_or_the_two_capabilities_are_enough() {
-        for (caps, usable) in [
-            ("000001ffffffffff", true),
-            ("000000c000000000", true),
-            ("0000008000000000", false),
-            ("0000004000000000", false),
-            ("0000000000200000", true),
-            ("0000000000000000", false),
-            ("what", false),
-        ] {
+    fn the_privilege_must_be_held_and_be_readable() {
+        for (caps, usable) in
+            [("000000c000000000", true), ("0000000000000000", false), ("what", false)]
+        {
             assert_eq!(state(&machine("6.1.0", caps), "privilege").usable, usable, "{caps}");
         }
     }

@@ -26,7 +26,7 @@ pub(super) fn render(report: &Report) -> String {
     }
     out.push_str("\ndomains that attach would read (--source auto)\n");
     for domain in &report.domains {
-        let quality = format!("{:?}", domain.quality).to_lowercase();
+        let quality = domain.quality.as_str();
         let error = match domain.class_ratio {
             0.0 => String::new(),
             ratio => format!(" ±{:.0} %", ratio * 100.0),

@@ -61,6 +61,21 @@ fn quantile(metric: &Metric, q: &str) -> String {
     format!("histogram_quantile({q}, sum by (le) ({}))", part(metric, "bucket"))
 }
 
+/// Growth by the second, summed but for one label.
+fn by(label: &str, metric: &Metric, labels: &str) -> String {
+    format!("sum by ({label}) ({})", per_second(metric, labels))
+}
+
+/// Power of the requests that ended.
+fn joules() -> String {
+    part(&metric::REQUEST_ENERGY, "sum")
+}
+
+/// Their completion tokens by the second.
+fn completion_tokens() -> String {
+    per_second(&metric::TOKENS, &format!("{TARGET},kind=\"completion\""))
+}
+
 /// Both quantiles that matter.
 fn quantiles(metric: &Metric) -> Vec<Query> {
     vec![ask(quantile(metric, "0.5"), "p50"), ask(quantile(metric, "0.95"), "p95")]
@@ -90,9 +105,8 @@ pub fn server() -> Vec<Panel> {
 }
 
 fn now() -> Vec<Panel> {
-    let joules = part(&metric::REQUEST_ENERGY, "sum");
+    let (joules, tokens) = (joules(), completion_tokens());
     let completed = part(&metric::REQUEST_ENERGY, "count");
-    let tokens = per_second(&metric::TOKENS, &format!("{TARGET},kind=\"completion\""));
     let stat = |title, description, unit, expr: String| Panel {
         title,
         description,
@@ -111,7 +125,7 @@ fn now() -> Vec<Panel> {
         ),
         stat(
             "Energy per request",
-            "Mean active energy of the requests that ended; idle is not in it.",
+            "Mean active energy of the requests that ended; idle is not in it where idle power is known.",
             "joule",
             format!("sum({joules}) / sum({completed})"),
         ),
@@ -154,9 +168,7 @@ fn lines(
 
 fn energy() -> Vec<Panel> {
     let rest = format!("{SERVER},consumer=~\"other|kernel|self|idle|residual\"");
-    let parts = per_second(&metric::TARGET_ENERGY, TARGET);
-    let joules = part(&metric::REQUEST_ENERGY, "sum");
-    let tokens = per_second(&metric::TOKENS, &format!("{TARGET},kind=\"completion\""));
+    let (joules, tokens) = (joules(), completion_tokens());
     vec![
         Panel {
             title: "Power by consumer",
@@ -173,7 +185,7 @@ fn energy() -> Vec<Panel> {
             unit: "watt",
             width: 12,
             queries: vec![
-                ask(format!("sum by (part) ({parts})"), "{{part}}"),
+                ask(by("part", &metric::TARGET_ENERGY, TARGET), "{{part}}"),
                 ask(consumer_power(&rest), "{{consumer}}"),
             ],
         },
@@ -202,8 +214,6 @@ fn energy() -> Vec<Panel> {
 }
 
 fn requests() -> Vec<Panel> {
-    let by =
-        |label: &str, metric: &Metric| format!("sum by ({label}) ({})", per_second(metric, TARGET));
     vec![
         lines(
             "Time to first content",
@@ -230,19 +240,19 @@ fn requests() -> Vec<Panel> {
             "Requests by end",
             "Complete, aborted, reset, timeout, interrupted.",
             "reqps",
-            vec![ask(by("end", &metric::REQUESTS), "{{end}}")],
+            vec![ask(by("end", &metric::REQUESTS, TARGET), "{{end}}")],
         ),
         lines(
             "Requests by status",
             "`none`: ended before there was an answer.",
             "reqps",
-            vec![ask(by("status", &metric::REQUESTS), "{{status}}")],
+            vec![ask(by("status", &metric::REQUESTS, TARGET), "{{status}}")],
         ),
         lines(
             "Tokens",
             "By the server's own count.",
             "short",
-            vec![ask(by("kind", &metric::TOKENS), "{{kind}}")],
+            vec![ask(by("kind", &metric::TOKENS, TARGET), "{{kind}}")],
         ),
     ]
 }
@@ -258,14 +268,8 @@ fn evidence() -> Vec<Panel> {
             "Losses cost time resolution; a void window is charged to nobody.",
             "short",
             vec![
-                ask(
-                    format!("sum by (kind) ({})", per_second(&metric::EVENTS_LOST, SERVER)),
-                    "lost: {{kind}}",
-                ),
-                ask(
-                    format!("sum by (domain) ({})", per_second(&metric::VOID_WINDOWS, SERVER)),
-                    "void: {{domain}}",
-                ),
+                ask(by("kind", &metric::EVENTS_LOST, SERVER), "lost: {{kind}}"),
+                ask(by("domain", &metric::VOID_WINDOWS, SERVER), "void: {{domain}}"),
             ],
         ),
         lines(
@@ -329,10 +333,7 @@ fn evidence() -> Vec<Panel> {
             "CPU by consumer",
             "Cores in use; targets with their whole process tree.",
             "short",
-            vec![ask(
-                format!("sum by (consumer) ({})", per_second(&metric::CONSUMER_CPU, SERVER)),
-                "{{consumer}}",
-            )],
+            vec![ask(by("consumer", &metric::CONSUMER_CPU, SERVER), "{{consumer}}")],
         )
         .wide(12),
     ]

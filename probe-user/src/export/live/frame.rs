@@ -7,8 +7,8 @@ use crate::export::shown::{seconds_between, visible};
 use crate::export::table::Recent;
 use crate::export::table::layout::{Column, cut, render};
 use crate::export::table::ledger::{consumer_names, cpu_ns};
-use crate::export::table::requests::{self, quality_word};
-use crate::export::units::{MISSING, Scale, count, joules, si};
+use crate::export::table::requests;
+use crate::export::units::{MISSING, count, joules, si};
 use crate::record::{Quality, RequestRecord};
 use crate::snapshot::{DomainBook, Snapshot, TargetBook};
 
@@ -93,12 +93,6 @@ fn measured(snapshot: &Snapshot) -> Option<u64> {
     books.map(|book| book.measured_nj).reduce(u64::saturating_add)
 }
 
-fn scaled(values: &[Option<f64>], heading: &str, unit: &str, rank: u8) -> Column {
-    let scale = Scale::fitting(values.iter().copied().flatten(), 4);
-    let cells = values.iter().map(|value| scale.show_maybe(*value)).collect();
-    Column::right(format!("{heading} [{}{unit}]", scale.prefix()), rank, cells)
-}
-
 fn domains(now: &Snapshot, rates: &Rates, width: usize) -> String {
     let mut books: Vec<(&String, &DomainBook)> = now.domains.iter().collect();
     books.sort_by_key(|(_, book)| !book.additive);
@@ -119,12 +113,12 @@ fn domains(now: &Snapshot, rates: &Rates, width: usize) -> String {
     let columns = vec![
         Column::left("domain", 0, books.iter().map(|(name, _)| visible(name, 24)).collect()),
         Column::left("source", 3, text(&|b| visible(&b.source, 24))),
-        Column::left("quality", 2, text(&|b| quality_word(b.quality).to_owned())),
-        scaled(&power, "power", "W", 0),
-        scaled(&energy(&|b| b.measured_nj), "measured", "J", 1),
-        scaled(&energy(&|b| b.idle_nj), "idle", "J", 4),
-        scaled(&energy(&active), "active", "J", 4),
-        scaled(&energy(&|b| b.residual_nj), "residual", "J", 4),
+        Column::left("quality", 2, text(&|b| b.quality.as_str().to_owned())),
+        Column::scaled("power", "W", 0, 4, &power),
+        Column::scaled("measured", "J", 1, 4, &energy(&|b| b.measured_nj)),
+        Column::scaled("idle", "J", 4, 4, &energy(&|b| b.idle_nj)),
+        Column::scaled("active", "J", 4, 4, &energy(&active)),
+        Column::scaled("residual", "J", 4, 4, &energy(&|b| b.residual_nj)),
     ];
     render(columns, Some(width))
 }
@@ -161,12 +155,18 @@ fn consumers(now: &Snapshot, rates: &Rates, width: usize) -> String {
     let cores = cores.iter().map(|c| c.map_or_else(|| MISSING.to_owned(), |c| format!("{c:.2}")));
     let columns = vec![
         Column::left("consumer", 0, names.iter().map(|name| visible(name, 24)).collect()),
-        scaled(&power, "power", "W", 0),
+        Column::scaled("power", "W", 0, 4, &power),
         Column::right("CPUs", 2, cores.collect()),
-        scaled(&column(&|name| active.get(name).map(|nj| joules(*nj))), "active", "J", 1),
+        Column::scaled(
+            "active",
+            "J",
+            1,
+            4,
+            &column(&|name| active.get(name).map(|nj| joules(*nj))),
+        ),
         Column::right("share", 3, names.iter().map(share).collect()),
-        scaled(&column(&|name| book(name, |t| t.requests_nj)), "requests", "J", 4),
-        scaled(&column(&|name| book(name, |t| t.background_nj)), "background", "J", 4),
+        Column::scaled("requests", "J", 4, 4, &column(&|name| book(name, |t| t.requests_nj))),
+        Column::scaled("background", "J", 4, 4, &column(&|name| book(name, |t| t.background_nj))),
     ];
     render(columns, Some(width))
 }

@@ -1,8 +1,7 @@
 //! The live picture on a terminal: redrawn in place, then replaced by the final summary.
 //!
-//! Drawn when a snapshot arrives, at most [`RATE`] times a second by the snapshots' own time, at the
-//! size the terminal has at that moment. The rest of the terminal's content comes back on every way
-//! out, see [`screen`].
+//! Drawn when a snapshot arrives, which it asks for four times a second, at the size the terminal has
+//! at that moment. The rest of the terminal's content comes back on every way out, see [`screen`].
 
 pub mod frame;
 pub mod screen;
@@ -12,17 +11,13 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::screen::{Screen, Size};
-use super::shown::seconds_between;
+use self::screen::{Screen, Size, Taken};
 use super::table::{self, KEEP, Recent, Table};
-use super::{ExportError, Sink};
+use super::{ExportError, STDOUT, Sink};
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
-/// Frames a second.
-pub const RATE: f64 = 4.0;
-
-/// One frame.
+/// From one frame to the next.
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// Frames over which present power is taken: two seconds.
@@ -50,11 +45,10 @@ impl Live {
         }
     }
 
-    fn is_due(&self, snapshot: &Snapshot) -> bool {
-        let Some(last) = self.past.back() else { return true };
-        // A clock that was set back must not stop the picture.
-        seconds_between(&last.ended, &snapshot.ended)
-            .is_none_or(|s| !(0.0..0.99 / RATE).contains(&s))
+    /// Tells, from now on, whether the terminal is in its hands.
+    #[must_use]
+    pub fn taken(&self) -> Taken {
+        self.screen.taken()
     }
 
     fn failed(&mut self, source: io::Error) -> ExportError {
@@ -74,7 +68,7 @@ impl Sink for Live {
     }
 
     fn snapshot(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), ExportError> {
-        if self.broken || !self.is_due(snapshot) {
+        if self.broken {
             return Ok(());
         }
         let before = self.past.front().map(Arc::as_ref);
@@ -94,14 +88,17 @@ impl Sink for Live {
 }
 
 /// What people see of a run: the live picture where standard output is a terminal that can show it,
-/// otherwise the plain table at the end. `term` is the environment's `TERM`.
+/// otherwise the plain table at the end. `term` is the environment's `TERM`. With it comes who tells
+/// whether the terminal is taken.
 #[must_use]
-pub fn for_people(term: Option<&str>) -> Box<dyn Sink> {
+pub fn for_people(term: Option<&str>) -> (Box<dyn Sink>, Taken) {
     let out = io::stdout();
     if out.is_terminal() && term.is_some_and(|name| name != "dumb") {
-        Box::new(Live::new(out, || screen::size(&io::stdout())))
+        let live = Live::new(out, || screen::size(&io::stdout()));
+        let taken = live.taken();
+        (Box::new(live), taken)
     } else {
-        Box::new(Table::new(out, None))
+        (Box::new(Table::new(out, STDOUT)), Taken::default())
     }
 }
 
@@ -144,11 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn twenty_snapshots_a_second_are_four_frames_a_second() {
+    fn it_asks_for_four_snapshots_a_second_and_draws_each() {
         let terminal = Terminal::default();
         let mut live = terminal.live();
-        for step in 0..100 {
-            live.snapshot(&at(f64::from(step) / 20.0)).unwrap();
+        assert_eq!(live.period(), Some(Duration::from_millis(250)));
+        for step in 0..20 {
+            live.snapshot(&at(f64::from(step) / 4.0)).unwrap();
         }
         assert_eq!(terminal.frames(), 20);
     }
@@ -180,8 +178,12 @@ mod tests {
     fn the_end_gives_the_terminal_back_and_prints_the_books() {
         let terminal = Terminal::default();
         let mut live = terminal.live();
+        let taken = live.taken();
+        assert_eq!(taken.undo(), "");
         live.snapshot(&at(1.0)).unwrap();
+        assert_eq!(taken.undo(), LEAVE);
         live.finish(&example::snapshot(2.0)).unwrap();
+        assert_eq!(taken.undo(), "");
         drop(live);
         let text = terminal.text();
         assert!(text.starts_with(ENTER));

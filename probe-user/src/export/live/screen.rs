@@ -5,10 +5,12 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Second screen, no cursor, no wrapping.
 pub const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
-/// Undoes [`ENTER`]; harmless twice. For those who end the process without dropping its sinks.
+/// Undoes [`ENTER`].
 pub const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// Character cells.
@@ -37,16 +39,34 @@ pub fn size(terminal: &impl AsFd) -> Size {
     }
 }
 
+/// Whether the second screen is taken, for those who end the process without dropping its sinks.
+#[derive(Clone, Debug, Default)]
+pub struct Taken(Arc<AtomicBool>);
+
+impl Taken {
+    /// What gives the terminal back at this moment: [`LEAVE`], or nothing.
+    #[must_use]
+    pub fn undo(&self) -> &'static str {
+        if self.0.load(Ordering::Relaxed) { LEAVE } else { "" }
+    }
+}
+
 /// The second screen of a terminal.
 pub struct Screen {
     out: Box<dyn Write + Send>,
-    entered: bool,
+    taken: Taken,
 }
 
 impl Screen {
     /// Nothing is written before the first frame.
     pub fn new(out: impl Write + Send + 'static) -> Self {
-        Self { out: Box::new(out), entered: false }
+        Self { out: Box::new(out), taken: Taken::default() }
+    }
+
+    /// Tells, from now on, whether it is taken.
+    #[must_use]
+    pub fn taken(&self) -> Taken {
+        self.taken.clone()
     }
 
     /// Draws a frame over the last one, in one write so that it does not flicker.
@@ -55,9 +75,8 @@ impl Screen {
     /// When the terminal is gone.
     pub fn draw(&mut self, lines: &[String]) -> io::Result<()> {
         let mut text = String::new();
-        if !self.entered {
+        if !self.taken.0.swap(true, Ordering::Relaxed) {
             text.push_str(ENTER);
-            self.entered = true;
         }
         text.push_str("\x1b[H");
         for (row, line) in lines.iter().enumerate() {
@@ -83,8 +102,7 @@ impl Screen {
     }
 
     fn leave(&mut self) -> io::Result<()> {
-        if self.entered {
-            self.entered = false;
+        if self.taken.0.swap(false, Ordering::Relaxed) {
             self.out.write_all(LEAVE.as_bytes())?;
             self.out.flush()?;
         }

@@ -18,7 +18,6 @@ use super::contract::{self, Kind, Metric};
 use super::labels::Labels;
 use super::progress::Progress;
 use crate::export::table::ledger::{consumer_names, cpu_ns};
-use crate::export::table::requests::quality_word;
 use crate::export::units::{joules, seconds};
 use crate::record::Quality;
 use crate::snapshot::{DomainBook, Snapshot};
@@ -39,12 +38,6 @@ impl Latest {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         state.progress.note(snapshot);
         state.snapshot = Some(Arc::clone(snapshot));
-    }
-
-    /// Whether there is one.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).snapshot.is_some()
     }
 }
 
@@ -78,24 +71,23 @@ impl Collector for Latest {
     }
 }
 
+/// A counter or a gauge; histograms grow with the records and are registered.
 fn family(encoder: &mut DescriptorEncoder, metric: &Metric, samples: Vec<Sample>) -> fmt::Result {
     if samples.is_empty() {
         return Ok(());
     }
     let unit = metric.unit.map(|unit| Unit::Other(unit.to_owned()));
-    let kind = match metric.kind {
-        Kind::Counter => MetricType::Counter,
-        Kind::Gauge => MetricType::Gauge,
-        Kind::Histogram(_) => MetricType::Histogram,
-    };
+    let gauge = metric.kind == Kind::Gauge;
+    let kind = if gauge { MetricType::Gauge } else { MetricType::Counter };
     // The registry adds the full stop to the help of its own families.
     let help = format!("{}.", metric.help);
     let mut encoder = encoder.encode_descriptor(metric.stem(), &help, unit.as_ref(), kind)?;
     for (labels, value) in samples {
         let encoder = encoder.encode_family(&labels)?;
-        match metric.kind {
-            Kind::Gauge => ConstGauge::new(value).encode(encoder)?,
-            Kind::Counter | Kind::Histogram(_) => ConstCounter::new(value).encode(encoder)?,
+        if gauge {
+            ConstGauge::new(value).encode(encoder)?;
+        } else {
+            ConstCounter::new(value).encode(encoder)?;
         }
     }
     Ok(())
@@ -109,15 +101,10 @@ fn present(snapshot: &Snapshot) -> impl Iterator<Item = (&String, &DomainBook)> 
 fn energy(snapshot: &Snapshot) -> Vec<Sample> {
     let of = |(name, book): (&String, &DomainBook)| {
         let additive = if book.additive { "true" } else { "false" };
-        let values = [name.as_str(), &book.source, quality_word(book.quality), additive];
+        let values = [name.as_str(), &book.source, book.quality.as_str(), additive];
         (Labels::of(&contract::ENERGY, values), joules(book.measured_nj))
     };
     present(snapshot).map(of).collect()
-}
-
-/// A target may bear the name of a line of the books; its series must not.
-fn consumer_label(name: &str) -> String {
-    if ["idle", "residual"].contains(&name) { format!("target:{name}") } else { name.to_owned() }
 }
 
 fn consumer_energy(snapshot: &Snapshot) -> Vec<Sample> {
@@ -125,11 +112,8 @@ fn consumer_energy(snapshot: &Snapshot) -> Vec<Sample> {
         let sample = |consumer: &str, nj| {
             (Labels::of(&contract::CONSUMER_ENERGY, [consumer, domain]), joules(nj))
         };
-        let mut samples: Vec<Sample> = book
-            .consumers
-            .iter()
-            .map(|(name, c)| sample(&consumer_label(name), c.active_nj))
-            .collect();
+        let mut samples: Vec<Sample> =
+            book.consumers.iter().map(|(name, c)| sample(name, c.active_nj)).collect();
         samples.push(sample("idle", book.idle_nj));
         samples.push(sample("residual", book.residual_nj));
         samples
@@ -156,7 +140,7 @@ fn target_energy(snapshot: &Snapshot) -> Vec<Sample> {
 
 fn consumer_cpu(snapshot: &Snapshot) -> Vec<Sample> {
     let of = |name: &str| {
-        let labels = Labels::of(&contract::CONSUMER_CPU, [&consumer_label(name)]);
+        let labels = Labels::of(&contract::CONSUMER_CPU, [name]);
         Some((labels, seconds(cpu_ns(snapshot, name)?)))
     };
     consumer_names(snapshot).into_iter().filter_map(of).collect()
@@ -265,21 +249,6 @@ mod tests {
         let text = exposed(&[first, second]);
         assert_eq!(sum(&text, "wattprobe_source_up", "dram-0"), 0.0);
         assert_eq!(sum(&text, "wattprobe_source_up", "package-0"), 1.0);
-    }
-
-    #[test]
-    fn a_target_called_idle_does_not_collide_with_the_idle_line() {
-        let mut snapshot = example::snapshot(10.0);
-        for book in snapshot.domains.values_mut() {
-            let target = book.consumers.remove("llama").unwrap();
-            book.consumers.insert("idle".into(), target);
-        }
-        let text = exposed(&[snapshot]);
-        let lines: Vec<&str> = text
-            .lines()
-            .filter(|l| l.contains("domain=\"psys\"") && l.contains("idle\""))
-            .collect();
-        assert_eq!(lines.len(), 2, "{lines:?}");
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! METRICS.md, generated from the contract.
 
+use super::DEFAULT_ADDRESS;
 use super::contract::{CONTRACT, Kind};
 use super::labels::{DISTINCT, LONGEST, PAIRS};
 
 /// The whole page.
 #[must_use]
 pub fn page() -> String {
-    let mut page = String::from(
+    let mut page = format!(
         "# Metrics\n\n\
          <!-- Generated from probe-user/src/export/metrics/contract.rs; \
          renew with `BLESS=1 cargo test -p wattprobe --test export_generated`. -->\n\n\
          `wattprobe attach --metrics ADDR` serves these in the OpenMetrics text format at `/metrics` \
-         (default address 127.0.0.1:9847; in the older text format to a client that accepts `text/plain` only), \
+         (default address {DEFAULT_ADDRESS}; in the older text format to a client that accepts `text/plain` only), \
          the last 1000 request records as a JSON array at `/v1/requests?limit=N`, and its state at `/healthz`.\n\n\
          What was not measured has no series; it is never 0. Energy counters are the integer nanojoules of the \
          books divided by 10⁹. \
-         `curl -s -H 'Accept: text/plain' 127.0.0.1:9847/metrics | promtool check metrics` checks the exposition \
+         `curl -s -H 'Accept: text/plain' {DEFAULT_ADDRESS}/metrics | promtool check metrics` checks the exposition \
          (promtool reads the older format only).\n\n\
          | name | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
     );

@@ -13,7 +13,8 @@ pub mod progress;
 pub mod requests;
 pub mod server;
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,17 +39,17 @@ pub struct Metrics {
     requests: RequestMetrics,
     /// Settled since the last snapshot. They are counted after the books that hold them are shown, so
     /// that no scrape finds more energy in requests than was measured.
-    waiting: Vec<RequestRecord>,
+    waiting: Vec<Arc<RequestRecord>>,
     shared: Arc<Shared>,
     server: Server,
 }
 
 impl Metrics {
-    /// Listens on `HOST:PORT` (or a port of the loopback) and serves from now on.
+    /// Listens there and serves from now on.
     ///
     /// # Errors
-    /// When the address is not one, or cannot be listened on.
-    pub fn serve(address: &str) -> Result<Self, ExportError> {
+    /// When the address cannot be listened on.
+    pub fn serve(address: impl ToSocketAddrs + Display) -> Result<Self, ExportError> {
         let mut registry = Registry::default();
         let latest = Latest::default();
         registry.register_collector(Box::new(latest.clone()));
@@ -79,7 +80,8 @@ impl Sink for Metrics {
     }
 
     fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
-        self.waiting.push(record.clone());
+        let record = Arc::new(record.clone());
+        self.waiting.push(Arc::clone(&record));
         self.shared.push(record);
         Ok(())
     }

@@ -10,7 +10,6 @@ use prometheus_client::registry::{Metric as Encoded, Registry, Unit};
 
 use super::contract::{self, Kind, Metric};
 use super::labels::{Bounds, Labels, status};
-use crate::export::table::requests::end_word;
 use crate::record::RequestRecord;
 
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
@@ -87,7 +86,7 @@ impl RequestMetrics {
             (record.target.as_str(), network.model.as_str(), network.path.as_str());
         let labels = |metric| Labels::of(metric, [target, model, path]);
 
-        let ended = [target, model, path, &status(record.status), end_word(record.end)];
+        let ended = [target, model, path, &status(record.status), record.end.as_str()];
         self.requests.get_or_create(&Labels::of(&contract::REQUESTS, ended)).inc();
         let duration = self.duration.get_or_create_owned(&labels(&contract::REQUEST_DURATION));
         duration.observe(record.duration_s);

@@ -2,6 +2,8 @@
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use crate::export::units::Scale;
+
 /// A column: heading and cells, one a row.
 #[derive(Debug)]
 pub struct Column {
@@ -16,6 +18,19 @@ impl Column {
     /// is short; rank 0 stays.
     pub fn right(heading: impl Into<String>, rank: u8, cells: Vec<String>) -> Self {
         Self { heading: heading.into(), cells, right: true, rank }
+    }
+
+    /// Numbers at one scale that shows so many digits of the largest, its unit in the heading.
+    pub fn scaled(
+        heading: &str,
+        unit: &str,
+        rank: u8,
+        digits: usize,
+        values: &[Option<f64>],
+    ) -> Self {
+        let scale = Scale::fitting(values.iter().copied().flatten(), digits);
+        let cells = values.iter().map(|value| scale.show_maybe(*value)).collect();
+        Self::right(format!("{heading} [{}{unit}]", scale.prefix()), rank, cells)
     }
 
     /// Words, set flush left.

@@ -1,7 +1,6 @@
 //! The books: energy by domain, by consumer and by target.
 
 use super::layout::{Column, render};
-use super::requests::quality_word;
 use crate::export::books::NOT_TARGETS;
 use crate::export::shown::visible;
 use crate::export::units::{MISSING, Scale, joules, seconds};
@@ -39,7 +38,7 @@ pub fn domains(summary: &Snapshot, width: Option<usize>) -> String {
     let columns = vec![
         Column::left("domain", 0, books.iter().map(|(n, _)| visible(n, LONGEST)).collect()),
         Column::left("source", 3, words(&|b| visible(&b.source, LONGEST))),
-        Column::left("quality", 2, words(&|b| quality_word(b.quality).to_owned())),
+        Column::left("quality", 2, words(&|b| b.quality.as_str().to_owned())),
         Column::left("in sum", 5, words(&|b| if b.additive { "yes" } else { "no" }.to_owned())),
         Column::right(format!("measured {unit}"), 0, words(&|b| energy(scale, b, b.measured_nj))),
         Column::right(format!("idle {unit}"), 1, words(&|b| energy(scale, b, b.idle_nj))),

@@ -17,7 +17,7 @@ use super::{ExportError, Sink};
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
-/// Requests shown when nothing else is asked for.
+/// Requests shown.
 pub const KEEP: usize = 200;
 
 /// The last requests and the totals of all.
@@ -61,21 +61,14 @@ impl Recent {
 /// Prints the summary for people at the end of the run.
 pub struct Table {
     out: Box<dyn Write + Send>,
+    place: &'static str,
     recent: Recent,
-    width: Option<usize>,
 }
 
 impl Table {
-    /// To `out`; `width` is the terminal's, `None` where nothing limits a line.
-    pub fn new(out: impl Write + Send + 'static, width: Option<usize>) -> Self {
-        Self { out: Box::new(out), recent: Recent::new(KEEP), width }
-    }
-
-    /// Shows so many requests instead of [`KEEP`].
-    #[must_use]
-    pub fn keeping(mut self, requests: usize) -> Self {
-        self.recent = Recent::new(requests);
-        self
+    /// To `out`, which messages call `place`. No width limits its lines.
+    pub fn new(out: impl Write + Send + 'static, place: &'static str) -> Self {
+        Self { out: Box::new(out), place, recent: Recent::new(KEEP) }
     }
 }
 
@@ -90,11 +83,11 @@ impl Sink for Table {
     }
 
     fn finish(&mut self, summary: &Snapshot) -> Result<(), ExportError> {
-        let text = report(&self.recent, summary, self.width);
+        let text = report(&self.recent, summary, None);
         self.out
             .write_all(text.as_bytes())
             .and_then(|()| self.out.flush())
-            .map_err(|source| ExportError::Write { place: "standard output".into(), source })
+            .map_err(|source| ExportError::Write { place: self.place.to_owned(), source })
     }
 }
 
@@ -183,6 +176,14 @@ mod tests {
         let text = report(&recent, &example::snapshot(10.0), None);
         let row = text.lines().find(|line| line.contains("aborted")).unwrap();
         assert_eq!(row.matches('–').count(), 7, "{row}");
+    }
+
+    #[test]
+    fn a_stream_that_is_gone_is_called_by_its_name() {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let error = Table::new(full, "standard error").finish(&example::snapshot(1.0));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("writing to standard error failed: "), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::layout::{Column, render};
 use crate::export::shown::{seconds_between, visible};
 use crate::export::units::{MISSING, Scale, count, si};
-use crate::record::{End, Quality, RequestRecord};
+use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
 /// Characters of a path or model that are shown.
@@ -68,36 +68,6 @@ pub fn joules_per_token(record: &RequestRecord) -> Option<f64> {
     Some(record.joules? / tokens as f64)
 }
 
-/// The word for an end, as in the records.
-#[must_use]
-pub fn end_word(end: End) -> &'static str {
-    match end {
-        End::Complete => "complete",
-        End::Aborted => "aborted",
-        End::Reset => "reset",
-        End::Timeout => "timeout",
-        End::Interrupted => "interrupted",
-    }
-}
-
-/// The word for a quality, as in the records.
-#[must_use]
-pub fn quality_word(quality: Quality) -> &'static str {
-    match quality {
-        Quality::Measured => "measured",
-        Quality::Integrated => "integrated",
-        Quality::Modelled => "modelled",
-        Quality::Absent => "absent",
-    }
-}
-
-/// A column of numbers at one scale, its unit in the heading.
-fn scaled(heading: &str, unit: &str, rank: u8, digits: usize, values: &[Option<f64>]) -> Column {
-    let scale = Scale::fitting(values.iter().copied().flatten(), digits);
-    let cells = values.iter().map(|v| scale.show_maybe(*v)).collect();
-    Column::right(format!("{heading} [{}{unit}]", scale.prefix()), rank, cells)
-}
-
 /// One row a request, in the order given; `started` is the run's.
 #[must_use]
 pub fn table(records: &[&RequestRecord], started: &str, width: Option<usize>) -> String {
@@ -133,17 +103,17 @@ pub fn table(records: &[&RequestRecord], started: &str, width: Option<usize>) ->
     columns.extend([
         Column::left("path", 3, words(&|r| text(&r.path))),
         Column::right("status", 9, words(&status)),
-        Column::left("end", 1, words(&|r| end_word(r.end).to_owned())),
+        Column::left("end", 1, words(&|r| r.end.as_str().to_owned())),
         Column::right("start [s]", 8, words(&offset)),
-        scaled("duration", "s", 4, 4, &numbers(&|r| Some(r.duration_s))),
-        scaled("TTFT", "s", 5, 3, &numbers(&|r| r.ttft_s)),
+        Column::scaled("duration", "s", 4, 4, &numbers(&|r| Some(r.duration_s))),
+        Column::scaled("TTFT", "s", 5, 3, &numbers(&|r| r.ttft_s)),
         Column::right("prompt", 7, words(&|r| tokens(r.prompt_tokens))),
         Column::right("completion", 5, words(&|r| tokens(r.completion_tokens))),
         Column::right(format!("energy {unit}"), 0, energy(&joules)),
         Column::right(format!("± {unit}"), 0, energy(&bars)),
-        scaled("per token", "J", 4, 3, &numbers(&joules_per_token)),
+        Column::scaled("per token", "J", 4, 3, &numbers(&joules_per_token)),
         Column::right("residents", 8, words(&residents)),
-        Column::left("quality", 2, words(&|r| quality_word(r.quality).to_owned())),
+        Column::left("quality", 2, words(&|r| r.quality.as_str().to_owned())),
     ]);
     if records.iter().any(|r| !r.flags.is_empty()) {
         columns.push(Column::left("flags", 6, words(&|r| visible(&r.flags.join(","), LONGEST))));

@@ -124,6 +124,17 @@ pub struct Policies {
     pub idle: String,
 }
 
+impl From<probe_ledger::Policies> for Policies {
+    fn from(policies: probe_ledger::Policies) -> Self {
+        let probe_ledger::Policies { weight, share, idle } = policies;
+        Self {
+            weight: weight.name().to_owned(),
+            share: share.name().to_owned(),
+            idle: idle.name().to_owned(),
+        }
+    }
+}
+
 /// The books at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {

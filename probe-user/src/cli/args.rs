@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, ArgMatches, Args, Parser, Subcommand};
 use clap_complete::Shell;
+use probe_ledger::{Idle, Share, Weight};
 
 use super::config::Format;
 use super::duration;
@@ -131,13 +132,13 @@ pub struct AttachArgs {
     pub source: Vec<SourceSpec>,
     /// Weight of on-CPU time: time
     #[arg(long, value_name = "POLICY", default_value = "time", value_parser = weight)]
-    pub weight: String,
+    pub weight: Weight,
     /// Split between overlapping requests: equal
     #[arg(long, value_name = "POLICY", default_value = "equal", value_parser = share)]
-    pub share: String,
+    pub share: Share,
     /// Who bears idle energy: none (its own line)
     #[arg(long, value_name = "POLICY", default_value = "none", value_parser = idle)]
-    pub idle: String,
+    pub idle: Idle,
     /// Evidence tape; not in this version
     #[arg(long, value_name = "DIR", hide = true, value_parser = tape)]
     pub tape: Option<String>,
@@ -221,26 +222,35 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn policy(text: &str, now: &str, later: &[&str]) -> Result<String, String> {
-    if text == now {
-        Ok(text.to_owned())
-    } else if later.contains(&text) {
-        Err(format!("{text} is not in this version; use {now}"))
-    } else {
-        Err(format!("unknown policy; use {now}"))
+/// One of the policies there are; `later` are those that the contract names besides.
+fn policy<P: Copy>(
+    text: &str,
+    now: &[P],
+    name: fn(P) -> &'static str,
+    later: &[&str],
+) -> Result<P, String> {
+    if let Some(policy) = now.iter().find(|policy| name(**policy) == text) {
+        return Ok(*policy);
     }
+    let names: Vec<_> = now.iter().map(|policy| name(*policy)).collect();
+    let names = names.join(", ");
+    Err(if later.contains(&text) {
+        format!("{text} is not in this version; use {names}")
+    } else {
+        format!("unknown policy; use {names}")
+    })
 }
 
-fn weight(text: &str) -> Result<String, String> {
-    policy(text, "time", &["cycles", "smt"])
+fn weight(text: &str) -> Result<Weight, String> {
+    policy(text, &[Weight::Time], Weight::name, &["cycles", "smt"])
 }
 
-fn share(text: &str) -> Result<String, String> {
-    policy(text, "equal", &["tokens", "work"])
+fn share(text: &str) -> Result<Share, String> {
+    policy(text, &[Share::Equal], Share::name, &["tokens", "work"])
 }
 
-fn idle(text: &str) -> Result<String, String> {
-    policy(text, "none", &["even", "proportional"])
+fn idle(text: &str) -> Result<Idle, String> {
+    policy(text, &[Idle::None], Idle::name, &["even", "proportional"])
 }
 
 fn tape(_: &str) -> Result<String, String> {

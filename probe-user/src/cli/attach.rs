@@ -61,7 +61,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         slices: config.slices.clone(),
         duration: config.duration,
         count: config.count.map(u64::from),
-        policies: config.policies.clone(),
+        policies: config.policies,
         flags: declared(&config.sources),
     };
     let mut report = |message: &str| log.notice(message);

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use probe_common::MAX_TARGETS;
+use probe_ledger::Policies;
 
 use super::args::{AttachArgs, Token};
 use super::exit::{Classify, ExitStatus};
 use super::log::Log;
 use crate::export::books::NOT_TARGETS;
-use crate::snapshot::Policies;
 use crate::source::SourceSpec;
 use crate::target::Selector;
 
@@ -276,7 +276,11 @@ mod tests {
         assert_eq!(config.format, Format::Json);
         assert_eq!(config.sources.len(), 2);
         let policies = config.policies;
-        assert_eq!([policies.weight, policies.share, policies.idle], ["time", "equal", "none"]);
+        assert_eq!(
+            policies,
+        let names = [policies.weight.name(), policies.share.name(), policies.idle.name()];
+        assert_eq!(names, ["time", "equal", "none"]);
+        );
         let at = |text: &str| attach(&format!("--port 1 --metrics {text}")).unwrap().metrics;
         assert_eq!(at("9000").unwrap().to_string(), "127.0.0.1:9000");
         assert_eq!(at("[::]:1").unwrap().to_string(), "[::]:1");

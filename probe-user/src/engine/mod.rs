@@ -43,7 +43,7 @@ use crate::{
     export::Exports,
     kernel::{Probe, alive, sweep},
     roots::Roots,
-    snapshot::{Policies, Snapshot},
+    snapshot::{self, Snapshot},
     source::{OpenCounter, Selection},
     target::{Selector, find, listening},
     topology::Topology,
@@ -70,8 +70,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// End after this many finished requests.
     pub count: Option<u64>,
-    /// Policies.
-    pub policies: Policies,
+    /// How energy is shared where no sensor can tell.
+    pub policies: probe_ledger::Policies,
     /// What the reader of every number of this run should know, by name.
     pub flags: Vec<String>,
 }
@@ -142,7 +142,7 @@ impl<'a> Engine<'a> {
         let package_of = setup::package_of(&options.topology);
         let packages = options.topology.packages.len();
         let Domains { readings, labels, ledger, counters } =
-            setup::domains(&options.selection.domains, packages)?;
+            setup::domains(&options.selection.domains, packages, options.policies)?;
         let probe = setup::probe(roots, &package_of, &counters, options.slices.is_some())?;
         let names = targets.names();
         let slices = match &options.slices {
@@ -154,8 +154,9 @@ impl<'a> Engine<'a> {
             }
             None => None,
         };
-        let publisher = Publisher::new(clock, &options.policies, &labels, options.flags);
-        let records = Records::new(labels, names, options.policies, clock);
+        let policies: snapshot::Policies = ledger.policies().into();
+        let publisher = Publisher::new(clock, &policies, &labels, options.flags);
+        let records = Records::new(labels, names, policies, clock);
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
         let cpus = options.topology.online().collect();
         let counters = counters.into_iter().map(|(_, _, counter)| counter).collect();

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, os::fd::AsFd};
 
 use probe_common::CONSUMERS;
 use probe_ledger::{
-    Config, DomainId, DomainSpec, Idle, Ledger, Nanojoules, Nanos, Nanowatts, Policies, Ratio,
-    Scale, Scope, Share, Weight,
+    Config, DomainId, DomainSpec, Ledger, Nanojoules, Nanos, Nanowatts, Policies, Ratio, Scale,
+    Scope,
 };
 
 use super::{
@@ -50,7 +50,11 @@ pub struct Domains {
 /// # Errors
 ///
 /// When a counter cannot be opened after all.
-pub fn domains(chosen: &[Domain], packages: usize) -> Result<Domains, EngineError> {
+pub fn domains(
+    chosen: &[Domain],
+    packages: usize,
+    policies: Policies,
+) -> Result<Domains, EngineError> {
     let mut used: BTreeMap<usize, usize> = BTreeMap::new();
     let (mut fed, mut labels, mut specs, mut counters) = (vec![], vec![], vec![], vec![]);
     for (index, domain) in chosen.iter().enumerate() {
@@ -77,7 +81,6 @@ pub fn domains(chosen: &[Domain], packages: usize) -> Result<Domains, EngineErro
         });
         specs.push(spec(domain)?);
     }
-    let policies = Policies { weight: Weight::Time, share: Share::Equal, idle: Idle::None };
     let consumers = CONSUMERS - 1;
     let config = Config { domains: specs, consumers, packages, horizon: HORIZON, policies };
     let ledger = Ledger::new(config)?;

@@ -8,7 +8,6 @@ use crate::{
     engine::{setup, targets::Target},
     event::Io,
     record::Quality,
-    snapshot::Policies,
     source::{Domain, ModelPower, Range, Reading},
     target::Selector,
 };
@@ -32,14 +31,12 @@ fn core() -> Core {
         class_ratio: 0.5,
         reading: Reading::Model(ModelPower { min_watts: 1.0, max_watts: 4.0, threads: 1 }),
     };
-    let domains = setup::domains(&[domain], 1).unwrap();
+    let domains = setup::domains(&[domain], 1, <_>::default()).unwrap();
     let mut targets = Targets::default();
     targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
-    let text = |s: &str| s.to_owned();
-    let policies = Policies { weight: text("time"), share: text("equal"), idle: text("none") };
-    let names = targets.names();
-    let records = Records::new(domains.labels, names, policies, Clock::start());
-    let setup::Domains { readings, ledger, .. } = domains;
+    let setup::Domains { readings, labels, ledger, .. } = domains;
+    let policies = ledger.policies().into();
+    let records = Records::new(labels, targets.names(), policies, Clock::start());
     Core::new(Parts { ledger, readings, records, targets, slices: None })
 }
 

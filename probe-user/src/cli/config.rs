@@ -276,11 +276,8 @@ mod tests {
         assert_eq!(config.format, Format::Json);
         assert_eq!(config.sources.len(), 2);
         let policies = config.policies;
-        assert_eq!(
-            policies,
         let names = [policies.weight.name(), policies.share.name(), policies.idle.name()];
         assert_eq!(names, ["time", "equal", "none"]);
-        );
         let at = |text: &str| attach(&format!("--port 1 --metrics {text}")).unwrap().metrics;
         assert_eq!(at("9000").unwrap().to_string(), "127.0.0.1:9000");
         assert_eq!(at("[::]:1").unwrap().to_string(), "[::]:1");

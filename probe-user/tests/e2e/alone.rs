@@ -85,6 +85,15 @@ fn a_process_that_does_not_exist_is_refused() {
 
 #[test]
 #[ignore = "end to end: run by cargo xtask test"]
+fn two_ports_of_one_process_are_refused_as_two_targets() {
+    let _alone = alone();
+    let ((_first, first), (_second, second)) = (listener(), listener());
+    let output = attach(&["--port", &first, "--port", &second]);
+    refused(&output, USAGE, &["belongs to the targets", &first, &second, "name one of them"]);
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
 fn an_unknown_source_is_refused() {
     let _alone = alone();
     let (_listener, port) = listener();

@@ -10,7 +10,10 @@
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_common::{CpuSlot, CONSUMERS};
+
+use crate::atomic;
 
 const RETRIES: usize = 3;
 const MASK: usize = CONSUMERS - 1;
@@ -23,17 +26,22 @@ pub struct Progress {
     pub ns: i64,
 }
 
-/// Closes the slice in progress at `now`, opens the next one for `who`, and says who had how much.
+/// Closes the slice in progress now, opens the next one for `who`, and says who had how much.
+///
+/// The instant is taken between the two marks of `seq`. Taken before, a reader with a later instant could
+/// find the slot as if nothing had happened, and charge the time between to who has left.
 #[inline(always)]
-pub fn switch(slot: *mut CpuSlot, now: u64, who: u32, tgid: u32) -> Closed {
-    // SAFETY: this CPU's slot, and nothing else on this CPU writes it while interrupts are off.
+pub fn switch(slot: *mut CpuSlot, who: u32, tgid: u32) -> Closed {
+    // SAFETY: this CPU's slot, and nothing else on this CPU writes it while interrupts are off. The atomic
+    // addition is a barrier: the mark is seen before the clock is read.
     unsafe {
+        let seq = (*slot).seq;
+        atomic::add(addr_of_mut!((*slot).seq), 1);
+        let now = bpf_ktime_get_ns();
         let start = (*slot).start;
         let prev = (*slot).who;
         let prev_tgid = (*slot).tgid;
         let ns = if start != 0 && now > start { now - start } else { 0 };
-        let seq = (*slot).seq;
-        write_volatile(addr_of_mut!((*slot).seq), seq + 1);
         let cell = addr_of_mut!((*slot).ns).cast::<u64>().add(prev as usize & MASK);
         write_volatile(cell, read_volatile(cell) + ns);
         write_volatile(addr_of_mut!((*slot).prev_who), prev);
@@ -42,7 +50,7 @@ pub fn switch(slot: *mut CpuSlot, now: u64, who: u32, tgid: u32) -> Closed {
         write_volatile(addr_of_mut!((*slot).tgid), tgid);
         write_volatile(addr_of_mut!((*slot).start), now);
         write_volatile(addr_of_mut!((*slot).seq), seq + 2);
-        Closed { who: prev, tgid: prev_tgid, begin: start, ns }
+        Closed { who: prev, tgid: prev_tgid, begin: start, end: now, ns }
     }
 }
 
@@ -51,6 +59,7 @@ pub struct Closed {
     pub who: u32,
     pub tgid: u32,
     pub begin: u64,
+    pub end: u64,
     pub ns: u64,
 }
 

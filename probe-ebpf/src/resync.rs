@@ -7,7 +7,7 @@
 //! no switch can be in progress.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_task, bpf_get_smp_processor_id},
     macros::perf_event,
     programs::PerfEventContext,
 };
@@ -16,12 +16,12 @@ use crate::{maps::SLOTS, sched, task::Raw};
 
 #[perf_event]
 pub fn resync(_ctx: PerfEventContext) -> i32 {
-    // SAFETY: helpers without side effects.
-    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    // SAFETY: a helper without side effects.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
     if let Some(slot) = SLOTS.get_ptr_mut(cpu) {
         // SAFETY: a helper without side effects.
         let task = unsafe { bpf_get_current_task() };
-        sched::catch_up(slot, now, cpu, Raw(task as *const u8));
+        sched::catch_up(slot, cpu, Raw(task as *const u8));
     }
     0
 }

@@ -4,7 +4,7 @@
 //! is, and the book of the previous one.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id},
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
@@ -42,13 +42,13 @@ fn hook(prev: impl Task, next: impl Task) -> i32 {
 
 #[inline(always)]
 fn try_hook(prev: impl Task, next: impl Task) -> Result<(), ()> {
-    // SAFETY: helpers without side effects.
-    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    // SAFETY: a helper without side effects.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
     let slot = SLOTS.get_ptr_mut(cpu).ok_or(())?;
-    catch_up(slot, now, cpu, prev);
+    catch_up(slot, cpu, prev);
     let tgid = next.tgid();
     let who = consumer(tgid, next);
-    close(&clock::switch(slot, now, who, tgid), now, cpu);
+    close(&clock::switch(slot, who, tgid), cpu);
     Ok(())
 }
 
@@ -56,7 +56,7 @@ fn try_hook(prev: impl Task, next: impl Task) -> Result<(), ()> {
 /// slice begins now. Kernels may keep programs from running in some task's context, and a switch is
 /// reported in the context of the task that leaves.
 #[inline(always)]
-pub fn catch_up(slot: *mut CpuSlot, now: u64, cpu: u32, task: impl Task) {
+pub fn catch_up(slot: *mut CpuSlot, cpu: u32, task: impl Task) {
     let running = task.tgid();
     // SAFETY: this CPU's slot, read where only it is written.
     let (tgid, start) = unsafe { ((*slot).tgid, (*slot).start) };
@@ -65,16 +65,16 @@ pub fn catch_up(slot: *mut CpuSlot, now: u64, cpu: u32, task: impl Task) {
     }
     lost(Loss::Switch);
     let who = consumer(running, task);
-    close(&clock::switch(slot, now, who, running), now, cpu);
+    close(&clock::switch(slot, who, running), cpu);
 }
 
 /// Accounts for a closed slice.
 #[inline(always)]
-fn close(closed: &clock::Closed, now: u64, cpu: u32) {
+fn close(closed: &clock::Closed, cpu: u32) {
     if closed.tgid != 0 {
         book(closed);
         if closed.who >= FIRST_TARGET {
-            slice(closed, now, cpu);
+            slice(closed, cpu);
         }
     }
 }
@@ -113,7 +113,7 @@ fn book(closed: &clock::Closed) {
 
 /// Writes a target's slice to the slice stream, when somebody asked for it.
 #[inline(always)]
-fn slice(closed: &clock::Closed, now: u64, cpu: u32) {
+fn slice(closed: &clock::Closed, cpu: u32) {
     let Some(control) = CONTROL.get(0) else { return };
     if control.slices == 0 || closed.begin == 0 {
         return;
@@ -127,7 +127,7 @@ fn slice(closed: &clock::Closed, now: u64, cpu: u32) {
     };
     entry.write(SliceRecord {
         begin: closed.begin,
-        end: now,
+        end: closed.end,
         pid,
         tgid: closed.tgid,
         cpu,

@@ -53,7 +53,12 @@ fn try_tick() -> Result<(), ()> {
         (*state).number = (*record).number;
         (*state).valid = (*record).valid;
         (*state).counter = (*record).counter;
-        (*state).clock = (*record).clock;
+        // As in the ledger: a clock that went back stands still until it has caught up.
+        for k in 0..CONSUMERS {
+            if (*record).clock[k] > (*state).clock[k] {
+                (*state).clock[k] = (*record).clock[k];
+            }
+        }
         emit::event(record.cast(), size_of::<TickRecord>() as u64, Loss::Tick);
     }
     Ok(())

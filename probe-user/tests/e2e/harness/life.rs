@@ -32,9 +32,18 @@ pub(crate) fn sees_requests_at(recipe: &Recipe, host: &str) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), host, 0);
     let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
-    let asks = [Ask::plain("plain", 8), Ask::stream("stream", 8), Ask::health("health")];
-    let seen: Vec<_> =
-        asks.iter().map(|ask| once(&server.address, ask).expect("an answer")).collect();
+    // Several of a kind: the median of one is whatever the scheduler did to it.
+    let ids = ["a", "b", "c", "d", "e"];
+    let asks = ids.map(|id| {
+        let named = |kind| format!("{kind}-{id}");
+        [
+            Ask::plain(named("plain"), 8),
+            Ask::stream(named("stream"), 8),
+            Ask::health(named("health")),
+        ]
+    });
+    let asks = asks.iter().flatten();
+    let seen: Vec<_> = asks.map(|ask| once(&server.address, ask).expect("an answer")).collect();
     let outcome = probe.finish();
     load::check(&outcome, &seen);
     books::close(&outcome);

@@ -63,6 +63,16 @@ fn processes(probe: &mut Probe) -> Vec<Process> {
     events
 }
 
+/// Some ten milliseconds of a shell.
+const LOOP: &str = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
+
+/// Computes for a time.
+fn spin(time: Duration) {
+    let clock = Clock::start();
+    let begin = clock.now();
+    while u128::from(clock.now() - begin) < time.as_nanos() {}
+}
+
 /// Runs the clocks beside children that come, work and go.
 fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
     let cpus = Topology::read(&Roots::default())?.online().count();
@@ -70,8 +80,8 @@ fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
     let all: Vec<u32> = (0..).take(cpus).collect();
     let mut probe = load(rung, &package_of)?;
     probe.attach_processes()?;
-    let work = "read go; for i in 1 2 3; do sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done'; done";
-    let mut parent = Command::new("sh").args(["-c", work]).stdin(Stdio::piped()).spawn()?;
+    let work = format!("read go; for i in 1 2 3; do sh -c '{LOOP}'; done");
+    let mut parent = Command::new("sh").args(["-c", &work]).stdin(Stdio::piped()).spawn()?;
     probe.adopt(parent.id(), FIRST_TARGET)?;
     probe.attach_clocks()?;
     sweep(&all)?;
@@ -79,6 +89,13 @@ fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
     // Closing its standard input lets it go; before that it has forked nothing.
     drop(parent.stdin.take());
     parent.wait()?;
+    // Work of every other kind, by cause: a quiet machine does none of its own accord. A process that is
+    // no target; this one; and the kernel thread that moves this one from CPU to CPU.
+    Command::new("sh").args(["-c", LOOP]).status()?;
+    spin(Duration::from_millis(5));
+    for _ in 0..20 {
+        sweep(&all)?;
+    }
     std::thread::sleep(Duration::from_millis(100));
     sweep(&all)?;
     let host = probe.host();
@@ -114,7 +131,9 @@ fn check(seen: &Seen) {
     }
     let last = &ticks[ticks.len() - 1].clock;
     assert!(last[FIRST_TARGET as usize] > 1_000_000, "the children worked");
-    assert!(last[OTHER as usize] > 0 && last[SELF as usize] > 0 && last[KERNEL as usize] > 0);
+    assert!(last[OTHER as usize] > 1_000_000, "a process that is no target worked: {last:?}");
+    assert!(last[SELF as usize] > 1_000_000, "this process worked: {last:?}");
+    assert!(last[KERNEL as usize] > 0, "this process was moved from CPU to CPU: {last:?}");
     // Host books hold closed slices of the same time, up to what ran between the two readings.
     let busy = last.iter().sum::<u64>() - last[IDLE as usize];
     let apart = busy.abs_diff(*booked);
@@ -224,12 +243,7 @@ fn a_target_that_starts_a_thread_stays_a_target() {
     const WHO: u32 = FIRST_TARGET + 1;
     let mut probe = follow(Rung::Best).unwrap();
     assert!(probe.adopt(std::process::id(), WHO).unwrap());
-    let spin = || {
-        let clock = Clock::start();
-        let begin = clock.now();
-        while clock.now() - begin < 100_000_000 {}
-    };
-    std::thread::spawn(spin).join().unwrap();
+    std::thread::spawn(|| spin(Duration::from_millis(100))).join().unwrap();
     Command::new("true").status().unwrap();
     let events = processes(&mut probe);
     let fork = |p: &&Process| p.tgid == std::process::id() && p.who == WHO;

@@ -7,6 +7,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::process::{is_root, output, run, which};
 
+/// A new machine may be busy with packages of its own, and a mirror may stutter.
+const PATIENCE: [&str; 4] = ["-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=3"];
+
 /// Installs those of `packages` that are not installed.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let missing: Vec<_> = packages.iter().copied().filter(|name| !is_installed(name)).collect();
@@ -19,6 +22,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     refresh()?;
     run(Command::new("apt-get")
         .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(PATIENCE)
         .args(["install", "-y", "-qq", "--no-install-recommends"])
         .args(&missing))
     .with_context(|| format!("cannot install {list}"))
@@ -29,7 +33,8 @@ pub(crate) fn download(dir: &Path, package: &str) -> Result<()> {
     ensure!(which("apt-get").is_some(), "not a Debian system: install {package} by hand");
     let get = || {
         let mut get = Command::new("apt-get");
-        get.current_dir(dir).args(["download", "-qq", "-o", "APT::Sandbox::User=root", package]);
+        get.current_dir(dir).args(PATIENCE);
+        get.args(["download", "-qq", "-o", "APT::Sandbox::User=root", package]);
         get
     };
     if output(&mut get()).is_err() {
@@ -41,7 +46,7 @@ pub(crate) fn download(dir: &Path, package: &str) -> Result<()> {
 
 fn refresh() -> Result<()> {
     ensure!(is_root(), "not root: run `apt-get update` as root");
-    run(Command::new("apt-get").args(["update", "-qq"]))
+    run(Command::new("apt-get").args(PATIENCE).args(["update", "-qq"]))
 }
 
 fn is_installed(package: &str) -> bool {

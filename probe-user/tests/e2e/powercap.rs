@@ -62,7 +62,7 @@ fn a_counter_in_a_file_is_complete_from_the_first_request_to_the_last_slice() {
         let probe = Probe::on_port(dir.path(), &server.address.port(), &options);
         let began = clock::now();
         once(&server.address, &Ask::health("first")).expect("an answer");
-        once(&server.address, &Ask::stream("stream", 64)).expect("an answer");
+        once(&server.address, &Ask::stream("stream", 256)).expect("an answer");
         let ended = clock::now();
         let outcome = probe.finish();
         stop.store(true, Ordering::Relaxed);

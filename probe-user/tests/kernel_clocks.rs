@@ -63,7 +63,7 @@ fn processes(probe: &mut Probe) -> Vec<Process> {
     events
 }
 
-/// Some ten milliseconds of a shell.
+/// Some tens of milliseconds of a shell.
 const LOOP: &str = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
 
 /// Computes for a time.

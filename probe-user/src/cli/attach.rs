@@ -102,7 +102,7 @@ impl Classify for EngineError {
             Self::Kernel(KernelError::System { .. } | KernelError::Map { .. }) => {
                 ExitStatus::Failed
             }
-            Self::Kernel(_) | Self::Open(_) | Self::Zone(_) => ExitStatus::Unsupported,
+            Self::Kernel(_) | Self::Open(_) | Self::Sensor(_) => ExitStatus::Unsupported,
             Self::Target(TargetError::NoOwner(_)) => ExitStatus::Unsupported,
             Self::SharedProcess { .. } | Self::Scale(_) => ExitStatus::Usage,
             Self::NoTick => ExitStatus::Unsupported,

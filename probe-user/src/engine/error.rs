@@ -44,6 +44,9 @@ pub enum EngineError {
         "no timer tick came within half a second; check that perf's software clock works: perf stat -e cpu-clock true"
     )]
     NoTick,
+    /// The kernel keeps privileges on a program that wants to give them up.
+    #[error("cannot give up privileges: {0}; a seccomp filter may forbid capset and prctl")]
+    Privilege(std::io::Error),
     /// No thread for a sensor.
     #[error("cannot start a thread for a sensor: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),

@@ -44,10 +44,11 @@ use crate::{
     clock::Clock,
     export::Exports,
     kernel::{Probe, alive, sweep},
+    privilege,
     roots::Roots,
     snapshot::{self, Snapshot},
     source::{OpenCounter, Selection},
-    target::{Selector, find, listening},
+    target::{Selector, find, listening, visible},
     topology::Topology,
 };
 
@@ -163,7 +164,6 @@ impl<'a> Engine<'a> {
         let publisher = Publisher::new(clock, &policies, &labels, options.flags);
         let records = Records::new(labels, names, policies, clock);
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
-        let samplers = Samplers::start(sensors, clock).map_err(EngineError::Thread)?;
         let cpus = options.topology.online().collect();
         let counters = counters.into_iter().map(|(_, _, counter)| counter).collect();
         let roots = roots.clone();
@@ -171,7 +171,7 @@ impl<'a> Engine<'a> {
             roots,
             core,
             probe,
-            samplers,
+            samplers: Samplers::none(clock),
             publisher,
             exports,
             clock,
@@ -182,6 +182,10 @@ impl<'a> Engine<'a> {
             _counters: counters,
         };
         engine.start(&options.selection.tick_cpus)?;
+        engine.give_up_privileges()?;
+        // After that: a thread inherits what its parent holds.
+        engine.samplers = Samplers::start(sensors, clock).map_err(EngineError::Thread)?;
+        engine.begin()?;
         Ok(engine)
     }
 
@@ -199,6 +203,19 @@ impl<'a> Engine<'a> {
         for index in 0..self.core.targets.0.len() {
             self.look(index, true)?;
         }
+        Ok(())
+    }
+
+    /// Keeps only what the rest of the run needs.
+    fn give_up_privileges(&mut self) -> Result<(), EngineError> {
+        let Self { core, roots, .. } = self;
+        let processes = || core.targets.0.iter().flat_map(|target| &target.processes);
+        privilege::reduce(|| processes().all(|pid| visible(*pid, roots)))
+            .map_err(|source| EngineError::Privilege(source.into()))?;
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), EngineError> {
         // Two ticks around a reading of the sensors: only then has every domain a baseline.
         self.wait_for_ticks(0)?;
         self.read_sensors(true);

@@ -60,6 +60,12 @@ struct Thread {
 }
 
 impl Samplers {
+    /// No sensors.
+    #[must_use]
+    pub fn none(clock: Clock) -> Self {
+        Self { quick: vec![], threads: vec![], clock }
+    }
+
     /// Starts the threads; each reads its sensors at once.
     ///
     /// # Errors

@@ -7,9 +7,7 @@ use aya::{
     maps::{MapData, RingBuf},
     sys::{Stats, enable_stats},
 };
-use probe_common::{
-    Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
-};
+use probe_common::{Conn, ConnKey, Control, LOSSES, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -99,7 +97,6 @@ impl Probe {
         for (name, offset) in &offsets {
             loader.override_global(name, offset, true);
         }
-        loader.map_max_entries("ENERGY", (MAX_PACKAGES * MAX_COUNTERS) as u32);
         if let Some(bytes) = settings.slice_bytes {
             loader.map_max_entries("SLICES", bytes);
         }

@@ -14,6 +14,7 @@ mod offsets;
 mod probe;
 mod sweep;
 mod tracefs;
+mod verified;
 
 pub use alive::alive;
 pub use btf::BtfError;
@@ -22,3 +23,4 @@ pub use maps::{KernelCounter, TickBooks};
 pub use probe::{Probe, Rung, Settings};
 pub use sweep::sweep;
 pub use tracefs::tracefs;
+pub use verified::Verified;

@@ -4,7 +4,7 @@
  * active power (a package's idle energy is idle_pj). Format, one record a line, comm last:
  *
  *   simrapl 1 t_ns T
- *   package P pj E active_pj A idle_pj I dram_pj D cores_pj C graphics_pj G shown_pj S
+ *   package P pj E active_pj A idle_pj I dram_pj D dram_idle_pj I cores_pj C graphics_pj G shown_pj S
  *   platform pj E
  *   cpu N package P core C busy_ns T active_pj A lost_ns T lost_pj E
  *   process TGID ns T pj E tasks N comm NAME      every process since loading, exited ones too
@@ -98,10 +98,11 @@ static void show_packages(struct seq_file *m, u64 now)
 	seq_printf(m, "simrapl 1 t_ns %llu\n", t);
 	for (p = 0; p < SIM_PACKAGES; p++)
 		if (sim_has_package(p))
-			seq_printf(m, "package %d pj %llu active_pj %llu idle_pj %llu dram_pj %llu cores_pj %llu graphics_pj %llu shown_pj %llu\n",
+			seq_printf(m, "package %d pj %llu active_pj %llu idle_pj %llu dram_pj %llu dram_idle_pj %llu cores_pj %llu graphics_pj %llu shown_pj %llu\n",
 				   p, sim_domain_pj(p, SIM_PKG, now), sim_package_active_pj(p, now), t * idle_mw,
-				   sim_domain_pj(p, SIM_DRAM, now), sim_domain_pj(p, SIM_PP0, now),
-				   sim_domain_pj(p, SIM_PP1, now), sim_shown_pj(p, SIM_PKG));
+				   sim_domain_pj(p, SIM_DRAM, now), t * dram_idle_mw,
+				   sim_domain_pj(p, SIM_PP0, now), sim_domain_pj(p, SIM_PP1, now),
+				   sim_shown_pj(p, SIM_PKG));
 	seq_printf(m, "platform pj %llu\n", sim_domain_pj(0, SIM_PSYS, now));
 }
 

@@ -92,6 +92,13 @@ static struct sim_task *entry(struct sim_cpu *c, const struct task_struct *p)
 	return t;
 }
 
+/* The last name counts: exec gives a new one. */
+static void call_it(struct sim_task *t, const struct task_struct *p, u64 now)
+{
+	memcpy(t->comm, p->comm, TASK_COMM_LEN);
+	t->seen = now;
+}
+
 static void on_switch(void *data, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
 	struct sim_cpu *c = this_cpu_read(sim_cpus);
@@ -114,7 +121,7 @@ static void on_switch(void *data, bool preempt, struct task_struct *prev, struct
 			c->now->ns += dt;
 			c->now->pj += pj;
 			c->now->runs++;
-			memcpy(c->now->comm, prev->comm, TASK_COMM_LEN);
+			call_it(c->now, prev, now);
 		} else {
 			c->lost_ns += dt;
 			c->lost_pj += pj;
@@ -122,6 +129,8 @@ static void on_switch(void *data, bool preempt, struct task_struct *prev, struct
 	}
 	c->idle = !next->pid;
 	c->now = c->idle ? NULL : entry(c, next);
+	if (c->now)
+		call_it(c->now, next, now);
 	raw_spin_unlock(&c->lock);
 }
 

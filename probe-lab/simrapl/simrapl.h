@@ -25,6 +25,7 @@ struct sim_task {
 	pid_t pid, tgid;
 	char comm[TASK_COMM_LEN];
 	u64 ns, pj, runs;
+	u64 seen;			/* when it had that name */
 };
 
 /* One CPU. Written by that CPU only, in sched_switch, under lock; seq is for readers of the sums. */

@@ -66,8 +66,10 @@ static unsigned int fold(struct sim_task *t, unsigned int n)
 			t[k].ns += t[i].ns;
 			t[k].pj += t[i].pj;
 			t[k].runs += t[i].runs;
-			if (!t[k].comm[0])
+			if (t[i].seen > t[k].seen) {
 				memcpy(t[k].comm, t[i].comm, TASK_COMM_LEN);
+				t[k].seen = t[i].seen;
+			}
 		} else {
 			t[++k] = t[i];
 		}

@@ -5,7 +5,7 @@
 //! | figure | is |
 //! |---|---|
 //! | `perf.target_j`, `perf.true_target_j` | charged to the target; what it drew, with its part of memory's active power |
-//! | `perf.true_target_with_idle_j` | that, and idle energy by its part of all on-CPU time while the burners burnt |
+//! | `perf.true_target_with_idle_j` | that, and idle power for its part of the CPUs' time; true where all CPUs were busy |
 //! | `perf.target_children` | processes that the target has started and that ran |
 //! | `perf.target_cpu_s`, `perf.true_target_cpu_s` | its on-CPU time |
 //! | `perf.measured_j`, `perf.true_j` | the additive domains together, from attachment to end |
@@ -58,10 +58,6 @@ struct Target {
 pub struct Truths {
     /// The probe has attached, nothing burns yet.
     pub attached: Truth,
-    /// The burners start.
-    pub started: Truth,
-    /// They have burnt.
-    pub stopped: Truth,
     /// The probe has ended.
     pub ended: Truth,
 }
@@ -151,17 +147,16 @@ impl Summary {
         let is_target = |comm: &str| comm.ends_with(burn::TARGET);
         let whole = truths.ended.usage(is_target).since(truths.attached.usage(is_target));
         let own = joules(whole.pj) * truths.memory_factor();
-        let burnt = truths.stopped.usage(is_target).since(truths.started.usage(is_target));
-        let busy = truths.stopped.busy_ns().saturating_sub(truths.started.busy_ns());
-        let part = if busy == 0 { 0.0 } else { seconds(burnt.ns) / seconds(busy) };
         put("target_j", of_nano(nj));
         put("target_cpu_s", seconds(ns));
         put("true_target_j", own);
         put("true_target_cpu_s", seconds(whole.ns));
         let born = truths.ended.count(is_target).saturating_sub(truths.attached.count(is_target));
         put("target_children", count(born));
-        put("true_target_part", part);
-        put("true_target_with_idle_j", own + truths.idle_j() * part);
+        put(
+            "true_target_with_idle_j",
+            own + truths.idle_watts() * seconds(whole.ns) / truths.cpus(),
+        );
     }
 }
 
@@ -184,9 +179,15 @@ impl Truths {
         if active == 0 { 1.0 } else { 1.0 + joules(dram) / joules(active) }
     }
 
-    /// Idle energy while the burners burnt.
-    fn idle_j(&self) -> f64 {
-        joules(self.stopped.parts_pj().idle.saturating_sub(self.started.parts_pj().idle))
+    /// Idle power of packages and memory.
+    fn idle_watts(&self) -> f64 {
+        let idle = |t: &Truth| joules(t.parts_pj().idle);
+        let ns = self.ended.t_ns.saturating_sub(self.attached.t_ns);
+        if ns == 0 { 0.0 } else { (idle(&self.ended) - idle(&self.attached)) / seconds(ns) }
+    }
+
+    fn cpus(&self) -> f64 {
+        count(self.ended.cpus.len().max(1) as u64)
     }
 }
 
@@ -232,12 +233,7 @@ mod tests {
 
     #[test]
     fn the_summary_and_the_truth_stand_side_by_side() {
-        let truths = Truths {
-            attached: truth(10, 1, 1),
-            started: truth(10, 1, 1),
-            stopped: truth(14, 2, 4),
-            ended: truth(15, 2, 4),
-        };
+        let truths = Truths { attached: truth(10, 1, 1), ended: truth(15, 2, 4) };
         let mut found = Findings::default();
         let asked = ["idle-unknown", "counter-stuck"].into_iter();
         Summary::parse(SUMMARY).unwrap().figures("p", &truths, asked, &mut found);
@@ -249,8 +245,7 @@ mod tests {
         near("p.target_cpu_s", 1.0);
         near("p.target_children", 0.0);
         near("p.true_target_j", 12.0);
-        near("p.true_target_part", 0.25);
-        // 4 s of burning with 6 W idle, a quarter of it.
+        // 1 s on the only CPU, with 6 W idle.
         near("p.true_target_with_idle_j", 18.0);
         near("p.measured_j", 60.0);
         near("p.true_j", 65.0);

@@ -52,6 +52,10 @@ pub fn mount_all() -> Result<(), MachineError> {
             other => other.map_err(failed("mount", place))?,
         }
     }
+    // The same addresses in every process: an emulator then translates the same code once, not for every
+    // short-lived child again.
+    let place = "/proc/sys/kernel/randomize_va_space";
+    fs::write(place, "0").map_err(failed("write", place))?;
     fs::create_dir_all(super::burn::NAMES).map_err(failed("make", super::burn::NAMES))
 }
 

@@ -20,6 +20,10 @@ use crate::clock::Monotonic;
 const PROBE: &str = "/bin/wattprobe";
 const PERF: &str = "/bin/perf";
 const SUMMARY: &str = "/run/summary.json";
+/// The rivals burn so much before and after the target, so that it never has the machine to itself.
+const EDGE: Duration = Duration::from_millis(100);
+/// The burners have burnt so long before the probe's end, at the least.
+const MARGIN: Duration = Duration::from_millis(100);
 const COUNTS: &str = "/run/perf.csv";
 
 /// Why a run came to nothing.
@@ -135,17 +139,13 @@ impl Probe {
         Err(MeasureError::Probe { what: format!("did not attach: {status}") })
     }
 
-    /// Waits for its end; an instant before which it had not ended.
+    /// Waits for its end.
     fn finish(mut self) -> Result<Summary, MeasureError> {
         let status = self.child.wait().map_err(program(PROBE))?;
         if !status.success() {
             return Err(MeasureError::Probe { what: format!("failed: {status}") });
         }
         Ok(Summary::parse(&fs::read_to_string(SUMMARY).map_err(program(SUMMARY))?)?)
-    }
-
-    fn has_ended(&mut self) -> Result<bool, MeasureError> {
-        Ok(self.child.try_wait().map_err(program(PROBE))?.is_some())
     }
 }
 
@@ -159,33 +159,41 @@ pub fn run<'a>(
     found: &mut Findings,
 ) -> Result<(), MeasureError> {
     let burn = Duration::from_millis(measure.burn_ms);
-    let mut burners = start(std::slice::from_ref(&measure.target), TARGET, burn)?;
-    let pid = burners.first().map_or(0, Burner::pid);
-    burners.extend(start(&measure.rivals, RIVAL, burn)?);
+    let mut targets = start(std::slice::from_ref(&measure.target), TARGET, burn)?;
+    let pid = targets.first().map_or(0, Burner::pid);
+    let mut rivals = start(&measure.rivals, RIVAL, burn + 2 * EDGE)?;
     let _ = fs::remove_file(SUMMARY);
 
-    let mut probe = Probe::attach(pid, measure)?;
-    let attached = truth()?;
+    let probe = Probe::attach(pid, measure)?;
+    let (attached, since) = (truth()?, Monotonic::now());
     let perf = if measure.perf.is_empty() { None } else { Some(perf(&measure.perf)?) };
     thread::sleep(Duration::from_millis(measure.lead_ms));
-    let started = truth()?;
-    burners.iter_mut().try_for_each(Burner::go)?;
+    rivals.iter_mut().try_for_each(Burner::go)?;
+    thread::sleep(EDGE);
+    targets.iter_mut().try_for_each(Burner::go)?;
     act(&measure.actions)?;
-    burners.iter_mut().try_for_each(Burner::done)?;
-    let (stopped, at) = (truth()?, Monotonic::now());
+    targets.iter_mut().chain(&mut rivals).try_for_each(Burner::done)?;
+    let took = since.elapsed();
     if let Some(perf) = perf {
         perf.end().map_err(program(PERF))?;
         counted(measure, found)?;
     }
-    if probe.has_ended()? {
-        let late_ms = at.elapsed().as_millis();
-        return Err(MeasureError::TooShort { name: measure.name.clone(), late_ms });
-    }
     let summary = probe.finish()?;
-    let truths = Truths { attached, started, stopped, ended: truth()? };
-    end(burners)?;
+    let truths = Truths { attached, ended: truth()? };
+    end(targets)?;
+    end(rivals)?;
     summary.figures(&measure.name, &truths, asked, found);
-    Ok(())
+    in_time(measure, took)
+}
+
+/// Whether the burners had burnt before the probe's time was over.
+fn in_time(measure: &Measure, took: Duration) -> Result<(), MeasureError> {
+    let had = Duration::from_millis(measure.for_ms).saturating_sub(MARGIN);
+    if took <= had {
+        return Ok(());
+    }
+    let late_ms = took.saturating_sub(had).as_millis();
+    Err(MeasureError::TooShort { name: measure.name.clone(), late_ms })
 }
 
 fn act(actions: &[Action]) -> Result<(), MeasureError> {
@@ -236,6 +244,17 @@ fn stat_joules(text: &str, event: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn burners_that_outlast_the_probe_spoil_the_run() {
+        let measure: Measure = serde_json::from_str(
+            r#"{"name": "p", "for_ms": 1000, "burn_ms": 500, "target": {"watts": 1}}"#,
+        )
+        .unwrap();
+        assert!(in_time(&measure, Duration::from_millis(900)).is_ok());
+        let error = in_time(&measure, Duration::from_millis(950)).unwrap_err().to_string();
+        assert!(error.contains("50 ms too late"), "{error}");
+    }
 
     #[test]
     fn perf_stats_joules_are_found_by_event() {

@@ -39,6 +39,11 @@ impl Counter {
         Self { path, range_uj, first_uj: uj, last_uj: uj, wraps: 0 }
     }
 
+    /// Counts from the last look.
+    fn begin(&mut self) {
+        (self.first_uj, self.wraps) = (self.last_uj, 0);
+    }
+
     fn next(&mut self, uj: u64) {
         self.wraps += u64::from(uj < self.last_uj);
         self.last_uj = uj;
@@ -76,8 +81,10 @@ fn counters() -> Vec<Counter> {
 /// [`MeasureError`].
 pub fn run(model: &Model, found: &mut Findings) -> Result<(), MeasureError> {
     let mut burners = start(&model.loads, RIVAL, Duration::from_millis(model.burn_ms))?;
-    let before = truth()?;
     let mut counters = counters();
+    let before = truth()?;
+    look(&mut counters);
+    counters.iter_mut().for_each(Counter::begin);
     burners.iter_mut().try_for_each(Burner::go)?;
     for _ in 0..model.burn_ms / 20 {
         thread::sleep(LOOK);
@@ -133,7 +140,9 @@ mod tests {
 
     #[test]
     fn a_counter_is_followed_across_its_wraps() {
-        let mut counter = Counter::new("x".into(), 1000, 900);
+        let mut counter = Counter::new("x".into(), 1000, 700);
+        counter.next(900);
+        counter.begin();
         for uj in [950, 20, 20, 990, 5] {
             counter.next(uj);
         }

@@ -12,6 +12,7 @@ mod error;
 mod maps;
 mod offsets;
 mod probe;
+mod room;
 mod sweep;
 mod tracefs;
 

@@ -7,9 +7,7 @@ use aya::{
     maps::{MapData, RingBuf},
     sys::{Stats, enable_stats},
 };
-use probe_common::{
-    Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
-};
+use probe_common::{Conn, ConnKey, Control, LOSSES, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -18,7 +16,7 @@ use super::{
     decode,
     error::KernelError,
     maps::{KernelCounter, Maps, TickBooks},
-    offsets, tracefs,
+    offsets, room, tracefs,
 };
 use crate::{
     event::{ConnId, Event},
@@ -99,11 +97,11 @@ impl Probe {
         for (name, offset) in &offsets {
             loader.override_global(name, offset, true);
         }
-        loader.map_max_entries("ENERGY", (MAX_PACKAGES * MAX_COUNTERS) as u32);
         if let Some(bytes) = settings.slice_bytes {
             loader.map_max_entries("SLICES", bytes);
         }
         let mut bpf = loader.load(OBJECT).map_err(KernelError::object)?;
+        room::make(&bpf)?;
         let ring = |bpf: &mut Ebpf, name: &'static str| {
             let map = bpf.take_map(name).ok_or_else(|| KernelError::Mismatch(name.to_owned()))?;
             RingBuf::try_from(map).map_err(|e| KernelError::map(name, e))

@@ -15,6 +15,7 @@ pub mod export;
 pub mod instance;
 #[expect(unsafe_code, reason = "maps, rings and raw system calls live here")]
 pub mod kernel;
+pub mod privilege;
 pub mod record;
 pub mod roots;
 pub mod snapshot;

@@ -95,6 +95,7 @@ fn doctor_says_which_privilege_is_missing() {
     let output = as_nobody(&binary, &["doctor"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(4), "{text}");
-    assert!(text.contains("neither CAP_BPF with CAP_PERFMON"), "{text}");
+    assert!(text.contains("missing: CAP_BPF, CAP_PERFMON"), "{text}");
+    assert!(text.contains("not held: to load eBPF programs"), "{text}");
     assert!(text.contains("run as root"), "{text}");
 }

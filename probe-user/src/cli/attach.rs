@@ -5,13 +5,14 @@ use super::{
     config::{AttachConfig, Format},
     exit::{Classify, ExitStatus, Failure},
     log::Log,
-    privilege, stop,
+    stop,
 };
 use crate::{
     engine::{self, EngineError, Options, SLICES_INCOMPLETE},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
     kernel::KernelError,
+    privilege,
     roots::Roots,
     snapshot::Snapshot,
     source::{Outcome, SourceSpec, select},
@@ -27,7 +28,7 @@ use crate::{
 pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> {
     let log = config.log;
     // Said before anything is opened or locked. Without procfs the kernel itself will say no.
-    if privilege::capable(roots) == Some(false) {
+    if privilege::held(roots).is_some_and(|held| !privilege::enough(held)) {
         return Err(EngineError::from(KernelError::Privilege).into());
     }
     let topology = Topology::read(roots)?;
@@ -102,7 +103,7 @@ impl Classify for EngineError {
             Self::Kernel(KernelError::System { .. } | KernelError::Map { .. }) => {
                 ExitStatus::Failed
             }
-            Self::Kernel(_) | Self::Open(_) | Self::Zone(_) => ExitStatus::Unsupported,
+            Self::Kernel(_) | Self::Open(_) | Self::Sensor(_) => ExitStatus::Unsupported,
             Self::Target(TargetError::NoOwner(_)) => ExitStatus::Unsupported,
             Self::SharedProcess { .. } | Self::Scale(_) => ExitStatus::Usage,
             Self::NoTick => ExitStatus::Unsupported,

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use crate::source::powercap::ReadError;
+use crate::source::ReadError;
 use crate::source::{SourceError, SpecError};
 use crate::topology::TopologyError;
 
@@ -116,7 +116,7 @@ impl Classify for SourceError {
             | Self::NoEnergyEvents
             | Self::NoPowercap { .. }
             | Self::Open(_)
-            | Self::Zone(ReadError::Permission { .. } | ReadError::Vanished { .. }) => {
+            | Self::Sensor(ReadError::Permission { .. } | ReadError::Vanished { .. }) => {
                 ExitStatus::Unsupported
             }
             Self::NoScale { .. }
@@ -124,7 +124,7 @@ impl Classify for SourceError {
             | Self::Twice(_)
             | Self::TooManyCounters { .. } => ExitStatus::Usage,
             Self::Read { source, .. } => of_io(source),
-            Self::Zone(_) | Self::NoCpu { .. } | Self::Garbage { .. } => ExitStatus::Failed,
+            Self::Sensor(_) | Self::NoCpu { .. } | Self::Garbage { .. } => ExitStatus::Failed,
         }
     }
 }

@@ -12,7 +12,6 @@ pub mod duration;
 pub mod exit;
 pub mod log;
 mod manual;
-mod privilege;
 mod stop;
 
 use std::ffi::OsString;

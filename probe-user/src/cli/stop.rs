@@ -13,6 +13,7 @@ use signal_hook::{flag, low_level};
 
 use super::exit::ExitStatus;
 use crate::export::live::screen::Taken;
+use crate::privilege;
 
 /// Set by the first signal. At the second the terminal is given back and the process ends with
 /// [`ExitStatus::Failed`].
@@ -26,6 +27,8 @@ pub(super) fn on_signals(screen: Taken) -> io::Result<Arc<AtomicBool>> {
         low_level::pipe::register(signal, comes.try_clone()?)?;
     }
     let wait = move || {
+        // One that cannot is no worse than none.
+        let _ = privilege::renounce();
         if came.read_exact(&mut [0; 2]).is_ok() {
             // Nobody is left to tell when the terminal is gone.
             let _ = rustix::io::write(io::stdout(), screen.undo().as_bytes());

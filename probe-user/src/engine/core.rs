@@ -7,7 +7,8 @@ use probe_common::{CONSUMERS, IDLE, TORN};
 use probe_ledger::{Boundary, Change, ConsumerId, Ledger, Nanos, RequestId};
 
 use super::{
-    readings::Readings, records::Records, reorder::Reorder, slices::Slices, targets::Targets,
+    readings::Readings, records::Records, reorder::Reorder, samplers::Taken, slices::Slices,
+    targets::Targets,
 };
 use crate::{
     boundary::{self, DEFAULT_HORIZON, NotUnderstood, Output, Tracker, What},
@@ -125,6 +126,12 @@ impl Core {
             self.ticked.insert(tick.package, tick.t);
         }
         self.reorder.push(event);
+    }
+
+    /// Takes in what user space read.
+    pub fn taken(&mut self, taken: Taken) {
+        let Self { readings, targets, .. } = self;
+        readings.taken(taken, |tgid| targets.who(tgid));
     }
 
     /// Whether every package has ticked after that instant.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     kernel::KernelError,
-    source::{OpenError, powercap::ReadError},
+    source::{OpenError, ReadError},
     target::TargetError,
 };
 
@@ -20,9 +20,9 @@ pub enum EngineError {
     /// A counter could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// A powercap zone could not be read.
+    /// A sensor could not be read.
     #[error(transparent)]
-    Zone(#[from] ReadError),
+    Sensor(#[from] ReadError),
     /// A scale that is none.
     #[error(transparent)]
     Scale(#[from] probe_ledger::ScaleError),
@@ -44,6 +44,12 @@ pub enum EngineError {
         "no timer tick came within half a second; check that perf's software clock works: perf stat -e cpu-clock true"
     )]
     NoTick,
+    /// The kernel keeps privileges on a program that wants to give them up.
+    #[error("cannot give up privileges: {0}; a seccomp filter may forbid capset and prctl")]
+    Privilege(std::io::Error),
+    /// No thread for a sensor.
+    #[error("cannot start a thread for a sensor: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(std::io::Error),
     /// The slice stream's file.
     #[error("cannot write {}: {source}; choose another file with --slices", path.display())]
     Slices {

@@ -14,6 +14,7 @@ mod publish;
 pub mod readings;
 pub mod records;
 pub mod reorder;
+pub mod samplers;
 pub mod setup;
 pub mod slices;
 pub mod targets;
@@ -34,6 +35,7 @@ use self::{
     core::{Core, Effect, Parts},
     publish::Publisher,
     records::Records,
+    samplers::Samplers,
     setup::{Domains, POLL_NS},
     slices::Slices,
     targets::{Change, Look, Target, Targets},
@@ -42,10 +44,11 @@ use crate::{
     clock::Clock,
     export::Exports,
     kernel::{Probe, alive, sweep},
+    privilege,
     roots::Roots,
     snapshot::{self, Snapshot},
     source::{OpenCounter, Selection},
-    target::{Selector, find, listening},
+    target::{Selector, find, listening, visible},
     topology::Topology,
 };
 
@@ -53,6 +56,8 @@ use crate::{
 pub const SLICES_INCOMPLETE: &str = "slices-incomplete";
 /// How often it is asked whether switches were missed.
 const RESYNC_LOOK_NS: u64 = 250_000_000;
+/// How long begin and end wait for the slow sensors to be read once more.
+const LAST_READ_NS: u64 = 2_000_000_000;
 /// How long the end waits for the tick that closes the last windows.
 const LAST_TICK_NS: u64 = 500_000_000;
 
@@ -81,6 +86,7 @@ pub struct Engine<'a> {
     roots: Roots,
     core: Core,
     probe: Probe,
+    samplers: Samplers,
     publisher: Publisher,
     exports: &'a mut Exports,
     clock: Clock,
@@ -141,7 +147,7 @@ impl<'a> Engine<'a> {
         }
         let package_of = setup::package_of(&options.topology);
         let packages = options.topology.packages.len();
-        let Domains { readings, labels, ledger, counters } =
+        let Domains { readings, labels, ledger, counters, sensors } =
             setup::domains(&options.selection.domains, packages, options.policies)?;
         let probe = setup::probe(roots, &package_of, &counters, options.slices.is_some())?;
         let names = targets.names();
@@ -165,6 +171,7 @@ impl<'a> Engine<'a> {
             roots,
             core,
             probe,
+            samplers: Samplers::none(clock),
             publisher,
             exports,
             clock,
@@ -175,6 +182,10 @@ impl<'a> Engine<'a> {
             _counters: counters,
         };
         engine.start(&options.selection.tick_cpus)?;
+        engine.give_up_privileges()?;
+        // After that: a thread inherits what its parent holds.
+        engine.samplers = Samplers::start(sensors, clock).map_err(EngineError::Thread)?;
+        engine.begin()?;
         Ok(engine)
     }
 
@@ -192,9 +203,22 @@ impl<'a> Engine<'a> {
         for index in 0..self.core.targets.0.len() {
             self.look(index, true)?;
         }
-        // Two ticks around a reading of the files: only then has every domain a baseline.
+        Ok(())
+    }
+
+    /// Keeps only what the rest of the run needs.
+    fn give_up_privileges(&mut self) -> Result<(), EngineError> {
+        let Self { core, roots, .. } = self;
+        let processes = || core.targets.0.iter().flat_map(|target| &target.processes);
+        privilege::reduce(|| processes().all(|pid| visible(*pid, roots)))
+            .map_err(|source| EngineError::Privilege(source.into()))?;
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), EngineError> {
+        // Two ticks around a reading of the sensors: only then has every domain a baseline.
         self.wait_for_ticks(0)?;
-        self.read_files();
+        self.read_sensors(true);
         let targets: Vec<String> = self
             .core
             .targets
@@ -258,9 +282,15 @@ impl<'a> Engine<'a> {
         Err(EngineError::NoTick)
     }
 
-    fn read_files(&mut self) {
-        let clock = self.clock;
-        self.core.readings.read_files(|| clock.now());
+    /// Takes in what user space reads; with `fresh`, every sensor is read now, however slow.
+    fn read_sensors(&mut self, fresh: bool) {
+        let Self { samplers, core, .. } = self;
+        let each = |taken| core.taken(taken);
+        if fresh {
+            samplers.collect_fresh(Duration::from_nanos(LAST_READ_NS), each);
+        } else {
+            samplers.collect(each);
+        }
     }
 
     fn take_events(&mut self) {
@@ -277,7 +307,7 @@ impl<'a> Engine<'a> {
     /// One round of the loop.
     fn turn(&mut self) -> Result<(), EngineError> {
         self.probe.wait(Duration::from_nanos(POLL_NS));
-        self.read_files();
+        self.read_sensors(false);
         self.take_events();
         let mut effects = Vec::new();
         self.core.advance(&mut effects);
@@ -368,7 +398,7 @@ impl<'a> Engine<'a> {
     /// The end of the run: one more tick closes the last windows, then everything is settled and detached.
     fn end(mut self) -> Result<Snapshot, EngineError> {
         self.probe.set_in_flight(1)?;
-        self.read_files();
+        self.read_sensors(true);
         // Without another tick the last windows stay open; what they would hold is charged to nobody.
         let _ = self.wait_for_ticks(self.clock.now());
         self.probe.detach_sources();

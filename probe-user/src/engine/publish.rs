@@ -6,7 +6,7 @@ use std::{
 };
 
 use probe_common::{KERNEL, LOSSES, Loss, OTHER, SELF};
-use probe_ledger::DomainId;
+use probe_ledger::{DomainId, Scope};
 use rustix::system::uname;
 
 use super::{
@@ -274,7 +274,7 @@ fn kernel_books(
 ) -> Option<KernelBooks> {
     let fed = core.readings.domains().get(id.0)?;
     let Feed::Kernel { slot } = fed.feed else { return None };
-    if fed.machine && core.readings.packages() > 1 {
+    if fed.scope == Scope::Machine && core.readings.packages() > 1 {
         return None;
     }
     let count = core.ticks.get(&fed.package)?;

@@ -1,18 +1,20 @@
 //! Turns ticks into the ledger's samples, one for each domain, whoever reads its counter.
 //!
 //! - A counter that the tick read itself comes with clocks of the same instant.
-//! - A counter that user space reads from a file (powercap) falls between two ticks: the clocks at its
-//!   instant are interpolated between theirs.
+//! - A counter that user space reads (powercap, hwmon) falls between two ticks: the clocks at its instant
+//!   are interpolated between theirs.
+//! - A device (a GPU) has clocks of its own: the time each consumer used it, as its reading tells.
 //! - The model has no counter: it follows from the busy clock of the tick.
 
 use std::collections::VecDeque;
 
 use probe_common::{CONSUMERS, IDLE, MAX_PACKAGES};
-use probe_ledger::{DomainId, Ledger, Nanos, Nanowatts, Sample, Window};
+use probe_ledger::{DomainId, Ledger, Nanos, Nanowatts, Sample, Scope, Window};
 
+use super::{core::consumer, samplers::Taken};
 use crate::{
     event::Tick,
-    source::{ModelPower, powercap::OpenZone},
+    source::{ModelPower, Users},
 };
 
 /// Where a domain's counter comes from.
@@ -22,15 +24,24 @@ pub enum Feed {
         /// Place among the package's counters.
         slot: usize,
     },
-    /// A file, read by user space.
-    File {
-        /// Open file.
-        zone: OpenZone,
-        /// Read, but no tick has passed them yet: instant and count.
-        waiting: VecDeque<(u64, Option<u64>)>,
+    /// Read by user space.
+    Polled {
+        /// Read, but no tick has passed them yet.
+        waiting: VecDeque<Waiting>,
+        /// A device's use so far, by consumer; nobody's where the CPUs' clocks tell.
+        used: Clocks,
     },
     /// Computed.
     Model(ModelPower),
+}
+
+/// A reading that waits for the tick that follows it.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    t: u64,
+    count: Option<u64>,
+    /// Time on a device since the reading before.
+    used: Option<Box<Clocks>>,
 }
 
 /// A domain as the engine feeds it.
@@ -39,8 +50,8 @@ pub struct Fed {
     pub id: DomainId,
     /// Package whose tick brings its clocks.
     pub package: usize,
-    /// Covers the whole machine, not one package.
-    pub machine: bool,
+    /// What it covers.
+    pub scope: Scope,
     /// Belongs to the additive set.
     pub additive: bool,
     /// Its counter.
@@ -74,8 +85,15 @@ impl Readings {
 
     /// The additive domains that what runs on a package has a part in.
     pub fn additive_of(&self, package: usize) -> impl Iterator<Item = DomainId> + '_ {
-        let wanted =
-            move |domain: &&Fed| domain.additive && (domain.machine || domain.package == package);
+        let wanted = move |domain: &&Fed| {
+            domain.additive
+                && match domain.scope {
+                    Scope::Package(of) => of == package,
+                    Scope::Machine => true,
+                    // Its joules follow no slice of a CPU.
+                    Scope::Device => false,
+                }
+        };
         self.domains.iter().filter(wanted).map(|domain| domain.id)
     }
 
@@ -85,21 +103,29 @@ impl Readings {
         &self.domains
     }
 
-    /// Reads the files. `now` is called before and after each read, and the middle taken.
-    pub fn read_files(&mut self, now: impl Fn() -> u64) {
+    /// Takes in what user space read. `who` knows the consumer of a process.
+    pub fn taken(&mut self, taken: Taken, who: impl Fn(u32) -> u32) {
         /// More waiting readings than this say that the ticks have stopped.
         const MOST: usize = 4096;
-        for domain in &mut self.domains {
-            let Feed::File { zone, waiting, .. } = &mut domain.feed else { continue };
-            let begin = now();
-            let count = zone.read().ok();
-            domain.failed += u64::from(count.is_none());
-            if waiting.len() < MOST {
-                waiting.push_back((u64::midpoint(begin, now()), count));
-            } else {
-                domain.failed += 1;
-            }
+        let Some(domain) = self.domains.get_mut(taken.domain.0) else { return };
+        let Feed::Polled { waiting, .. } = &mut domain.feed else { return };
+        domain.failed += u64::from(taken.count.is_none() || waiting.len() >= MOST);
+        if waiting.len() >= MOST {
+            return;
         }
+        let used = match taken.users {
+            Users::Cpus => None,
+            Users::Processes(list) => {
+                let mut used = Box::new([0_u64; CONSUMERS - 1]);
+                for (tgid, ns) in list {
+                    if let Some(clock) = used.get_mut(consumer(who(tgid)).0) {
+                        *clock = clock.saturating_add(ns);
+                    }
+                }
+                Some(used)
+            }
+        };
+        waiting.push_back(Waiting { t: taken.t, count: taken.count, used });
     }
 
     /// Feeds the ledger with what a tick brings. `sampled` is told of every sample that ended a window or
@@ -113,10 +139,11 @@ impl Readings {
         let Some(slot) = self.last.get_mut(tick.package) else { return };
         let clocks = without_idle(&tick.clock);
         let before = slot.replace((tick.t, clocks));
-        let whole = self.domains.iter().any(|d| d.machine && d.package == tick.package);
+        let machine = |d: &Fed| d.scope == Scope::Machine;
+        let whole = self.domains.iter().any(|d| machine(d) && d.package == tick.package);
         let others = whole.then(|| machine_clocks(&self.last, tick.package));
         for domain in self.domains.iter_mut().filter(|domain| domain.package == tick.package) {
-            let (id, others) = (domain.id, others.as_ref().filter(|_| domain.machine));
+            let (id, others) = (domain.id, others.as_ref().filter(|_| machine(domain)));
             let mut sample = |t, counter, clocks: Clocks| {
                 let clocks = others.map_or(clocks, |others| add(clocks, others));
                 // What became of the window is in the ledger's books.
@@ -134,10 +161,16 @@ impl Readings {
                 Feed::Model(power) => {
                     sample(tick.t, Some(modelled(*power, tick.t, &clocks)), clocks);
                 }
-                Feed::File { waiting, .. } => {
-                    while let Some((t, counter)) = waiting.pop_front_if(|(t, _)| *t <= tick.t) {
-                        if let Some(before) = before.filter(|before| t > before.0) {
-                            sample(t, counter, between(before, (tick.t, clocks), t));
+                Feed::Polled { waiting, used } => {
+                    while let Some(read) = waiting.pop_front_if(|read| read.t <= tick.t) {
+                        if let Some(more) = &read.used {
+                            *used = add(*used, more);
+                        }
+                        if domain.scope == Scope::Device {
+                            sample(read.t, read.count, *used);
+                        } else if let Some(before) = before.filter(|before| read.t > before.0) {
+                            let clocks = between(before, (tick.t, clocks), read.t);
+                            sample(read.t, read.count, clocks);
                         }
                     }
                 }

@@ -12,6 +12,7 @@ use super::{
     EngineError,
     readings::{Fed, Feed, Readings},
     records::DomainLabel,
+    samplers::Opened,
 };
 use crate::{
     kernel::{KernelCounter, Probe, Rung, Settings},
@@ -24,7 +25,7 @@ use crate::{
 pub const TICK_HZ: u32 = 1000;
 /// Expiries per tick while none is: 10 Hz.
 pub const IDLE_DIVISOR: u32 = 100;
-/// How often user space reads files of powercap; it polls at this pace anyway.
+/// How often user space reads sensors that it reads itself in passing; it polls at this pace anyway.
 pub const POLL_NS: u64 = 25_000_000;
 /// A window this many times longer than it should be is a gap.
 const GAP: u64 = 3;
@@ -43,6 +44,8 @@ pub struct Domains {
     pub ledger: Ledger,
     /// Counters the kernel reads: package, slot and the open event.
     pub counters: Vec<(usize, usize, OpenCounter)>,
+    /// Sensors that user space reads.
+    pub sensors: Vec<Opened>,
 }
 
 /// Opens every domain.
@@ -56,9 +59,12 @@ pub fn domains(
     policies: Policies,
 ) -> Result<Domains, EngineError> {
     let mut used: BTreeMap<usize, usize> = BTreeMap::new();
-    let (mut fed, mut labels, mut specs, mut counters) = (vec![], vec![], vec![], vec![]);
+    let (mut fed, mut labels, mut specs) = (vec![], vec![], vec![]);
+    let (mut counters, mut sensors) = (vec![], vec![]);
     for (index, domain) in chosen.iter().enumerate() {
-        let mut package = domain.package.unwrap_or(0);
+        let id = DomainId(index);
+        // A machine's or a device's samples come with the first package's ticks.
+        let mut package = if let Scope::Package(package) = domain.scope { package } else { 0 };
         let feed = match &domain.reading {
             Reading::Kernel(event) => {
                 package = event.package;
@@ -67,11 +73,15 @@ pub fn domains(
                 counters.push((package, slot, event.open()?));
                 Feed::Kernel { slot }
             }
-            Reading::File(zone) => Feed::File { zone: zone.open()?, waiting: <_>::default() },
+            Reading::Polled(polled) => {
+                let (pace, sensor) = (polled.pace(), polled.open()?);
+                sensors.push(Opened { domain: id, pace, sensor });
+                Feed::Polled { waiting: <_>::default(), used: [0; CONSUMERS - 1] }
+            }
             Reading::Model(power) => Feed::Model(*power),
         };
-        let (id, machine) = (DomainId(index), domain.package.is_none());
-        fed.push(Fed { id, package, machine, additive: domain.additive, feed, failed: 0 });
+        let (scope, additive) = (domain.scope, domain.additive);
+        fed.push(Fed { id, package, scope, additive, feed, failed: 0 });
         labels.push(DomainLabel {
             name: domain.name.clone(),
             source: domain.source.clone(),
@@ -84,10 +94,15 @@ pub fn domains(
     let consumers = CONSUMERS - 1;
     let config = Config { domains: specs, consumers, packages, horizon: HORIZON, policies };
     let ledger = Ledger::new(config)?;
-    Ok(Domains { readings: Readings::new(fed, packages), labels, ledger, counters })
+    Ok(Domains { readings: Readings::new(fed, packages), labels, ledger, counters, sensors })
 }
 
-fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
+/// What the ledger is told of a domain.
+///
+/// # Errors
+///
+/// When its scale is none.
+pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
     // The longest of all paces, also of those that user space reads at.
     const IDLE_TICK_NS: u64 = 1_000_000_000 / TICK_HZ as u64 * IDLE_DIVISOR as u64;
     const { assert!(POLL_NS <= IDLE_TICK_NS) };
@@ -95,7 +110,7 @@ fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
         name: domain.name.clone(),
         scale: Scale::from_joules_per_count(domain.joules_per_count)?,
         range: domain.range,
-        scope: domain.package.map_or(Scope::Machine, Scope::Package),
+        scope: domain.scope,
         additive: domain.additive,
         idle: domain.idle_watts.map(Nanowatts::from_watts),
         max_power: domain.max_watts.is_finite().then(|| Nanowatts::from_watts(domain.max_watts)),

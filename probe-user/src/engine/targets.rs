@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::FIRST_TARGET;
+use probe_common::{FIRST_TARGET, OTHER, SELF};
 
 use crate::{
     event::{Process, ProcessChange},
@@ -183,6 +183,15 @@ impl Targets {
         if let Some(target) = self.0.iter_mut().find(|t| t.who == who) {
             target.processes.remove(&pid);
         }
+    }
+
+    /// The consumer of a process.
+    #[must_use]
+    pub fn who(&self, tgid: u32) -> u32 {
+        if tgid == std::process::id() {
+            return SELF;
+        }
+        self.0.iter().find(|t| t.processes.contains(&tgid)).map_or(OTHER, |t| t.who)
     }
 
     /// Whether none can come back.

@@ -33,6 +33,11 @@ pub struct TickBooks {
     pub charged: [u64; CONSUMERS],
 }
 
+/// The maps that hold the energy counters, by slot.
+const ENERGY: [&str; MAX_COUNTERS] = [
+    "ENERGY_0", "ENERGY_1", "ENERGY_2", "ENERGY_3", "ENERGY_4", "ENERGY_5", "ENERGY_6", "ENERGY_7",
+];
+
 /// The maps user space works with.
 pub(super) struct Maps {
     control: Array<MapData, Control>,
@@ -47,7 +52,8 @@ pub(super) struct Maps {
     package_of: Array<MapData, u32>,
     counters: Array<MapData, u32>,
     /// Kept open: the kernel takes events out of the array when its descriptor is closed.
-    energy: MapData,
+    /// By slot.
+    energy: Vec<MapData>,
 }
 
 fn take(bpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
@@ -74,9 +80,11 @@ fn hash<K: Pod, V: Pod>(
 
 impl Maps {
     pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, KernelError> {
-        let Map::PerfEventArray(energy) = take(bpf, "ENERGY")? else {
-            return Err(KernelError::Mismatch("perf event array ENERGY".to_owned()));
+        let mut energy = |name: &'static str| match take(bpf, name)? {
+            Map::PerfEventArray(map) => Ok(map),
+            _ => Err(KernelError::Mismatch(format!("perf event array {name}"))),
         };
+        let energy = ENERGY.into_iter().map(&mut energy).collect::<Result<_, _>>()?;
         Ok(Self {
             control: array(bpf, "CONTROL")?,
             processes: hash(bpf, "PROCESSES")?,
@@ -107,9 +115,10 @@ impl Maps {
         counters: &[KernelCounter<'_>],
     ) -> Result<(), KernelError> {
         for counter in counters {
-            let index = counter.package * MAX_COUNTERS + counter.slot;
-            put_event(self.energy.fd().as_fd(), index, counter.fd)?;
             let package = u32::try_from(counter.package).unwrap_or(u32::MAX);
+            let map = self.energy.get(counter.slot);
+            let map = map.ok_or_else(|| KernelError::Mismatch(format!("slot {}", counter.slot)))?;
+            put_event(map.fd().as_fd(), package, counter.fd)?;
             let name = "COUNTERS";
             let mask = self.counters.get(&package, 0).map_err(|e| KernelError::map(name, e))?;
             self.counters
@@ -224,7 +233,7 @@ impl Maps {
 }
 
 /// `bpf(BPF_MAP_UPDATE_ELEM)` of a foreign perf event; aya has no call for it.
-fn put_event(map: BorrowedFd<'_>, index: usize, event: BorrowedFd<'_>) -> Result<(), KernelError> {
+fn put_event(map: BorrowedFd<'_>, key: u32, event: BorrowedFd<'_>) -> Result<(), KernelError> {
     #[repr(C)]
     struct Attr {
         map_fd: u32,
@@ -234,7 +243,6 @@ fn put_event(map: BorrowedFd<'_>, index: usize, event: BorrowedFd<'_>) -> Result
         flags: u64,
     }
     const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
-    let key = u32::try_from(index).unwrap_or(u32::MAX);
     let value = event.as_raw_fd();
     let attr = Attr {
         map_fd: map.as_raw_fd().cast_unsigned(),

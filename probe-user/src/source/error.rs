@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::open::OpenError;
-use super::powercap::ReadError;
+use super::sensor::ReadError;
 use crate::topology::excerpt;
 
 /// Why a source cannot be used.
@@ -69,9 +69,9 @@ pub enum SourceError {
         /// The directory.
         path: PathBuf,
     },
-    /// A zone is there but cannot be read.
+    /// A sensor is there but cannot be read.
     #[error(transparent)]
-    Zone(#[from] ReadError),
+    Sensor(#[from] ReadError),
     /// A perf counter is there but cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

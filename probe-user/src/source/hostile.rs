@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::powercap::parse_microjoules;
+use super::sensor::parse_number;
 use super::testing::Tree;
 use super::{SourceSpec, perf, pmu::Pmu, powercap};
 use crate::topology::{Topology, parse_cpu_list};
@@ -29,13 +29,13 @@ proptest! {
         if let Ok(cpus) = parse_cpu_list(&text) {
             prop_assert!(cpus.windows(2).all(|w| w[0] < w[1]) && cpus.len() <= 8192);
         }
-        let _ = parse_microjoules(&bytes);
+        let _ = parse_number(&bytes);
     }
 
     #[test]
     fn a_number_of_microjoules_is_read_back_exactly(uj: u64) {
-        prop_assert_eq!(parse_microjoules(format!("{uj}\n").as_bytes()), Some(uj));
-        prop_assert_eq!(parse_microjoules(format!("{uj}.0").as_bytes()), None);
+        prop_assert_eq!(parse_number(format!("{uj}\n").as_bytes()), Some(uj));
+        prop_assert_eq!(parse_number(format!("{uj}.0").as_bytes()), None);
     }
 
     #[test]

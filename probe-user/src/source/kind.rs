@@ -1,5 +1,7 @@
 //! The kinds of domain RAPL knows, and what follows from the kind alone.
 
+use super::Scope;
+
 /// What a counter covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -58,6 +60,12 @@ impl Kind {
             Self::Psys => format!("psys-{package}"),
         };
         if unit == 0 { base } else { format!("{base}-die-{unit}") }
+    }
+
+    /// What it covers.
+    #[must_use]
+    pub fn scope(self, package: usize) -> Scope {
+        if self == Self::Psys { Scope::Machine } else { Scope::Package(package) }
     }
 
     /// Whether it belongs to the additive set: packages and their memory; the rest lies within them.

@@ -2,7 +2,7 @@
 //!
 //! A [`Domain`] is one counter with everything the ledger must know to trust it: label, quality,
 //! scale, where it wraps, how often it moves, what it cannot exceed. A `Reading` says who reads it:
-//! the kernel's tick (a perf counter), user space (a powercap file) or nobody (the model). Sources
+//! the kernel's tick (a perf counter), user space (a powercap file, a device's library) or nobody (the model). Sources
 //! know nothing of targets, requests or windows.
 //!
 //! | source | facility | needs |
@@ -22,6 +22,7 @@ pub mod perf;
 pub mod pmu;
 pub mod powercap;
 mod select;
+mod sensor;
 mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -34,7 +35,9 @@ pub use powercap::PowercapZone;
 pub use select::{Note, Opener, Outcome, Selection, select, select_with};
 pub use spec::{PerfSpec, SourceSpec, SpecError};
 
-pub use probe_ledger::Range;
+pub use sensor::{Pace, Polled, ReadError, Sensed, Sensor, Users};
+
+pub use probe_ledger::{Range, Scope};
 
 pub use crate::record::Quality;
 
@@ -49,8 +52,8 @@ pub struct Domain {
     pub quality: Quality,
     /// Whether it belongs to the set whose sum is the machine.
     pub additive: bool,
-    /// Index of the package it covers; `None` for `psys`, which covers the machine.
-    pub package: Option<usize>,
+    /// What it covers: a package by index, the machine (`psys`), or a device.
+    pub scope: Scope,
     /// Joules of one count of the raw counter.
     pub joules_per_count: f64,
     /// Where the raw counter wraps.
@@ -75,8 +78,8 @@ pub struct Domain {
 pub enum Reading {
     /// The tick program, on [`PerfEvent::cpu`].
     Kernel(PerfEvent),
-    /// User space, from a file.
-    File(PowercapZone),
+    /// User space.
+    Polled(Polled),
     /// Nobody: joules are computed from the busy clock of the package's CPUs.
     Model(ModelPower),
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use procfs::prelude::FromBufRead;
 
 use super::watts::{GENERAL, Row, TABLE};
-use super::{Domain, Kind, ModelPower, Quality, Range, Reading};
+use super::{Domain, Kind, ModelPower, Quality, Range, Reading, Scope};
 use crate::roots::Roots;
 use crate::topology::Topology;
 
@@ -103,7 +103,7 @@ pub fn domains(cpu: &ModelCpu, topology: &Topology) -> Vec<Domain> {
             source: "model".to_owned(),
             quality: Quality::Modelled,
             additive: true,
-            package: Some(index),
+            scope: Scope::Package(index),
             joules_per_count: 1e-9,
             range: Range::Bits(64),
             period_ns: 0,

@@ -64,7 +64,7 @@ fn of_event(
             source: source.to_owned(),
             quality: Quality::Measured,
             additive: kind.additive(),
-            package: (kind != Kind::Psys).then_some(package),
+            scope: kind.scope(package),
             joules_per_count: scale,
             range: Range::Bits(64),
             period_ns: if rapl.is_some() { RAPL_PERIOD_NS } else { 0 },
@@ -116,6 +116,7 @@ fn one_count_nj(joules_per_count: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Scope;
     use crate::source::testing::Tree;
 
     fn event(domain: &Domain) -> &PerfEvent {
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(domains[0].quantum_nj, 61_036);
         assert_eq!(domains[0].idle_watts, None);
         assert_eq!(domains[0].max_watts, 1_500.0);
-        assert_eq!(domains[4].package, None);
+        assert_eq!(domains[4].scope, Scope::Machine);
     }
 
     #[test]
@@ -161,7 +162,7 @@ mod tests {
         let domains = rapl(&tree.roots(), &tree.topology()).unwrap();
         let names: Vec<_> = domains.iter().map(|d| d.name.as_str()).collect();
         assert_eq!(names, ["package-0", "package-0-die-1"]);
-        assert!(domains.iter().all(|d| d.additive && d.package == Some(0)));
+        assert!(domains.iter().all(|d| d.additive && d.scope == Scope::Package(0)));
     }
 
     #[test]

@@ -5,15 +5,16 @@
 //! the names: `intel-rapl:0:2` lies within `intel-rapl:0`. The control type `intel-rapl-mmio` shows
 //! the same registers a second time. A failed read is a value with its reason, never a zero.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::kind::RAPL_PERIOD_NS;
-use super::{Domain, Kind, Quality, Range, Reading, SourceError};
+use super::sensor::{NumberFile, parse_number};
+use super::{
+    Domain, Kind, Polled, Quality, Range, ReadError, Reading, Sensed, Sensor, SourceError, Users,
+};
 use crate::roots::Roots;
-use crate::topology::{Topology, excerpt};
+use crate::topology::Topology;
 
 /// Zones one machine can plausibly have; the rest of a larger tree is ignored.
 const MAX_ZONES: usize = 256;
@@ -27,97 +28,27 @@ pub struct PowercapZone {
     pub max_uj: u64,
 }
 
-/// Why a zone gave no reading.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// EACCES or EPERM.
-    #[error("no permission to read {}; run as root (the kernel keeps it from others since 5.10)", path.display())]
-    Permission {
-        /// The file.
-        path: PathBuf,
-    },
-    /// ENOENT or ENODEV.
-    #[error("{} is gone; its driver was unloaded, load intel_rapl_msr again or choose another source", path.display())]
-    Vanished {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Not a number, or larger than the range.
-    #[error("{} holds {found:?}, not a number of microjoules up to {max_uj}; the reading is dropped", path.display())]
-    Garbage {
-        /// The file.
-        path: PathBuf,
-        /// Its beginning.
-        found: String,
-        /// The largest value there can be.
-        max_uj: u64,
-    },
-    /// Anything else.
-    #[error("cannot read {}: {source}; the reading is dropped", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
 impl PowercapZone {
     /// Opens the zone and reads it once, so that a missing permission shows at once.
     ///
     /// # Errors
     /// [`ReadError`], by what helps against it.
     pub fn open(&self) -> Result<OpenZone, ReadError> {
-        let file = File::open(&self.path).map_err(|e| explain(&self.path, e))?;
-        let open = OpenZone { file, zone: self.clone() };
-        open.read().map(|_| open)
+        let file = NumberFile::open(&self.path, self.max_uj)?;
+        file.read().map(|_| OpenZone(file))
     }
 }
 
-/// An open zone.
+/// An open zone; counts are microjoules.
 #[derive(Debug)]
-pub struct OpenZone {
-    file: File,
-    zone: PowercapZone,
-}
+pub struct OpenZone(NumberFile);
 
-impl OpenZone {
-    /// The counter now, µJ.
-    ///
-    /// # Errors
-    /// [`ReadError`]: there is no reading, which is not a reading of zero.
-    pub fn read(&self) -> Result<u64, ReadError> {
-        let mut text = [0_u8; 32];
-        let path = &self.zone.path;
-        let read = self.file.read_at(&mut text, 0).map_err(|e| explain(path, e))?;
-        let text = text.get(..read).unwrap_or_default();
-        parse_microjoules(text).filter(|&uj| uj <= self.zone.max_uj).ok_or_else(|| {
-            ReadError::Garbage {
-                path: path.clone(),
-                found: excerpt(&String::from_utf8_lossy(text)),
-                max_uj: self.zone.max_uj,
-            }
-        })
+impl Sensor for OpenZone {
+    fn read(&mut self, now: &dyn Fn() -> u64) -> Result<Sensed, ReadError> {
+        let begin = now();
+        let count = self.0.read()?;
+        Ok(Sensed { begin, end: now(), count, users: Users::Cpus })
     }
-}
-
-fn explain(path: &Path, source: io::Error) -> ReadError {
-    let path = path.to_path_buf();
-    match source.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => ReadError::Permission { path },
-        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => ReadError::Vanished { path },
-        _ => ReadError::Io { path, source },
-    }
-}
-
-/// Parses `energy_uj`: decimal digits and at most one newline.
-#[must_use]
-pub fn parse_microjoules(text: &[u8]) -> Option<u64> {
-    let digits = text.strip_suffix(b"\n").unwrap_or(text);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A zone as its directory describes it.
@@ -174,7 +105,7 @@ fn domain(zone: &Zone, name: String, package: usize, additive: bool) -> Domain {
         source: "rapl-powercap".to_owned(),
         quality: Quality::Measured,
         additive,
-        package: (zone.kind != Kind::Psys).then_some(package),
+        scope: zone.kind.scope(package),
         joules_per_count: 1e-6,
         range: Range::Max(zone.counter.max_uj),
         period_ns: RAPL_PERIOD_NS,
@@ -182,7 +113,7 @@ fn domain(zone: &Zone, name: String, package: usize, additive: bool) -> Domain {
         max_watts: zone.kind.max_watts(),
         idle_watts: None,
         class_ratio: 0.0,
-        reading: Reading::File(zone.counter.clone()),
+        reading: Reading::Polled(Polled::Powercap(zone.counter.clone())),
     }
 }
 
@@ -225,7 +156,7 @@ fn zone(dir: &Path, place: &str, mmio: bool) -> Result<Option<Zone>, SourceError
     };
     let path = dir.join("max_energy_range_uj");
     let text = read(&path)?;
-    let max_uj = parse_microjoules(text.as_bytes())
+    let max_uj = parse_number(text.as_bytes())
         .filter(|&max| max > 0)
         .ok_or_else(|| SourceError::garbage(&path, &text, "the counter's range in microjoules"))?;
     let counter = PowercapZone { path: dir.join("energy_uj"), max_uj };
@@ -240,6 +171,7 @@ fn read(path: &Path) -> Result<String, SourceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Scope;
     use crate::source::testing::Tree;
 
     fn names(domains: &[Domain]) -> Vec<(&str, bool)> {
@@ -248,9 +180,13 @@ mod tests {
 
     fn file(domain: &Domain) -> &PowercapZone {
         match &domain.reading {
-            Reading::File(zone) => zone,
+            Reading::Polled(Polled::Powercap(zone)) => zone,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn read(zone: &mut OpenZone) -> Result<u64, ReadError> {
+        zone.read(&|| 0).map(|sensed| sensed.count)
     }
 
     #[test]
@@ -275,9 +211,9 @@ mod tests {
                 ("psys", false)
             ]
         );
-        assert_eq!(domains[2].package, Some(0));
+        assert_eq!(domains[2].scope, Scope::Package(0));
         assert_eq!(domains[2].range, Range::Max(262_143_328_850));
-        assert_eq!(file(&domains[2]).open().unwrap().read().unwrap(), 7);
+        assert_eq!(read(&mut file(&domains[2]).open().unwrap()).unwrap(), 7);
     }
 
     #[test]
@@ -357,32 +293,25 @@ mod tests {
             let error = file(&domains[0]).open().unwrap_err();
             assert!(matches!(error, ReadError::Garbage { .. }), "{content:?}: {error}");
         }
-        assert_eq!(parse_microjoules(b"262143328850\n"), Some(262_143_328_850));
-        assert_eq!(parse_microjoules(b"12\n\n"), None);
-        assert_eq!(parse_microjoules(&[0xff; 32]), None);
     }
 
     #[test]
     fn an_open_zone_follows_the_counter_and_tells_when_it_breaks() {
         let tree = Tree::new().cpus(&[0]).zone("intel-rapl:0", "package-0", 5);
         let domains = domains(&tree.roots(), &tree.topology()).unwrap();
-        let open = file(&domains[0]).open().unwrap();
-        assert_eq!(open.read().unwrap(), 5);
+        let mut open = file(&domains[0]).open().unwrap();
+        assert_eq!(read(&mut open).unwrap(), 5);
         tree.write("class/powercap/intel-rapl:0/energy_uj", "1000006\n");
-        assert_eq!(open.read().unwrap(), 1_000_006);
+        assert_eq!(read(&mut open).unwrap(), 1_000_006);
         tree.write("class/powercap/intel-rapl:0/energy_uj", "?");
-        assert!(matches!(open.read(), Err(ReadError::Garbage { .. })));
+        assert!(matches!(read(&mut open), Err(ReadError::Garbage { .. })));
     }
 
     #[test]
-    fn read_errors_are_told_apart_by_what_helps() {
+    fn a_zone_that_is_gone_says_so() {
         let tree = Tree::new().cpus(&[0]).zone("intel-rapl:0", "package-0", 5);
         let domains = domains(&tree.roots(), &tree.topology()).unwrap();
         tree.remove("class/powercap/intel-rapl:0/energy_uj");
         assert!(matches!(file(&domains[0]).open(), Err(ReadError::Vanished { .. })));
-        let error = |errno| explain(Path::new("/x"), io::Error::from_raw_os_error(errno));
-        assert!(matches!(error(libc::ENODEV), ReadError::Vanished { .. }));
-        assert!(error(libc::EACCES).to_string().contains("run as root"));
-        assert!(matches!(error(libc::EIO), ReadError::Io { .. }));
     }
 }

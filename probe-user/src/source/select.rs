@@ -5,7 +5,7 @@
 //! used, that is an error and no other takes its place. A domain that two sources read keeps the
 //! first; the second is kept beside it as `NAME@SOURCE`, never summed with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use probe_common::MAX_COUNTERS;
 
@@ -132,7 +132,7 @@ impl Choice<'_> {
     fn usable(&self, domain: &Domain) -> Result<(), SourceError> {
         match &domain.reading {
             Reading::Kernel(event) => (self.opener)(event).map_err(SourceError::Open),
-            Reading::File(zone) => zone.open().map(drop).map_err(SourceError::Zone),
+            Reading::Polled(polled) => polled.open().map(drop).map_err(SourceError::Sensor),
             Reading::Model(_) => Ok(()),
         }
     }
@@ -213,7 +213,7 @@ impl Choice<'_> {
             let sum = if domain.additive { "summed" } else { "beside, not summed" };
             let how = match &domain.reading {
                 Reading::Kernel(e) => format!("read by the kernel on CPU {}", e.cpu),
-                Reading::File(zone) => format!("read from {}", zone.path.display()),
+                Reading::Polled(polled) => polled.to_string(),
                 Reading::Model(m) => format!(
                     "{} threads, {} W idle and {} W busy each, ±{:.0} %",
                     m.threads,
@@ -254,13 +254,13 @@ impl Choice<'_> {
 
     /// The model's watts include memory: a measured memory domain beside it would count twice.
     fn set_memory_beside_model_aside(&mut self) {
-        let modelled: BTreeSet<_> = self
+        let modelled: HashSet<_> = self
             .domains
             .iter()
             .filter(|d| d.additive && d.quality == Quality::Modelled)
-            .map(|d| d.package)
+            .map(|d| d.scope)
             .collect();
-        let dram = |d: &Domain| d.name.starts_with("dram-") && modelled.contains(&d.package);
+        let dram = |d: &Domain| d.name.starts_with("dram-") && modelled.contains(&d.scope);
         for domain in self.domains.iter_mut().filter(|d| d.additive && dram(d)) {
             domain.additive = false;
             self.notes.push(Note {

@@ -8,7 +8,7 @@ mod select;
 mod selector;
 mod socket;
 
-pub use select::{Found, find, listening};
+pub use select::{Found, find, listening, visible};
 pub use selector::Selector;
 
 use std::path::PathBuf;

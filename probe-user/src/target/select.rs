@@ -1,6 +1,6 @@
 //! From what the user said to processes, listening sockets and open connections.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io};
 
 use super::{
     Selector, TargetError,
@@ -62,6 +62,19 @@ pub fn listening(selector: &Selector, roots: &Roots) -> Option<BTreeSet<u64>> {
         Selector::Pid(_) | Selector::Unit(_) | Selector::Cgroup(_) => return None,
     };
     Some(Sockets::read(roots, None).listeners(&address))
+}
+
+/// Whether the file descriptors of a process can be looked at from here; true where it is gone.
+#[must_use]
+pub fn visible(pid: u32, roots: &Roots) -> bool {
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match std::fs::read_dir(roots.proc(pid.to_string()).join("fd")) {
+        Ok(mut entries) => {
+            let first = entries.next().and_then(Result::ok);
+            !first.is_some_and(|fd| std::fs::read_link(fd.path()).is_err_and(|e| refused(&e)))
+        }
+        Err(error) => !refused(&error),
+    }
 }
 
 /// Whoever holds a socket that listens there, with all descendants.

@@ -6,8 +6,8 @@
 use procfs::KernelVersion;
 
 use super::Row;
-use crate::cli::privilege::capable;
 use crate::kernel::tracefs as tracefs_place;
+use crate::privilege::{self, PURPOSES, RUNNING};
 use crate::roots::Roots;
 use crate::topology::excerpt;
 
@@ -24,15 +24,10 @@ pub(super) fn release(roots: &Roots) -> Option<String> {
 
 /// All features, the required ones first.
 pub(super) fn features(roots: &Roots) -> Vec<Row> {
-    vec![
-        kernel(roots),
-        privilege(roots),
-        btf(roots),
-        lockdown(roots),
-        tracefs(roots),
-        paranoid(roots),
-        statistics(roots),
-    ]
+    let mut rows = vec![kernel(roots), privilege(roots)];
+    rows.extend(capabilities(roots));
+    rows.extend([btf(roots), lockdown(roots), tracefs(roots), paranoid(roots), statistics(roots)]);
+    rows
 }
 
 fn row(name: &str, required: bool, usable: bool, detail: String, remedy: &str) -> Row {
@@ -58,16 +53,36 @@ fn kernel(roots: &Roots) -> Row {
     row("kernel", true, enough, detail, &remedy)
 }
 
+/// How to give the program a capability, and to keep those that it has.
+const SETCAP: &str = "run as root, or: setcap \
+                      cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep on the program";
+
 fn privilege(roots: &Roots) -> Row {
-    let capable = capable(roots);
-    let detail = match capable {
+    let held = privilege::held(roots);
+    let detail = match held {
         None => format!("cannot read CapEff in {}", roots.proc("self/status").display()),
-        Some(true) => "CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON".to_owned(),
-        Some(false) => "neither CAP_BPF with CAP_PERFMON nor CAP_SYS_ADMIN".to_owned(),
+        Some(held) if privilege::enough(held) => {
+            "CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON".to_owned()
+        }
+        Some(held) => format!(
+            "missing: {} (CAP_SYS_ADMIN would do for both)",
+            privilege::names(RUNNING.difference(held))
+        ),
     };
-    let remedy = "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep \
-                  on the program";
-    row("privilege", true, capable == Some(true), detail, remedy)
+    row("privilege", true, held.is_some_and(privilege::enough), detail, SETCAP)
+}
+
+/// One row for each capability, so that it shows which is missing and what is lost without it.
+fn capabilities(roots: &Roots) -> Vec<Row> {
+    let Some(held) = privilege::held(roots) else { return vec![] };
+    let one = |(cap, name, purpose): &(_, &str, &str)| {
+        // CAP_SYS_ADMIN stands in for the two of eBPF.
+        let usable = held.contains(*cap) || (RUNNING.contains(*cap) && privilege::enough(held));
+        let detail = format!("{}: to {purpose}", if usable { "held" } else { "not held" });
+        let name = name.to_lowercase();
+        row(&name, false, usable, detail, &format!("run as root, or add {name} to setcap's list"))
+    };
+    PURPOSES.iter().map(one).collect()
 }
 
 fn btf(roots: &Roots) -> Row {
@@ -101,8 +116,7 @@ fn tracefs(roots: &Roots) -> Row {
             false,
             false,
             format!("{}: {error}", roots.sys("kernel/tracing").display()),
-            "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search=ep on the \
-             program",
+            SETCAP,
         ),
         Ok(None) => row(
             "tracefs",

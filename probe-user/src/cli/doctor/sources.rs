@@ -49,7 +49,7 @@ fn measured_row(name: &str, found: Result<Vec<Domain>, SourceError>, opener: Ope
     };
     let first_error = domains.iter().find_map(|domain| match &domain.reading {
         Reading::Kernel(event) => opener(event).err().map(SourceError::Open),
-        Reading::File(zone) => zone.open().err().map(SourceError::Zone),
+        Reading::Polled(polled) => polled.open().err().map(SourceError::Sensor),
         Reading::Model(_) => None,
     });
     if let Some(error) = first_error {

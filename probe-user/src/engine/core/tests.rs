@@ -8,7 +8,7 @@ use crate::{
     engine::{setup, targets::Target},
     event::Io,
     record::Quality,
-    source::{Domain, ModelPower, Range, Reading},
+    source::{Domain, ModelPower, Range, Reading, Scope},
     target::Selector,
 };
 
@@ -21,7 +21,7 @@ fn core() -> Core {
         source: "model".into(),
         quality: Quality::Modelled,
         additive: true,
-        package: Some(0),
+        scope: Scope::Package(0),
         joules_per_count: 1e-9,
         range: Range::Bits(64),
         period_ns: 0,

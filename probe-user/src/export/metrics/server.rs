@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::classic;
 use crate::export::ExportError;
+use crate::privilege;
 use crate::record::RequestRecord;
 
 /// Content type of the OpenMetrics text format.
@@ -101,7 +102,11 @@ impl Server {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(part("runtime"))?;
         let (stop, stopped) = oneshot::channel();
-        let run = move || serve(&runtime, listener, router(shared), stopped);
+        let run = move || {
+            // It answers strangers and needs nothing but its socket.
+            let _ = privilege::renounce();
+            serve(&runtime, listener, router(shared), stopped);
+        };
         let thread = std::thread::Builder::new()
             .name("metrics".into())
             .spawn(run)

@@ -91,7 +91,7 @@ fn a_named_source_that_cannot_be_used_is_an_error() {
     assert!(matches!(choose(&tree, &["rapl-perf"], NONE), Err(SourceError::Open(_))));
     let energy = "class/powercap/intel-rapl:0/energy_uj";
     tree.write(energy, "soon");
-    assert!(matches!(choose(&tree, &["rapl-powercap"], ALL), Err(SourceError::Zone(_))));
+    assert!(matches!(choose(&tree, &["rapl-powercap"], ALL), Err(SourceError::Sensor(_))));
     let tree = Tree::new().cpus(&[0]);
     assert!(matches!(choose(&tree, &["rapl-perf"], ALL), Err(SourceError::NoPmu { .. })));
     assert!(matches!(choose(&tree, &["rapl-powercap"], ALL), Err(SourceError::NoPowercap { .. })));

@@ -56,9 +56,14 @@ impl Probe {
     pub(crate) fn attach(dir: &Path, arguments: &[&str]) -> Self {
         let mut command = wattprobe(&["attach"]);
         command.args(arguments);
+        Self::run(&mut command, dir)
+    }
+
+    /// Attaches with a command line that lacks nothing but the outputs.
+    pub(crate) fn run(command: &mut Command, dir: &Path) -> Self {
         command.arg("--requests").arg(dir.join("requests.jsonl"));
         command.arg("--summary").arg(dir.join("summary.json"));
-        Self { process: Self::start(&mut command, dir), dir: dir.to_path_buf() }
+        Self { process: Self::start(command, dir), dir: dir.to_path_buf() }
     }
 
     /// Starts it; while a probe of somebody else is attached to this machine, waits for its end.

@@ -1,0 +1,212 @@
+//! Counters that user space reads: how one is described, opened and read.
+//!
+//! A [`Polled`] is plain data in a [`super::Domain`]; a [`Sensor`] is the open thing. A reading is an
+//! interval, begin to end, not an instant. A failed read is a [`ReadError`] with its reason, never a
+//! zero. Sensors know nothing of targets: of a device they say which *processes* used it.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::PowercapZone;
+use crate::topology::excerpt;
+
+/// A counter that user space reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Polled {
+    /// A powercap zone.
+    Powercap(PowercapZone),
+}
+
+impl Polled {
+    /// Opens it and reads it once, so that a missing permission shows at once.
+    ///
+    /// # Errors
+    /// [`ReadError`], by what helps against it.
+    pub fn open(&self) -> Result<Box<dyn Sensor>, ReadError> {
+        Ok(match self {
+            Self::Powercap(zone) => Box::new(zone.open()?),
+        })
+    }
+
+    /// How it is read.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        match self {
+            Self::Powercap(_) => Pace::Loop,
+        }
+    }
+}
+
+impl fmt::Display for Polled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Powercap(zone) => write!(f, "read from {}", zone.path.display()),
+        }
+    }
+}
+
+/// Who reads a sensor, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// The engine's own loop: a read takes microseconds.
+    Loop,
+    /// A thread of its own for all sensors of this `group`, since a read may take long: every
+    /// `every_ns`.
+    Thread {
+        /// Its name, at most 15 bytes.
+        group: &'static str,
+        /// From the beginning of one round of readings to that of the next, ns.
+        every_ns: u64,
+    },
+}
+
+/// An open counter.
+pub trait Sensor: Send {
+    /// Reads it; `now` is `CLOCK_MONOTONIC`, ns.
+    ///
+    /// # Errors
+    /// [`ReadError`]: there is no reading, which is not a reading of zero.
+    fn read(&mut self, now: &dyn Fn() -> u64) -> Result<Sensed, ReadError>;
+}
+
+/// What one read gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sensed {
+    /// Before the read, ns.
+    pub begin: u64,
+    /// After it, ns.
+    pub end: u64,
+    /// The raw counter.
+    pub count: u64,
+    /// Who used what it covers since the read before.
+    pub users: Users,
+}
+
+impl Sensed {
+    /// The instant the reading stands for.
+    #[must_use]
+    pub fn t(&self) -> u64 {
+        u64::midpoint(self.begin, self.end)
+    }
+}
+
+/// Who used what a counter covers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Users {
+    /// Whoever was on its CPUs: the clocks tell.
+    #[default]
+    Cpus,
+    /// These processes (tgid), each with its time on the device since the read before, ns.
+    Processes(Vec<(u32, u64)>),
+}
+
+/// Why there is no reading.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// EACCES or EPERM.
+    #[error("no permission to read {}; run as root (the kernel keeps it from others since 5.10)", path.display())]
+    Permission {
+        /// The file.
+        path: PathBuf,
+    },
+    /// ENOENT or ENODEV.
+    #[error("{} is gone; its driver was unloaded, load intel_rapl_msr again or choose another source", path.display())]
+    Vanished {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a number, or larger than the range.
+    #[error("{} holds {found:?}, not a number of microjoules up to {max_uj}; the reading is dropped", path.display())]
+    Garbage {
+        /// The file.
+        path: PathBuf,
+        /// Its beginning.
+        found: String,
+        /// The largest value there can be.
+        max_uj: u64,
+    },
+    /// Anything else.
+    #[error("cannot read {}: {source}; the reading is dropped", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl ReadError {
+    /// Sorts what the kernel said of a file by what helps against it.
+    pub(super) fn of(path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => Self::Permission { path },
+            Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Self::Vanished { path },
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+/// An open file that holds one number.
+#[derive(Debug)]
+pub(super) struct NumberFile {
+    file: File,
+    path: PathBuf,
+    /// A larger number is garbage.
+    max: u64,
+}
+
+impl NumberFile {
+    pub(super) fn open(path: &Path, max: u64) -> Result<Self, ReadError> {
+        let file = File::open(path).map_err(|e| ReadError::of(path, e))?;
+        Ok(Self { file, path: path.into(), max })
+    }
+
+    pub(super) fn read(&self) -> Result<u64, ReadError> {
+        let mut text = [0_u8; 32];
+        let path = &self.path;
+        let read = self.file.read_at(&mut text, 0).map_err(|e| ReadError::of(path, e))?;
+        let text = text.get(..read).unwrap_or_default();
+        parse_number(text).filter(|&n| n <= self.max).ok_or_else(|| ReadError::Garbage {
+            path: path.clone(),
+            found: excerpt(&String::from_utf8_lossy(text)),
+            max_uj: self.max,
+        })
+    }
+}
+
+/// Decimal digits and at most one newline.
+#[must_use]
+pub(super) fn parse_number(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_suffix(b"\n").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_errors_are_told_apart_by_what_helps() {
+        let error = |errno| ReadError::of(Path::new("/x"), io::Error::from_raw_os_error(errno));
+        assert!(matches!(error(libc::ENODEV), ReadError::Vanished { .. }));
+        assert!(error(libc::EACCES).to_string().contains("run as root"));
+        assert!(matches!(error(libc::EIO), ReadError::Io { .. }));
+    }
+
+    #[test]
+    fn a_number_is_digits_and_at_most_one_newline() {
+        assert_eq!(parse_number(b"262143328850\n"), Some(262_143_328_850));
+        assert_eq!(parse_number(b"12\n\n"), None);
+        assert_eq!(parse_number(b"-1"), None);
+        assert_eq!(parse_number(b""), None);
+        assert_eq!(parse_number(&[0xff; 32]), None);
+        assert_eq!(parse_number(b"18446744073709551616"), None);
+    }
+}

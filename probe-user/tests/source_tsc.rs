@@ -3,8 +3,6 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use probe_common::{MAX_COUNTERS, MAX_PACKAGES};
-use wattprobe::kernel::{KernelCounter, KernelError, Probe, Rung, Settings};
 use wattprobe::roots::Roots;
 use wattprobe::source::{OpenError, PerfEvent, Range, Reading, SourceError, SourceSpec, select};
 use wattprobe::topology::Topology;
@@ -56,25 +54,4 @@ fn an_event_on_a_cpu_that_does_not_exist_is_a_typed_error() {
         OpenError::Invalid { cpu: 8000, .. } | OpenError::Unsupported { cpu: 8000, .. }
     );
     assert!(typed, "{error}");
-}
-
-#[test]
-fn the_last_counter_of_the_last_package_has_room_however_few_cpus_there_are() {
-    let Some(events) = tsc() else { return };
-    let counter = events[0].open().unwrap();
-    let mut probe = match Probe::load(&Settings {
-        rung: Rung::Best,
-        package_of: &[0],
-        roots: &Roots::default(),
-        slice_bytes: None,
-        tick_hz: 1000,
-        idle_divisor: 1,
-    }) {
-        Ok(probe) => probe,
-        Err(KernelError::Privilege) => return eprintln!("not run: no CAP_BPF"),
-        Err(error) => panic!("{error}"),
-    };
-    let last =
-        KernelCounter { package: MAX_PACKAGES - 1, slot: MAX_COUNTERS - 1, fd: counter.as_fd() };
-    probe.set_counters(&[last]).unwrap();
 }

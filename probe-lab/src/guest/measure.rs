@@ -118,7 +118,7 @@ impl Probe {
         command.args(["attach", "--pid", &pid.to_string(), "--name", "tgt"]);
         command.args(["--for", &format!("{}ms", measure.for_ms), "--summary", SUMMARY]);
         command.args(measure.sources.iter().flat_map(|s| ["--source", s]));
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(program(PROBE))?;
         let stderr = child.stderr.take();
         let (send, lines) = channel();

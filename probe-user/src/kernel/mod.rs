@@ -12,7 +12,6 @@ mod error;
 mod maps;
 mod offsets;
 mod probe;
-mod room;
 mod sweep;
 mod tracefs;
 

@@ -16,7 +16,7 @@ use super::{
     decode,
     error::KernelError,
     maps::{KernelCounter, Maps, TickBooks},
-    offsets, room, tracefs,
+    offsets, tracefs,
 };
 use crate::{
     event::{ConnId, Event},
@@ -101,7 +101,6 @@ impl Probe {
             loader.map_max_entries("SLICES", bytes);
         }
         let mut bpf = loader.load(OBJECT).map_err(KernelError::object)?;
-        room::make(&bpf)?;
         let ring = |bpf: &mut Ebpf, name: &'static str| {
             let map = bpf.take_map(name).ok_or_else(|| KernelError::Mismatch(name.to_owned()))?;
             RingBuf::try_from(map).map_err(|e| KernelError::map(name, e))

@@ -31,7 +31,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         probe.attach_sockets()?;
         for program in probe.verified() {
             if rung == Rung::Best && program.program.ends_with("_raw") {
-                return Err(format!("{} was loaded: this kernel refused its tp_btf twin", program.program).into());
+                return Err(format!(
+                    "{} was loaded: this kernel refused its tp_btf twin",
+                    program.program
+                )
+                .into());
             }
             println!(
                 "{}",

@@ -15,6 +15,7 @@ mod paths;
 mod process;
 mod provision;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,8 @@ enum Command {
     /// Measure what the probe costs.
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Run the probe in virtual machines whose true joules are known.
+    Vm(vm::Args),
     /// Fetch what the tests need and say what is missing.
     Provision,
 }
@@ -79,6 +82,7 @@ fn run(paths: &Paths, command: Command) -> anyhow::Result<ExitCode> {
         Command::Lint => lint::run(paths)?,
         Command::Bless => bless::run(paths)?,
         Command::Bench(command) => bench::run(paths, &command)?,
+        Command::Vm(args) => return vm::run(paths, &args),
         Command::Provision => provision::tests(paths)?.print(),
     }
     Ok(ExitCode::SUCCESS)

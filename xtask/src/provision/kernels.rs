@@ -12,8 +12,8 @@ pub(crate) struct Known {
     /// What it is called: `6.1`.
     pub(crate) label: &'static str,
     suites: &'static [&'static str],
-    /// Meta packages of image and headers; without them the newest kernel whose version begins with the label.
-    meta: Option<(&'static str, &'static str)>,
+    /// Meta package of the image; without one the newest kernel whose version begins with the label.
+    meta: Option<&'static str>,
 }
 
 /// All of them, oldest first.
@@ -21,17 +21,17 @@ pub(crate) const KNOWN: [Known; 5] = [
     Known {
         label: "5.10",
         suites: &["bullseye", "bullseye-security"],
-        meta: Some(("linux-image-cloud-amd64", "linux-headers-cloud-amd64")),
+        meta: Some("linux-image-cloud-amd64"),
     },
     Known {
         label: "6.1",
         suites: &["bookworm", "bookworm-security"],
-        meta: Some(("linux-image-cloud-amd64", "linux-headers-cloud-amd64")),
+        meta: Some("linux-image-cloud-amd64"),
     },
     Known {
         label: "6.12",
         suites: &["bookworm", "bookworm-security"],
-        meta: Some(("linux-image-6.12-cloud-amd64", "linux-headers-6.12-cloud-amd64")),
+        meta: Some("linux-image-6.12-cloud-amd64"),
     },
     Known { label: "6.18", suites: &["trixie-backports"], meta: None },
     Known { label: "7", suites: &["trixie-backports"], meta: None },
@@ -44,8 +44,6 @@ const PARTS: [&str; 5] =
 /// An unpacked kernel.
 #[derive(Clone)]
 pub(crate) struct Kernel {
-    /// What it is called: `6.1`.
-    pub(crate) label: String,
     /// What it calls itself: `6.1.0-56-cloud-amd64`.
     pub(crate) release: String,
     /// Where it is unpacked.
@@ -57,7 +55,7 @@ impl Kernel {
     pub(crate) fn fetch(cache: &Path, known: &Known) -> Result<Self> {
         let home = cache.join("kernels").join(known.label);
         let (root, stamp) = (home.join("root"), home.join("release"));
-        let kernel = |release: String| Self { label: known.label.to_owned(), release, root: root.clone() };
+        let kernel = |release: String| Self { release, root: root.clone() };
         if let Ok(release) = fs::read_to_string(&stamp) {
             return Ok(kernel(release));
         }
@@ -67,9 +65,10 @@ impl Kernel {
         let first = ["image", "headers"].map(|part| format!("linux-{part}-{release}"));
         suites.unpack(&closure(&first, |name| suites.depends(name))?, &root)?;
         let kernel = kernel(release);
-        kernel.image().metadata().with_context(|| {
-            format!("its packages hold no {}", kernel.image().display())
-        })?;
+        kernel
+            .image()
+            .metadata()
+            .with_context(|| format!("its packages hold no {}", kernel.image().display()))?;
         kernel.relocate()?;
         fs::write(&stamp, &kernel.release)?;
         Ok(kernel)
@@ -94,7 +93,8 @@ impl Kernel {
     /// The headers name their shared part by an absolute path.
     fn relocate(&self) -> Result<()> {
         let file = self.headers().join("Makefile");
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let ours = self.root.join("usr/src").display().to_string();
         if !text.contains(&ours) {
             fs::write(&file, text.replace("/usr/src", &ours))?;
@@ -107,23 +107,19 @@ impl Known {
     fn release(&self, suites: &Suites) -> Result<String> {
         let wanted = format!("linux-image-{}.", self.label);
         let found = match self.meta {
-            Some((image, _)) => {
+            Some(image) => {
                 suites.depends(image)?.into_iter().find(|name| name.starts_with(&wanted))
             }
             None => newest(suites.names(&wanted)?),
         };
-        let name = found.with_context(|| {
-            format!("no package {wanted}* in {}", self.suites.join(", "))
-        })?;
+        let name =
+            found.with_context(|| format!("no package {wanted}* in {}", self.suites.join(", ")))?;
         Ok(name.trim_start_matches("linux-image-").to_owned())
     }
 }
 
 /// The packages and what they need of [`PARTS`].
-fn closure(
-    first: &[String],
-    depends: impl Fn(&str) -> Result<Vec<String>>,
-) -> Result<Vec<String>> {
+fn closure(first: &[String], depends: impl Fn(&str) -> Result<Vec<String>>) -> Result<Vec<String>> {
     let mut all = first.to_vec();
     let mut looked = 0;
     while let Some(name) = all.get(looked) {
@@ -169,7 +165,8 @@ mod tests {
 
     #[test]
     fn the_newest_is_by_number_and_a_cloud_kernel() {
-        let names = ["6.18.9+deb13-cloud-amd64", "6.18.15+deb13-cloud-amd64", "6.18.20+deb13-amd64"];
+        let names =
+            ["6.18.9+deb13-cloud-amd64", "6.18.15+deb13-cloud-amd64", "6.18.20+deb13-amd64"];
         let names = names.map(|name| format!("linux-image-{name}")).to_vec();
         assert_eq!(newest(names).unwrap(), "linux-image-6.18.15+deb13-cloud-amd64");
     }

@@ -8,9 +8,12 @@
 mod apt;
 mod deny;
 mod ebpf;
+mod kernels;
 mod node;
 mod prometheus;
 mod python;
+mod qemu;
+mod suites;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +26,8 @@ use crate::paths::Paths;
 
 pub(crate) use deny::program as cargo_deny;
 pub(crate) use ebpf::chain as ebpf_chain;
+pub(crate) use kernels::{KNOWN as KNOWN_KERNELS, Kernel};
+pub(crate) use qemu::qemu;
 
 /// What is there. Tests read it as `provisioned.json` in the cache.
 #[derive(Default, Serialize)]

@@ -23,10 +23,14 @@ impl Suites {
     /// Fetches the lists of `suites` into `dir`, or takes those that are there.
     pub(crate) fn open(dir: &Path, suites: &[&str]) -> Result<Self> {
         ensure!(which("apt-get").is_some() && which("dpkg").is_some(), "not a Debian system");
-        ensure!(Path::new(KEYRING).is_file(), "{KEYRING} is missing: install debian-archive-keyring");
+        ensure!(
+            Path::new(KEYRING).is_file(),
+            "{KEYRING} is missing: install debian-archive-keyring"
+        );
         for part in ["lists/partial", "archives/partial"] {
             let part = dir.join(part);
-            fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+            fs::create_dir_all(&part)
+                .with_context(|| format!("cannot create {}", part.display()))?;
         }
         let this = Self { dir: dir.to_owned() };
         let list = sources(suites, &mirror());
@@ -59,7 +63,8 @@ impl Suites {
     /// Downloads packages and unpacks them into `root`.
     pub(crate) fn unpack(&self, packages: &[String], root: &Path) -> Result<()> {
         let files = self.dir.join("archives");
-        let get = || output(self.command("apt-get").current_dir(&files).arg("download").args(packages));
+        let get =
+            || output(self.command("apt-get").current_dir(&files).arg("download").args(packages));
         if get().is_err() {
             // The lists may be older than the mirror's packages.
             self.update()?;
@@ -153,7 +158,10 @@ mod tests {
     fn security_suites_lie_in_an_archive_of_their_own() {
         let list = sources(&["bookworm", "bookworm-security"], "http://m");
         let places: Vec<_> = list.lines().map(|line| line.split("] ").nth(1).unwrap()).collect();
-        assert_eq!(places, ["http://m/debian bookworm main", "http://m/debian-security bookworm-security main"]);
+        assert_eq!(
+            places,
+            ["http://m/debian bookworm main", "http://m/debian-security bookworm-security main"]
+        );
     }
 
     #[test]

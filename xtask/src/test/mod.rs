@@ -5,6 +5,7 @@
 //! failing; here they run one at a time, because the probe refuses a second instance and because they
 //! measure CPU time. An end-to-end test whose name starts with `llamacpp::`, `uvicorn::`, `node::` or
 //! `prometheus::` needs that part; one that starts with `speed::` is a measurement for release builds.
+//! Last come the virtual machines of [`vm`], one test each.
 
 mod tally;
 
@@ -16,6 +17,7 @@ use anyhow::{Result, bail};
 use crate::paths::Paths;
 use crate::process::{self, is_root, tee};
 use crate::provision::{self, Provisioned};
+use crate::vm;
 use tally::Tally;
 
 /// Prefix of a test's name, and the parts it needs.
@@ -45,6 +47,13 @@ pub(crate) fn run(paths: &Paths, quick: bool, only: Option<&str>) -> Result<Exit
             build_lab(paths)?;
             total.add(&run_marked(paths, only, &not_run)?);
         }
+    }
+    if only.is_none() && !quick {
+        let machines = vm::short(paths)?;
+        machines.print_tables();
+        total.passed += machines.passed;
+        total.failed.extend(machines.failed);
+        not_run.extend(machines.not_run);
     }
     Ok(close(&total, &not_run))
 }

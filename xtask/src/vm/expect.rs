@@ -84,12 +84,13 @@ impl Bound {
     fn hold(self, value: Option<f64>, error: Option<f64>) -> (String, bool) {
         let mut words = Vec::new();
         let mut holds = true;
-        let mut say = |limit: Option<f64>, text: &dyn Fn(f64) -> String, ok: &dyn Fn(f64) -> bool| {
-            if let Some(limit) = limit {
-                words.push(text(limit));
-                holds &= ok(limit);
-            }
-        };
+        let mut say =
+            |limit: Option<f64>, text: &dyn Fn(f64) -> String, ok: &dyn Fn(f64) -> bool| {
+                if let Some(limit) = limit {
+                    words.push(text(limit));
+                    holds &= ok(limit);
+                }
+            };
         let is = |test: &dyn Fn(f64) -> bool| value.is_some_and(test);
         say(self.ratio_within, &|l| format!("± {:.2} %", l * 100.0), &|l| {
             error.is_some_and(|e| e.abs() <= l)
@@ -118,7 +119,10 @@ mod tests {
         let judged = judge(r#"{"figure": "a", "of": "true", "ratio_within": 0.01}"#, false);
         assert_eq!(judged.verdict, Verdict::Ok);
         assert!((judged.error.unwrap() + 0.005).abs() < 1e-12);
-        assert_eq!(judge(r#"{"figure": "a", "of": 90, "ratio_within": 0.01}"#, false).verdict, Verdict::Failed);
+        assert_eq!(
+            judge(r#"{"figure": "a", "of": 90, "ratio_within": 0.01}"#, false).verdict,
+            Verdict::Failed
+        );
     }
 
     #[test]
@@ -131,7 +135,12 @@ mod tests {
 
     #[test]
     fn what_is_missing_fails_whatever_the_bound() {
-        for bound in [r#""at_most": 1"#, r#""at_least": 0"#, r#""equals": 0"#, r#""of": 1, "ratio_within": 9"#] {
+        for bound in [
+            r#""at_most": 1"#,
+            r#""at_least": 0"#,
+            r#""equals": 0"#,
+            r#""of": 1, "ratio_within": 9"#,
+        ] {
             let judged = judge(&format!(r#"{{"figure": "none", {bound}}}"#), false);
             assert_eq!(judged.verdict, Verdict::Failed, "{bound}");
         }
@@ -150,7 +159,10 @@ mod tests {
 
     #[test]
     fn limits_are_inclusive_and_counts_exact() {
-        assert_eq!(judge(r#"{"figure": "a", "at_least": 99.5, "at_most": 99.5}"#, false).verdict, Verdict::Ok);
+        assert_eq!(
+            judge(r#"{"figure": "a", "at_least": 99.5, "at_most": 99.5}"#, false).verdict,
+            Verdict::Ok
+        );
         assert_eq!(judge(r#"{"figure": "true", "equals": 100}"#, false).verdict, Verdict::Ok);
         assert_eq!(judge(r#"{"figure": "a", "equals": 100}"#, false).verdict, Verdict::Failed);
     }

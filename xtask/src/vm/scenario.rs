@@ -1,0 +1,157 @@
+//! Scenario files: what the host needs of them, and what it writes into the guest's copy.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::expect::Expect;
+
+/// One scenario.
+pub(super) struct Scenario {
+    /// Its name, which is the file's too.
+    pub(super) name: String,
+    pub(super) about: String,
+    pub(super) cpus: u32,
+    pub(super) memory_mb: u32,
+    pub(super) expect: Vec<Expect>,
+    whole: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    name: String,
+    about: String,
+    cpus: u32,
+    memory_mb: u32,
+    expect: Vec<Expect>,
+}
+
+/// What the host adds to the guest's copy.
+#[derive(Clone, Copy)]
+pub(super) struct Resolved<'a> {
+    pub(super) kernel: &'a str,
+    pub(super) cpu: &'a str,
+    pub(super) cpus: u32,
+    pub(super) sockets: u32,
+    pub(super) deterministic: bool,
+}
+
+impl Scenario {
+    /// All of a folder, by name.
+    pub(super) fn all(folder: &Path) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        let entries =
+            fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "json") {
+                let read = || Self::parse(&fs::read_to_string(&path)?);
+                all.push(read().with_context(|| format!("cannot read {}", path.display()))?);
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let whole: Map<String, Value> = serde_json::from_str(text)?;
+        let Fields { name, about, cpus, memory_mb, expect } = serde_json::from_str(text)?;
+        Ok(Self { name, about, cpus, memory_mb, expect, whole })
+    }
+
+    /// The guest's copy.
+    pub(super) fn resolve(&self, with: Resolved<'_>) -> Result<Vec<u8>> {
+        let mut whole = self.whole.clone();
+        whole.insert("kernel".into(), with.kernel.into());
+        whole.insert("cpu".into(), with.cpu.into());
+        whole.insert("cpus".into(), with.cpus.into());
+        whole.insert("sockets".into(), with.sockets.into());
+        whole.insert("deterministic".into(), with.deterministic.into());
+        Ok(serde_json::to_vec(&whole)?)
+    }
+
+    /// Whether a step has this key: a kind of step, or a part of one.
+    fn has(&self, key: &str) -> bool {
+        self.whole.get("steps").is_some_and(|steps| !values(steps, key).is_empty())
+    }
+
+    /// The object is loaded.
+    pub(super) fn needs_object(&self) -> bool {
+        self.has("measure") || self.has_step("verify")
+    }
+
+    /// It looks at what the verifier says.
+    pub(super) fn verifies(&self) -> bool {
+        self.has_step("verify")
+    }
+
+    /// It wants the simulated RAPL.
+    pub(super) fn needs_module(&self) -> bool {
+        self.has_step("load")
+    }
+
+    /// It runs `perf`.
+    pub(super) fn needs_perf(&self) -> bool {
+        self.has("perf")
+    }
+
+    /// The fewest CPUs it makes sense with: one that is taken away must not be the last.
+    pub(super) fn fewest_cpus(&self) -> u64 {
+        let steps = self.whole.get("steps");
+        let gone = steps.map(|steps| values(steps, "offline")).unwrap_or_default();
+        gone.into_iter().filter_map(Value::as_u64).max().map_or(1, |cpu| cpu + 1)
+    }
+
+    fn has_step(&self, name: &str) -> bool {
+        let steps = self.whole.get("steps").and_then(Value::as_array);
+        steps.is_some_and(|steps| steps.iter().any(|step| step == name))
+    }
+}
+
+/// Every value of this key, however deep.
+fn values<'a>(within: &'a Value, key: &str) -> Vec<&'a Value> {
+    match within {
+        Value::Array(all) => all.iter().flat_map(|one| values(one, key)).collect(),
+        Value::Object(all) => {
+            all.get(key).into_iter().chain(all.values().flat_map(|one| values(one, key))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{"name": "x", "about": "y", "cpus": 2, "memory_mb": 64, "steps": ["load",
+        {"measure": {"perf": ["energy-pkg"], "actions": [{"at_ms": 1, "do": {"offline": 1}}]}}], "expect": []}"#;
+
+    #[test]
+    fn what_a_scenario_needs_is_read_from_its_steps() {
+        let scenario = Scenario::parse(TEXT).unwrap();
+        assert!(scenario.needs_module() && scenario.needs_object() && scenario.needs_perf());
+        assert!(!scenario.verifies());
+        assert_eq!(scenario.fewest_cpus(), 2);
+    }
+
+    #[test]
+    fn the_guests_copy_says_what_the_machine_is() {
+        let with = Resolved { kernel: "6.1", cpu: "amd", cpus: 1, sockets: 1, deterministic: true };
+        let copy = Scenario::parse(TEXT).unwrap().resolve(with).unwrap();
+        let copy: Value = serde_json::from_slice(&copy).unwrap();
+        assert_eq!((&copy["kernel"], &copy["cpu"]), (&"6.1".into(), &"amd".into()));
+        assert_eq!((&copy["cpus"], &copy["deterministic"]), (&1.into(), &true.into()));
+        assert_eq!(copy["steps"][0], "load");
+    }
+
+    #[test]
+    fn every_scenario_of_the_project_can_be_judged() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../probe-lab/scenarios");
+        let all = Scenario::all(Path::new(folder)).unwrap();
+        assert!(all.iter().any(Scenario::verifies));
+        assert!(all.iter().all(|s| s.verifies() || !s.expect.is_empty()), "one expects nothing");
+    }
+}

@@ -128,9 +128,9 @@ fn figures(name: &str, before: &Truth, after: &Truth, counters: &[Counter], foun
     if burner.ns > 0 {
         put("burner_w", burner.pj as f64 / burner.ns as f64 / 1e3);
     }
-    let range = counters.first().map_or(0, |c| c.range_uj);
-    if range > 0 {
-        put("true_wraps", (drawn / 1_000_000 / range) as f64);
+    if let Some(wraps) = counters.first().and_then(|c| (drawn / 1_000_000).checked_div(c.range_uj))
+    {
+        put("true_wraps", wraps as f64);
     }
 }
 

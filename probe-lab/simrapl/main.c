@@ -36,6 +36,9 @@ MODULE_PARM_DESC(seed, "of the jitter");
 unsigned int esu = 14;
 module_param(esu, uint, 0444);
 MODULE_PARM_DESC(esu, "the registers count units of 2^-esu J");
+unsigned int dram_esu;
+module_param(dram_esu, uint, 0444);
+MODULE_PARM_DESC(dram_esu, "the same of memory; 0: what the drivers take for granted on this CPU model");
 unsigned int step_nj;
 module_param(step_nj, uint, 0444);
 MODULE_PARM_DESC(step_nj, "count steps of so many nanojoules instead, whatever the unit register says");
@@ -56,8 +59,10 @@ static int __init simrapl_init(void)
 {
 	int r;
 
-	if (!update_us || esu > 31)
+	if (!update_us || esu > 31 || dram_esu > 31)
 		return -EINVAL;
+	if (!dram_esu)
+		dram_esu = sim_drivers_dram_esu();
 	r = sim_model_start();
 	if (r)
 		return r;

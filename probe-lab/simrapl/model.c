@@ -196,17 +196,17 @@ u64 notrace sim_shown_pj(int package, enum sim_domain domain)
 	return sim_has_package(package) ? READ_ONCE(shown[package][domain]) : 0;
 }
 
-static u32 notrace counts(u64 pj)
+static u32 notrace counts(u64 pj, u32 unit)
 {
 	if (step_nj)
 		return raw_start + div64_u64(pj, 1000ULL * step_nj);
-	return raw_start + mul_u64_u64_div_u64(pj, 1ULL << esu, 1000000000000ULL);
+	return raw_start + mul_u64_u64_div_u64(pj, 1ULL << unit, 1000000000000ULL);
 }
 
 /* The 32-bit register as the hardware would show it. */
 u32 notrace sim_register(int package, enum sim_domain domain)
 {
-	return counts(sim_shown_pj(package, domain));
+	return counts(sim_shown_pj(package, domain), domain == SIM_DRAM ? dram_esu : esu);
 }
 
 /* AMD's register of one core: the active part of its hardware threads. */
@@ -222,7 +222,7 @@ u32 notrace sim_core_register(int cpu)
 		if (c->package == me->package && c->core == me->core)
 			sum += READ_ONCE(c->shown_pj);
 	}
-	return counts(percent(sum, core_pct));
+	return counts(percent(sum, core_pct), esu);
 }
 
 static enum hrtimer_restart update(struct hrtimer *h)

@@ -18,6 +18,22 @@ u64 sim_msr_answers(void)
 	return atomic64_read(&answers);
 }
 
+/*
+ * On these servers the drivers take memory's unit to be 15.3 uJ (2^-16 J), whatever the unit register says:
+ * Haswell, Broadwell, Skylake, Knights, Ice Lake, Sapphire and Emerald Rapids.
+ */
+unsigned int sim_drivers_dram_esu(void)
+{
+	static const u8 servers[] = { 0x3f, 0x4f, 0x56, 0x55, 0x57, 0x85, 0x6a, 0x6c, 0x8f, 0xcf };
+	int i;
+
+	if (boot_cpu_data.x86_vendor == X86_VENDOR_INTEL && boot_cpu_data.x86 == 6)
+		for (i = 0; i < ARRAY_SIZE(servers); i++)
+			if (boot_cpu_data.x86_model == servers[i])
+				return 16;
+	return esu;
+}
+
 static bool notrace energy(enum sim_domain domain, u64 *v)
 {
 	int package = (*this_cpu_ptr(&sim_cpus))->package;

@@ -48,7 +48,7 @@ DECLARE_PER_CPU(struct sim_cpu *, sim_cpus);
 
 /* Parameters, see README.md. */
 extern unsigned int idle_mw, active_mw, dram_idle_mw, dram_pct, core_pct, uncore_mw, platform_mw;
-extern unsigned int update_us, jitter_us, esu, step_nj, domains, seed;
+extern unsigned int update_us, jitter_us, esu, dram_esu, step_nj, domains, seed;
 extern ulong raw_start;
 extern bool stuck, filter;
 
@@ -68,6 +68,7 @@ void sim_model_stop(void);
 int sim_msr_start(void);
 void sim_msr_stop(void);
 u64 sim_msr_answers(void);
+unsigned int sim_drivers_dram_esu(void);
 
 /* truth.c: /proc/simrapl */
 int sim_truth_start(void);

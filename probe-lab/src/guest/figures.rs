@@ -4,7 +4,7 @@
 //!
 //! | figure | is |
 //! |---|---|
-//! | `perf.target_j`, `perf.true_target_j` | charged to the target; what it drew, with its part of memory's active power |
+//! | `perf.target_j`, `perf.true_target_j` | charged to the target; what it drew, with its part of memory's active power where memory is measured |
 //! | `perf.true_target_with_idle_j` | that, and idle power for its part of the CPUs' time; true where all CPUs were busy |
 //! | `perf.target_children` | processes that the target has started and that ran |
 //! | `perf.target_cpu_s`, `perf.true_target_cpu_s` | its on-CPU time |
@@ -146,7 +146,9 @@ impl Summary {
             .fold((0, 0), |(nj, ns), t| (nj + t.requests_nj + t.background_nj, ns + t.cpu_ns));
         let is_target = |comm: &str| comm.ends_with(burn::TARGET);
         let whole = truths.ended.usage(is_target).since(truths.attached.usage(is_target));
-        let own = joules(whole.pj) * truths.memory_factor();
+        // Where no memory is measured (AMD), none can be charged.
+        let memory = self.domains.iter().any(|(name, d)| d.additive && name.starts_with("dram-"));
+        let own = joules(whole.pj) * if memory { truths.memory_factor() } else { 1.0 };
         put("target_j", of_nano(nj));
         put("target_cpu_s", seconds(ns));
         put("true_target_j", own);
@@ -226,6 +228,8 @@ mod tests {
     const SUMMARY: &str = r#"{"domains": {
         "package-0": {"source": "rapl-perf", "additive": true, "measured_nj": 60000000000, "void_windows": 1,
             "windows": 7, "kernel_books": {"agree": true, "windows": 7}},
+        "dram-0": {"source": "rapl-perf", "additive": true, "measured_nj": 0, "void_windows": 0, "windows": 7,
+            "kernel_books": null},
         "core-0": {"source": "rapl-perf", "additive": false, "measured_nj": 5, "void_windows": 0, "windows": 7,
             "kernel_books": null}},
         "targets": {"tgt": {"requests_nj": 0, "background_nj": 12000000000, "cpu_ns": 1000000000}},
@@ -248,16 +252,20 @@ mod tests {
         // 1 s on the only CPU, with 6 W idle.
         near("p.true_target_with_idle_j", 18.0);
         near("p.measured_j", 60.0);
-        near("p.true_j", 65.0);
+        // 5 s of 6 W, and 4 s of 12 W.
+        near("p.true_j", 78.0);
         near("p.package-0.true_j", 65.0);
         near("p.package-0.additive", 1.0);
         near("p.core-0.additive", 0.0);
         near("p.void_windows", 1.0);
-        near("p.domains", 2.0);
+        near("p.domains", 3.0);
         near("p.kernel_books_agree", 1.0);
         near("p.flag:idle-unknown", 1.0);
         near("p.flag:counter-stuck", 0.0);
-        assert_eq!(found.texts["p.sources"], "core-0=rapl-perf package-0=rapl-perf");
+        assert_eq!(
+            found.texts["p.sources"],
+            "core-0=rapl-perf dram-0=rapl-perf package-0=rapl-perf"
+        );
     }
 
     #[test]

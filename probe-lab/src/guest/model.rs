@@ -4,7 +4,7 @@
 //! | figure | is |
 //! |---|---|
 //! | `m.package_j`, `m.tasks_and_idle_j` | the packages; every task since loading and idle energy |
-//! | `m.counter_j`, `m.counted_j` | what the packages' powercap counters moved by, and what the packages drew meanwhile |
+//! | `m.counter_j`, `m.counted_j` | what the packages' powercap counters moved by, and what the registers should have |
 //! | `m.wraps`, `m.true_wraps` | how often the counters began anew, and how often they should have |
 //! | `m.burner_w` | a burner's joules over its time on a CPU |
 //! | `m.lost_j` | of tasks that found no room in the module's tables |
@@ -82,8 +82,7 @@ fn counters() -> Vec<Counter> {
 pub fn run(model: &Model, found: &mut Findings) -> Result<(), MeasureError> {
     let mut burners = start(&model.loads, RIVAL, Duration::from_millis(model.burn_ms))?;
     let mut counters = counters();
-    let before = truth()?;
-    look(&mut counters);
+    let before = stand_still(&mut counters)?;
     counters.iter_mut().for_each(Counter::begin);
     burners.iter_mut().try_for_each(Burner::go)?;
     for _ in 0..model.burn_ms / 20 {
@@ -91,13 +90,21 @@ pub fn run(model: &Model, found: &mut Findings) -> Result<(), MeasureError> {
         look(&mut counters);
     }
     burners.iter_mut().try_for_each(Burner::done)?;
-    // A register shows what was true at its last update: wait for one more.
-    thread::sleep(LOOK);
-    look(&mut counters);
-    let after = Truth::parse(&machine::truth_text()?)?;
+    let after = stand_still(&mut counters)?;
     end(burners)?;
     figures(&model.name, &before, &after, &counters, found);
     Ok(())
+}
+
+/// Counters and truth of one instant: the registers are held meanwhile.
+fn stand_still(counters: &mut [Counter]) -> Result<Truth, MeasureError> {
+    machine::set_parameter("stuck", "1")?;
+    // An update may be in progress on another CPU.
+    thread::sleep(LOOK);
+    look(counters);
+    let truth = truth()?;
+    machine::set_parameter("stuck", "0")?;
+    Ok(truth)
 }
 
 fn look(counters: &mut [Counter]) {
@@ -116,7 +123,8 @@ fn figures(name: &str, before: &Truth, after: &Truth, counters: &[Counter], foun
     let idle = after.packages.values().map(|p| p.idle_pj).sum::<u64>();
     let lost = after.cpus.values().map(|c| c.lost_pj).sum::<u64>();
     let burner = after.usage(|c| c.ends_with(RIVAL)).since(before.usage(|c| c.ends_with(RIVAL)));
-    let drawn = package(after).saturating_sub(package(before));
+    let shown = |t: &Truth| t.packages.values().map(|p| p.shown_pj).sum::<u64>();
+    let drawn = shown(after).saturating_sub(shown(before));
     put("package_j", joules(package(after)));
     put("tasks_and_idle_j", joules(after.usage(|_| true).pj + lost + idle));
     put("lost_j", joules(lost));
@@ -128,9 +136,9 @@ fn figures(name: &str, before: &Truth, after: &Truth, counters: &[Counter], foun
     if burner.ns > 0 {
         put("burner_w", burner.pj as f64 / burner.ns as f64 / 1e3);
     }
-    let range = counters.first().map_or(0, |c| c.range_uj);
-    if range > 0 {
-        put("true_wraps", (drawn / 1_000_000 / range) as f64);
+    if let Some(wraps) = counters.first().and_then(|c| (drawn / 1_000_000).checked_div(c.range_uj))
+    {
+        put("true_wraps", wraps as f64);
     }
 }
 
@@ -152,7 +160,7 @@ mod tests {
     #[test]
     fn tasks_and_idle_make_the_package() {
         let text = "simrapl 1 t_ns 4\n\
-            package 0 pj 3000000000000 active_pj 2000000000000 idle_pj 1000000000000 dram_pj 0 dram_idle_pj 0 cores_pj 0 graphics_pj 0 shown_pj 0\n\
+            package 0 pj 3000000000000 active_pj 2000000000000 idle_pj 1000000000000 dram_pj 0 dram_idle_pj 0 cores_pj 0 graphics_pj 0 shown_pj 3000000000000\n\
             process 7 ns 200000000 pj 2000000000000 tasks 1 comm burn-10-oth\n";
         let after = Truth::parse(text).unwrap();
         let mut found = Findings::default();

@@ -49,9 +49,7 @@ pub struct Measure {
     /// `--source` options; none: the probe's own choice.
     #[serde(default)]
     pub sources: Vec<String>,
-    /// How long the probe is attached.
-    pub for_ms: u64,
-    /// How long the burners burn, within that.
+    /// How long the burners burn; the probe is attached before and ended after.
     pub burn_ms: u64,
     /// From the attachment to the burners' start.
     #[serde(default = "lead")]
@@ -172,7 +170,7 @@ mod tests {
             "name": "all", "about": "x", "cpus": 2, "memory_mb": 512, "cpu": "intel", "kernel": "6.1",
             "modules": {"simrapl": "idle_mw=0"},
             "steps": ["load", "verify",
-                {"measure": {"name": "perf", "sources": ["rapl-perf"], "for_ms": 2000, "burn_ms": 1500,
+                {"measure": {"name": "perf", "sources": ["rapl-perf"], "burn_ms": 1500,
                     "target": {"watts": 10, "children": 100},
                     "rivals": [{"watts": 5, "count": 3}],
                     "actions": [{"at_ms": 5, "do": {"set": ["stuck", "1"]}}, {"at_ms": 6, "do": {"offline": 1}}]}},

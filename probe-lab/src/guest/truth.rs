@@ -36,6 +36,8 @@ pub struct Package {
     pub cores_pj: u64,
     /// Its graphics, within the package.
     pub graphics_pj: u64,
+    /// What its register shows: `pj` at the last update.
+    pub shown_pj: u64,
 }
 
 /// A CPU's sums since loading.
@@ -148,6 +150,7 @@ impl Truth {
                         dram_idle_pj: line.number("dram_idle_pj")?,
                         cores_pj: line.number("cores_pj")?,
                         graphics_pj: line.number("graphics_pj")?,
+                        shown_pj: line.number("shown_pj")?,
                     };
                     truth.packages.insert(line.index("package")?, package);
                 }

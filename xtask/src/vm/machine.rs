@@ -13,7 +13,10 @@ use super::expect::Figures;
 use crate::process::{Running, show, wait_for};
 
 /// What the processor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Cpu {
     Intel,
     Amd,

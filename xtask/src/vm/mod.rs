@@ -77,7 +77,8 @@ pub(crate) fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
 
 /// The short form, for `cargo xtask test`.
 pub(crate) fn short(paths: &Paths) -> Result<Outcome> {
-    Runner::new(paths, cache()?, false).run(&plan::short(), &scenarios(paths)?, false)
+    let scenarios = scenarios(paths)?;
+    Runner::new(paths, cache()?, false).run(&plan::short(&scenarios), &scenarios, false)
 }
 
 fn scenarios(paths: &Paths) -> Result<Vec<Scenario>> {
@@ -107,7 +108,7 @@ fn jobs(args: &Args, scenarios: &[Scenario]) -> Result<Vec<Job>> {
         return Ok(plan::all(&kernels, scenarios));
     }
     let wanted = |s: &&Scenario| args.scenario.is_empty() || args.scenario.contains(&s.name);
-    let default = ["6.1".to_owned(), "6.12".to_owned()];
+    let default = plan::SHORT.map(str::to_owned);
     let kernels = if args.kernel.is_empty() { &default } else { args.kernel.as_slice() };
     let Args { cpu, sockets, deterministic, .. } = *args;
     let job = |kernel: &String, scenario: &Scenario| Job {

@@ -1,18 +1,12 @@
 //! Which machines are started: scenario by kernel by processor by sockets.
 
 use super::machine::Cpu;
-use super::scenario::{Resolved, Scenario};
+use super::scenario::{On, Resolved, Scenario};
 
-/// What runs in `cargo xtask test`: minutes, not an hour.
-const SHORT: [&str; 5] = ["verify", "model", "equal", "unequal", "perf-stat"];
-/// What runs with two sockets, on AMD, and without chance, in the full matrix.
-const TWO_SOCKETS: [&str; 2] = ["equal", "model"];
-const AMD: [&str; 2] = ["equal", "model"];
-const DETERMINISTIC: [&str; 2] = ["equal", "model"];
 /// The probe needs `bpf_task_pt_regs`.
 const FIRST_KERNEL: (u32, u32) = (5, 15);
-/// Before it, two CPUs that take turns do not do so alike in every run.
-const FIRST_REPEATABLE: (u32, u32) = (6, 12);
+/// The kernels of the short form.
+pub(super) const SHORT: [&str; 2] = ["6.1", "6.12"];
 
 /// One machine to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +31,11 @@ impl Job {
         format!("vm::{scenario}::linux-{kernel}-{}-{sockets}{how}", cpu.name())
     }
 
-    /// The machine's CPUs.
+    /// The machine's CPUs. Two that take turns do not do so alike in every run, so in deterministic mode a
+    /// package has one.
     pub(super) fn cpus(&self, scenario: &Scenario) -> u32 {
-        if self.deterministic && version(&self.kernel) < FIRST_REPEATABLE {
-            return 1;
-        }
-        scenario.cpus.next_multiple_of(self.sockets)
+        let each = if self.deterministic { 1 } else { scenario.cpus };
+        each * self.sockets
     }
 
     pub(super) fn resolved(&self, scenario: &Scenario) -> Resolved<'_> {
@@ -61,37 +54,56 @@ impl Job {
         if version(&self.kernel) < FIRST_KERNEL && scenario.needs_object() {
             return Some("the probe needs Linux 5.15 (bpf_task_pt_regs)".into());
         }
-        if u64::from(cpus) < scenario.fewest_cpus() || cpus < self.sockets {
-            return Some(format!(
-                "{cpus} CPU is too few, and more are not repeatable before Linux 6.12"
-            ));
+        if let Some(from) = scenario.on.from.as_ref().filter(|f| version(&self.kernel) < version(f))
+        {
+            return Some(format!("it needs Linux {from}"));
+        }
+        if u64::from(cpus) < scenario.fewest_cpus() {
+            return Some(format!("{cpus} CPU is too few, and more are not repeatable"));
         }
         None
     }
 }
 
-/// `6.12` → (6, 12); `7` → (7, 0).
+/// `6.12` → (6, 12). A bare `7` is the newest of its kind.
 fn version(label: &str) -> (u32, u32) {
-    let mut parts = label.split('.').map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    let mut parts = label.split('.').map(|part| part.parse().ok());
+    (parts.next().flatten().unwrap_or(0), parts.next().map_or(u32::MAX, |p| p.unwrap_or(0)))
 }
 
-/// The short form.
-pub(super) fn short() -> Vec<Job> {
-    ["6.1", "6.12"].iter().flat_map(|k| SHORT.iter().map(|s| Job::new(k, s))).collect()
+/// The short form: minutes, not an hour.
+pub(super) fn short(scenarios: &[Scenario]) -> Vec<Job> {
+    let wanted = |scenario: &&Scenario| scenario.on.short;
+    SHORT.iter().flat_map(|k| scenarios.iter().filter(wanted).map(|s| first(k, s))).collect()
 }
 
-/// Everything.
+/// Everything: each scenario on each of its processors, on each of its numbers of packages, and in
+/// deterministic mode.
 pub(super) fn all(kernels: &[String], scenarios: &[Scenario]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for kernel in kernels {
-        let job = |scenario: &str| Job::new(kernel, scenario);
-        jobs.extend(scenarios.iter().map(|s| job(&s.name)));
-        jobs.extend(TWO_SOCKETS.iter().map(|s| Job { sockets: 2, ..job(s) }));
-        jobs.extend(AMD.iter().map(|s| Job { cpu: Cpu::Amd, ..job(s) }));
-        jobs.extend(DETERMINISTIC.iter().map(|s| Job { deterministic: true, ..job(s) }));
+        for scenario in scenarios {
+            let (on, first) = (&scenario.on, first(kernel, scenario));
+            jobs.push(first.clone());
+            let cpu = |cpu: &Cpu| Job { cpu: *cpu, ..first.clone() };
+            jobs.extend(on.cpu.iter().skip(1).map(cpu));
+            let sockets = |sockets: &u32| Job { sockets: *sockets, ..first.clone() };
+            jobs.extend(on.sockets.iter().skip(1).map(sockets));
+            jobs.extend(on.deterministic.then(|| Job { deterministic: true, ..first.clone() }));
+        }
     }
     jobs
+}
+
+/// A scenario on the first of its machines.
+fn first(kernel: &str, scenario: &Scenario) -> Job {
+    let On { cpu, sockets, .. } = &scenario.on;
+    let plain = Job::new(kernel, &scenario.name);
+    Job {
+        cpu: cpu.first().copied().unwrap_or(plain.cpu),
+        sockets: sockets.first().copied().unwrap_or(plain.sockets),
+        ..plain
+    }
 }
 
 #[cfg(test)]
@@ -114,21 +126,40 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_is_repeatable_with_one_cpu_only() {
-        let job = |kernel: &str| Job { deterministic: true, ..Job::new(kernel, "x") };
-        let plain = scenario(r#""load""#);
-        assert_eq!(job("6.1").cpus(&plain), 1);
-        assert_eq!(job("6.12").cpus(&plain), 2);
+    fn what_needs_two_cpus_cannot_be_deterministic_and_what_needs_a_newer_kernel_does_not_run() {
         let unplugged = scenario(r#"{"measure": {"actions": [{"do": {"offline": 1}}]}}"#);
-        assert!(job("6.1").senseless(&unplugged).is_some());
-        assert!(Job { sockets: 2, ..job("6.1") }.senseless(&plain).is_some());
+        let plain = Job::new("6.12", "x");
+        assert_eq!((plain.cpus(&unplugged), plain.senseless(&unplugged)), (2, None));
+        let repeated = Job { deterministic: true, ..plain.clone() };
+        assert_eq!(repeated.cpus(&unplugged), 1);
+        assert!(repeated.senseless(&unplugged).is_some());
+        let mut newer = scenario(r#""load""#);
+        newer.on.from = Some("6.14".into());
+        assert!(plain.senseless(&newer).unwrap().contains("6.14"));
+        assert_eq!(Job::new("7", "x").senseless(&newer), None);
+        assert_eq!(Job { sockets: 2, ..plain }.cpus(&newer), 4);
     }
 
     #[test]
-    fn the_short_form_verifies_the_object_on_both_kernels() {
-        let jobs = short();
-        for kernel in ["6.1", "6.12"] {
-            assert!(jobs.contains(&Job::new(kernel, "verify")));
-        }
+    fn the_full_matrix_has_every_processor_every_number_of_packages_and_a_repetition() {
+        let mut rich = scenario(r#""load""#);
+        rich.on = On {
+            cpu: vec![Cpu::Intel, Cpu::Amd],
+            sockets: vec![1, 2],
+            deterministic: true,
+            short: true,
+            from: None,
+        };
+        let names: Vec<_> = all(&["6.1".to_owned()], &[rich]).iter().map(Job::name).collect();
+        let wanted = ["intel-1", "amd-1", "intel-2", "intel-1-deterministic"];
+        assert_eq!(names, wanted.map(|w| format!("vm::x::linux-6.1-{w}")));
+    }
+
+    #[test]
+    fn the_short_form_is_what_asks_for_it_on_both_kernels() {
+        let mut quick = scenario(r#""verify""#);
+        quick.on.short = true;
+        let jobs = short(&[quick, scenario(r#""load""#)]);
+        assert_eq!(jobs, ["6.1", "6.12"].map(|kernel| Job::new(kernel, "x")));
     }
 }

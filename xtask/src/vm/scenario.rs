@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::expect::Expect;
+use super::machine::Cpu;
 
 /// One scenario.
 pub(super) struct Scenario {
@@ -17,7 +18,31 @@ pub(super) struct Scenario {
     pub(super) cpus: u32,
     pub(super) memory_mb: u32,
     pub(super) expect: Vec<Expect>,
+    pub(super) on: On,
     whole: Map<String, Value>,
+}
+
+/// The machines a scenario is run on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct On {
+    /// Makes of processor; the first is the one of short runs.
+    pub(super) cpu: Vec<Cpu>,
+    /// Numbers of packages, of `cpus` CPUs each; the first is the one of short runs.
+    pub(super) sockets: Vec<u32>,
+    /// The oldest kernel that has what it needs: `6.14`.
+    pub(super) from: Option<String>,
+    /// The full matrix also runs it twice in deterministic mode.
+    pub(super) deterministic: bool,
+    /// `cargo xtask test` runs it.
+    pub(super) short: bool,
+}
+
+impl Default for On {
+    fn default() -> Self {
+        let (cpu, sockets) = (vec![Cpu::Intel], vec![1]);
+        Self { cpu, sockets, from: None, deterministic: false, short: false }
+    }
 }
 
 #[derive(Deserialize)]
@@ -27,6 +52,8 @@ struct Fields {
     cpus: u32,
     memory_mb: u32,
     expect: Vec<Expect>,
+    #[serde(default)]
+    on: On,
 }
 
 /// What the host adds to the guest's copy.
@@ -58,8 +85,8 @@ impl Scenario {
 
     pub(super) fn parse(text: &str) -> Result<Self> {
         let whole: Map<String, Value> = serde_json::from_str(text)?;
-        let Fields { name, about, cpus, memory_mb, expect } = serde_json::from_str(text)?;
-        Ok(Self { name, about, cpus, memory_mb, expect, whole })
+        let Fields { name, about, cpus, memory_mb, expect, on } = serde_json::from_str(text)?;
+        Ok(Self { name, about, cpus, memory_mb, expect, on, whole })
     }
 
     /// The guest's copy.
@@ -135,6 +162,14 @@ mod tests {
         assert!(scenario.needs_module() && scenario.needs_object() && scenario.needs_perf());
         assert!(!scenario.verifies());
         assert_eq!(scenario.fewest_cpus(), 2);
+    }
+
+    #[test]
+    fn a_scenario_runs_on_one_package_of_intel_unless_it_says_otherwise() {
+        assert_eq!(Scenario::parse(TEXT).unwrap().on, On::default());
+        let on: On = serde_json::from_str(r#"{"cpu": ["amd"], "from": "6.14"}"#).unwrap();
+        assert_eq!((on.cpu, on.sockets, on.from), (vec![Cpu::Amd], vec![1], Some("6.14".into())));
+        assert!(serde_json::from_str::<On>(r#"{"socket": [2]}"#).is_err());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! are made up, so that every number is known.
 
 use nvml_stub::{Gpu, NOT_SUPPORTED, Script, install};
-use probe_common::FIRST_TARGET;
 use probe_ledger::{DomainId, Split};
 
 use super::tests::{MS, io, records, tick};

@@ -14,9 +14,12 @@
 //! been all or none of the request's. What was not covered by valid windows at all is missing at the
 //! request's mean power: it only adds to the upper end.
 //!
+//! **Split.** Where it was guessed who used a device, a request may have caused none of what it was charged, or all that
+//! the device used, by its share of its target.
+//!
 //! **Class.** The sensor's relative error: systematic, so it adds linearly, over domains too.
 //!
-//! Edges and quanta of several domains are independent and add in quadrature; gap and class are added to that.
+//! Edges and quanta of several domains are independent and add in quadrature; gap, split and class are added to that.
 
 use crate::domain::DomainSpec;
 use crate::tally::{Edge, Tally};
@@ -31,6 +34,8 @@ pub struct ErrorParts {
     pub quantum: Nanojoules,
     /// Long windows and missing coverage; the larger of the two directions.
     pub gap: Nanojoules,
+    /// Guesses at who used a device; the larger of the two directions.
+    pub split: Nanojoules,
     /// Class of the sensor.
     pub class: Nanojoules,
 }
@@ -57,6 +62,8 @@ pub(crate) struct Bar {
     quantum: u128,
     gap_down: u64,
     gap_up: u64,
+    split_down: u64,
+    split_up: u64,
     class: u64,
 }
 
@@ -80,6 +87,8 @@ impl Bar {
             quantum,
             gap_down: tally.gap_down.min(energy),
             gap_up: tally.gap_up.saturating_add(lost),
+            split_down: tally.split_down.min(energy),
+            split_up: tally.split_up,
             class: spec.class.of(energy),
         }
     }
@@ -92,22 +101,27 @@ impl Bar {
             quantum: self.quantum.saturating_add(other.quantum),
             gap_down: self.gap_down.saturating_add(other.gap_down),
             gap_up: self.gap_up.saturating_add(other.gap_up),
+            split_down: self.split_down.saturating_add(other.split_down),
+            split_up: self.split_up.saturating_add(other.split_up),
             class: self.class.saturating_add(other.class),
         }
     }
 
     pub(crate) fn estimate(self) -> Estimate {
         let random = root_up(self.edges.saturating_add(self.quantum)).saturating_add(self.class);
+        let down = self.gap_down.saturating_add(self.split_down);
+        let up = self.gap_up.saturating_add(self.split_up);
         let parts = ErrorParts {
             edges: Nanojoules(root_up(self.edges)),
             quantum: Nanojoules(root_up(self.quantum)),
             gap: Nanojoules(self.gap_down.max(self.gap_up)),
+            split: Nanojoules(self.split_down.max(self.split_up)),
             class: Nanojoules(self.class),
         };
         Estimate {
             energy: Nanojoules(self.energy),
-            low: Nanojoules(self.energy.saturating_sub(random.saturating_add(self.gap_down))),
-            high: Nanojoules(self.energy.saturating_add(random.saturating_add(self.gap_up))),
+            low: Nanojoules(self.energy.saturating_sub(random.saturating_add(down))),
+            high: Nanojoules(self.energy.saturating_add(random.saturating_add(up))),
             parts,
         }
     }

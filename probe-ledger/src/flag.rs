@@ -20,11 +20,21 @@ pub enum Flag {
     Late = 1 << 6,
     /// It was still resident when the run ended.
     Interrupted = 1 << 7,
+    /// One process alone was on a device: what the device used is its.
+    GpuExclusive = 1 << 8,
+    /// A device was shared by what it says each process used.
+    GpuShared = 1 << 9,
+    /// A device was shared by the size of the partitions, busy or not.
+    GpuMig = 1 << 10,
+    /// A device was shared in equal parts, because nobody knows who did what.
+    GpuSharedEqual = 1 << 11,
+    /// Nobody knows who was on a device: its energy is charged to nobody.
+    GpuUsersUnknown = 1 << 12,
 }
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::IdleUnknown,
         Self::Void,
         Self::Gap,
@@ -33,6 +43,11 @@ impl Flag {
         Self::Unfinished,
         Self::Late,
         Self::Interrupted,
+        Self::GpuExclusive,
+        Self::GpuShared,
+        Self::GpuMig,
+        Self::GpuSharedEqual,
+        Self::GpuUsersUnknown,
     ];
 
     /// As in records.
@@ -47,6 +62,11 @@ impl Flag {
             Self::Unfinished => "unfinished-window",
             Self::Late => "late-boundary",
             Self::Interrupted => "interrupted",
+            Self::GpuExclusive => "gpu-exclusive",
+            Self::GpuShared => "gpu-shared",
+            Self::GpuMig => "gpu-mig",
+            Self::GpuSharedEqual => "gpu-shared-equal",
+            Self::GpuUsersUnknown => "gpu-users-unknown",
         }
     }
 }
@@ -105,6 +125,6 @@ mod tests {
         let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
         assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
         assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
-        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 8);
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 13);
     }
 }

@@ -16,6 +16,7 @@ use crate::layout::{Laid, Layout, Lists, Row};
 use crate::meter::{Energy, Interval, Meter, Reading};
 use crate::policy::Policies;
 use crate::sample::{Closed, Ignored, Sample, Window};
+use crate::split::Split;
 use crate::tally::Whole;
 use crate::target::Target;
 use crate::unit::{Nanojoules, Nanos};
@@ -113,6 +114,13 @@ impl Ledger {
         window
     }
 
+    /// How it is known who used a domain in the windows that close from now on. Nothing for no such domain.
+    pub fn split(&mut self, domain: DomainId, split: Split) {
+        if let Some(meter) = self.meters.get_mut(domain.0) {
+            meter.split = split;
+        }
+    }
+
     /// Charges a valid window and lays it out along its boundaries.
     fn close(&mut self, d: usize, interval: Interval, energy: Energy) -> Window {
         self.add_cpu(d);
@@ -131,10 +139,10 @@ impl Ledger {
         for (sum, used) in book.gross_units.iter_mut().zip(&meter.used) {
             *sum += u128::from(kernel_charge(energy.units, *used, on_cpu));
         }
-        let (period, active) = (meter.spec.period.0, energy.active.0);
+        let (period, active, split) = (meter.spec.period.0, energy.active.0, meter.split);
         for k in 0..self.targets.len() {
             let charge = self.scratch.charges[k];
-            let whole = Whole { active, charge, period, gap, changed: false };
+            let whole = Whole { active, charge, period, gap, changed: false, split };
             let laid = self.lay(d, k, interval, whole);
             let consumer = &mut self.books[d].consumers[k];
             consumer.active.0 += charge;

@@ -54,12 +54,13 @@
 //! # Error bars
 //!
 //! ```text
-//! half width = √(Σ edges² + Σ quantum²) + gap + class
+//! half width = √(Σ edges² + Σ quantum²) + gap + split + class
 //! edges      = (power at the request's edge + its share of idle power) × sensor period,
 //!              at both edges, in each domain
 //! quantum    = counter step × the request's share of the edge window, likewise
 //! gap        = what is ambiguous in windows longer than expected in which residents changed,
 //!              and, upwards, residency without coverage at the request's mean power
+//! split      = where the use of a device was guessed: from nothing to the whole of it
 //! class      = relative error of the sensor's class × energy
 //! ```
 //!
@@ -138,6 +139,7 @@ mod meter;
 mod policy;
 mod sample;
 mod scale;
+mod split;
 mod tally;
 mod target;
 mod unit;
@@ -156,4 +158,5 @@ pub use ledger::Ledger;
 pub use policy::{Idle, Policies, Share, Weight};
 pub use sample::{Closed, Ignored, Sample, Void, Window};
 pub use scale::{Scale, ScaleError};
+pub use split::Split;
 pub use unit::{Nanojoules, Nanos, Nanowatts, Ratio};

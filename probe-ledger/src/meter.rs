@@ -7,6 +7,7 @@ use crate::counter::Delta;
 use crate::domain::DomainSpec;
 use crate::sample::{Sample, Void};
 use crate::scale::Accumulator;
+use crate::split::Split;
 use crate::unit::{NANO, Nanojoules, Nanos, clamp};
 
 /// A domain's counter and clocks as of its last sample.
@@ -21,6 +22,8 @@ pub(crate) struct Meter {
     pub(crate) from: Vec<u64>,
     /// On-CPU time in the window last read.
     pub(crate) used: Vec<u64>,
+    /// How it is known who uses it.
+    pub(crate) split: Split,
     /// Nobody waits for it until it samples again.
     pub(crate) stalled: bool,
 }
@@ -64,6 +67,7 @@ impl Meter {
             idle_due: 0,
             from: vec![0; consumers],
             used: vec![0; consumers],
+            split: Split::Clocks,
             stalled: false,
             spec,
         }

@@ -1,6 +1,7 @@
 //! What one request has been charged in one domain so far, and what its error bar will need.
 
 use crate::flag::{Flag, Flags};
+use crate::split::Split;
 
 /// A request's account in one domain, in progress. Nanojoules and nanoseconds.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,9 @@ pub(crate) struct Tally {
     /// How much less and how much more it may be, from gaps.
     pub(crate) gap_down: u64,
     pub(crate) gap_up: u64,
+    /// The same, from guesses at who used a device.
+    pub(crate) split_down: u64,
+    pub(crate) split_up: u64,
     pub(crate) flags: Flags,
     /// Energy and residency in the window being laid out.
     open: Edge,
@@ -95,6 +99,8 @@ pub(crate) struct Whole {
     pub(crate) gap: bool,
     /// The set of residents changed inside it.
     pub(crate) changed: bool,
+    /// How it is known who used it.
+    pub(crate) split: Split,
 }
 
 impl Tally {
@@ -115,6 +121,12 @@ impl Tally {
         self.whole = self.whole.saturating_add(whole.active);
         if edge.time > 0 {
             self.edges.add(edge, whole.period);
+        }
+        if whole.charge > 0 || whole.split == Split::Unknown {
+            let (down, up) = whole.split.doubt(whole.active, whole.charge, edge.energy);
+            self.split_down = self.split_down.saturating_add(down);
+            self.split_up = self.split_up.saturating_add(up);
+            whole.split.flag().into_iter().for_each(|flag| self.flags.insert(flag));
         }
         if whole.gap {
             self.flags.insert(Flag::Gap);

@@ -182,3 +182,56 @@ fn domains_add_their_random_parts_in_quadrature_and_their_classes_linearly() {
     assert_eq!((estimate.parts.edges.0, estimate.parts.class.0), (6 * MS, 6 * MS));
     assert_eq!(estimate.high.0, 72 * MS + 1);
 }
+
+/// A GPU at 100 W for ten windows of 10 ms, half of which the target is charged; a request is resident from 20 ms
+/// to 80 ms.
+fn on_a_device(split: Split, used: [u64; 2]) -> Account {
+    let mut l = ledger(vec![DomainSpec { scope: Scope::Device, ..exact("gpu-0") }], 2, 1);
+    l.split(DomainId(0), split);
+    for t in 0..=10 {
+        let t = t * 10 * MS;
+        sample(&mut l, 0, t, t * 100, &used.map(|percent| t * percent / 100));
+        match t / MS {
+            20 => at(&mut l, 0, t, &[0], 1, Enter).unwrap(),
+            80 => at(&mut l, 0, t, &[0], 1, Leave).unwrap(),
+            _ => {}
+        }
+    }
+    only(&mut l)
+}
+
+#[test]
+fn equal_parts_of_a_device_may_be_nothing_or_the_whole() {
+    let account = on_a_device(Split::Equal, [50, 50]);
+    let (low, energy, high) = bar(&account);
+    assert_eq!(energy, 3_000 * MS, "half of 100 W for 60 ms");
+    assert_eq!((low, account.energy.unwrap().parts.split.0), (0, 3_000 * MS));
+    assert!(high.abs_diff(6_000 * MS) <= 2, "{high}");
+    assert!(account.flags.contains(Flag::GpuSharedEqual));
+}
+
+#[test]
+fn parts_that_the_device_knows_are_not_doubted() {
+    let account = on_a_device(Split::Utilisation, [30, 10]);
+    let (low, energy, high) = bar(&account);
+    assert_eq!(energy, 4_500 * MS, "three quarters of 100 W for 60 ms");
+    assert!(energy - low <= 2 && high - energy <= 2);
+    assert_eq!(flags(&account), ["gpu-shared"]);
+}
+
+#[test]
+fn who_was_not_on_a_shared_device_is_told_nothing_of_it() {
+    let account = on_a_device(Split::Equal, [0, 100]);
+    assert_eq!(nj(&account), 0);
+    assert!(flags(&account).is_empty(), "{:?}", account.flags);
+    assert_eq!(bar(&account).2, 2, "a nanojoule at each edge");
+}
+
+#[test]
+fn a_device_whose_users_nobody_knows_may_have_worked_for_the_request() {
+    let account = on_a_device(Split::Unknown, [0, 0]);
+    let (low, energy, high) = bar(&account);
+    assert_eq!((low, energy), (0, 0));
+    assert!(high.abs_diff(6_000 * MS) <= 2, "{high}");
+    assert_eq!(flags(&account), ["gpu-users-unknown"]);
+}

@@ -36,6 +36,10 @@ pub struct DomainBook {
     pub idle_nj: u64,
     /// Measured minus charged.
     pub residual_nj: u64,
+    /// How it was known who used it, where it is a device: `gpu-exclusive`, `gpu-shared`, `gpu-mig`,
+    /// `gpu-shared-equal`, `gpu-users-unknown`, as many as there were; else empty.
+    #[serde(default)]
+    pub splits: Vec<String>,
     /// Targets by name, `other`, `kernel`, `self`.
     pub consumers: BTreeMap<String, ConsumerBook>,
     /// Windows that were implausible and charged to nobody.

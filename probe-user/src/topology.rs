@@ -205,7 +205,7 @@ mod tests {
             std::fs::create_dir_all(&topology).unwrap();
             std::fs::write(topology.join("physical_package_id"), id).unwrap();
         }
-        let roots = Roots { sysfs: dir.path().into(), procfs: "/nonexistent".into() };
+        let roots = Roots { sysfs: dir.path().into(), procfs: "/nonexistent".into(), nvml: None };
         (dir, roots)
     }
 
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn unreadable_or_nonsensical_sysfs_names_the_file() {
-        let roots = Roots { sysfs: "/nonexistent".into(), procfs: "/proc".into() };
+        let roots = Roots { sysfs: "/nonexistent".into(), procfs: "/proc".into(), nvml: None };
         let text = Topology::read(&roots).unwrap_err().to_string();
         assert!(text.contains("/nonexistent/devices/system/cpu/online"), "{text}");
         for online in ["", "many", "3-1", "0-4294967295", "-1"] {

@@ -207,3 +207,35 @@ fn this_machine_is_described_in_both_forms() {
     }
     assert!(!report["domains"].as_array().expect("domains").is_empty());
 }
+
+#[test]
+fn gpus_are_shown_with_how_they_are_read_and_those_that_cannot_be_with_why() {
+    let machine = Machine::new();
+    let (_, report) = machine.doctor();
+    let row = find(&report["sources"], "nvml");
+    assert_eq!((&row["usable"], &row["used"]), (&false.into(), &false.into()));
+    assert!(row["remedy"].as_str().is_some_and(|r| r.contains("--nvml-library")), "{row}");
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let gpu = nvml_stub::Gpu::steady(200.0, 50.0);
+    let no_counter =
+        gpu.clone().failing("nvmlDeviceGetTotalEnergyConsumption", nvml_stub::NOT_SUPPORTED);
+    let lost = gpu.clone().failing("*", nvml_stub::GPU_IS_LOST);
+    let script = nvml_stub::Script::of(vec![gpu, no_counter, lost]);
+    let stub = nvml_stub::install(dir.path(), &script, &[]).expect("the library was built");
+    let library = stub.library.to_string_lossy();
+    let (code, out, errors) = machine.run(&["doctor", "--json", "--nvml-library", &library]);
+    assert!(errors.is_empty(), "{errors}");
+    assert_eq!(code, Some(0));
+    let report: Value = serde_json::from_slice(&out).expect("one object");
+    let row = find(&report["sources"], "nvml");
+    assert_eq!((&row["usable"], &row["used"]), (&true.into(), &true.into()));
+    let detail = row["detail"].as_str().expect("text");
+    assert!(detail.starts_with("gpu-0, gpu-1; but GPU 2 cannot be read"), "{detail}");
+    let domain = |name| find(&report["domains"], name);
+    assert_eq!(domain("gpu-0")["quality"], "measured");
+    assert_eq!(domain("gpu-1")["quality"], "integrated");
+    // At least 50 ms at both ends of a second, in quadrature.
+    let ratio = domain("gpu-0")["one_second_ratio"].as_f64().expect("a number");
+    assert!((0.06..1.0).contains(&ratio), "{ratio}");
+}

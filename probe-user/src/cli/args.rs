@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, ArgMatches, Args, Parser, Subcommand};
@@ -14,7 +14,7 @@ use super::duration;
 use super::log::LogFormat;
 use crate::export::metrics::DEFAULT_ADDRESS;
 use crate::roots::Roots;
-use crate::source::SourceSpec;
+use crate::source::{SourceSpec, nvml};
 use crate::target::Selector;
 
 const EXIT_STATUSES: &str = "Exit status: 0 done; 1 failed; 2 usage; 3 the measurement is invalid; \
@@ -43,6 +43,9 @@ pub struct Global {
     /// Where procfs is
     #[arg(long, global = true, value_name = "DIR", default_value = "/proc")]
     pub procfs_root: PathBuf,
+    /// NVIDIA's management library [default: libnvidia-ml.so.1; none under another sysfs]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub nvml_library: Option<PathBuf>,
     /// Say what was decided and why
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
@@ -55,7 +58,11 @@ impl Global {
     /// The machine's pseudo file systems.
     #[must_use]
     pub fn roots(&self) -> Roots {
-        Roots { sysfs: self.sysfs_root.clone(), procfs: self.procfs_root.clone() }
+        let (sysfs, procfs) = (self.sysfs_root.clone(), self.procfs_root.clone());
+        // A sysfs that is not this machine's has no GPUs of this machine either.
+        let own = || (sysfs == Path::new("/sys")).then(|| nvml::LIBRARY.into());
+        let nvml = self.nvml_library.clone().or_else(own);
+        Roots { sysfs, procfs, nvml }
     }
 }
 
@@ -127,7 +134,7 @@ pub struct AttachArgs {
     /// What standard output shows
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// auto, rapl-perf, rapl-powercap, model, or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]; repeatable
+    /// auto, rapl-perf, rapl-powercap, nvml, model, or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]; repeatable
     #[arg(long, value_name = "SPEC", value_parser = |s: &str| s.parse::<SourceSpec>())]
     pub source: Vec<SourceSpec>,
     /// Weight of on-CPU time: time

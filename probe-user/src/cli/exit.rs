@@ -115,7 +115,9 @@ impl Classify for SourceError {
             | Self::NoEvent { .. }
             | Self::NoEnergyEvents
             | Self::NoPowercap { .. }
+            | Self::Nvml(_)
             | Self::Open(_)
+            | Self::Sensor(ReadError::Gpu { .. })
             | Self::Sensor(ReadError::Permission { .. } | ReadError::Vanished { .. }) => {
                 ExitStatus::Unsupported
             }

@@ -310,4 +310,6 @@ pub fn consumer(who: u32) -> ConsumerId {
 }
 
 #[cfg(test)]
+mod device_tests;
+#[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use probe_common::{KERNEL, LOSSES, Loss, OTHER, SELF};
-use probe_ledger::{DomainId, Scope};
+use probe_ledger::{DomainId, Flag, Scope};
 use rustix::system::uname;
 
 use super::{
@@ -170,6 +170,10 @@ impl Publisher {
         if lost[Loss::Counter as usize] == 0 && core.readings.domains().iter().any(unread) {
             flags.push(UNREADABLE.to_owned());
         }
+        let splits: BTreeSet<&String> = domains.values().flat_map(|d| &d.splits).collect();
+        // One process alone limits nothing.
+        let doubtful = splits.into_iter().filter(|name| *name != Flag::GpuExclusive.name());
+        flags.extend(doubtful.cloned());
         let names = self.said.iter().map(|kind| format!("not-understood-{}", kind.as_str()));
         flags.extend(names);
         Snapshot {
@@ -256,11 +260,17 @@ fn domain(core: &Core, probe: &Probe, id: DomainId, label: &DomainLabel) -> Doma
         measured_nj: book.measured.0,
         idle_nj: book.idle.0,
         residual_nj: book.residual.0,
+        splits: splits(core, id),
         consumers,
         void_windows: book.void_windows,
         windows: book.windows,
         kernel_books: kernel_books(core, probe, id, &book),
     }
+}
+
+fn splits(core: &Core, id: DomainId) -> Vec<String> {
+    let fed = core.readings.domains().get(id.0);
+    fed.into_iter().flat_map(|fed| &fed.splits).map(|name| (*name).to_owned()).collect()
 }
 
 /// Compares with the kernel's own books, to the bit. `None` where the kernel keeps none (it knows no

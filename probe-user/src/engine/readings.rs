@@ -6,10 +6,10 @@
 //! - A device (a GPU) has clocks of its own: the time each consumer used it, as its reading tells.
 //! - The model has no counter: it follows from the busy clock of the tick.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use probe_common::{CONSUMERS, IDLE, MAX_PACKAGES};
-use probe_ledger::{DomainId, Ledger, Nanos, Nanowatts, Sample, Scope, Window};
+use probe_ledger::{DomainId, Flag, Ledger, Nanos, Nanowatts, Sample, Scope, Split, Window};
 
 use super::{core::consumer, samplers::Taken};
 use crate::{
@@ -42,6 +42,8 @@ pub struct Waiting {
     count: Option<u64>,
     /// Time on a device since the reading before.
     used: Option<Box<Clocks>>,
+    /// How that is known.
+    split: Split,
 }
 
 /// A domain as the engine feeds it.
@@ -58,6 +60,8 @@ pub struct Fed {
     pub feed: Feed,
     /// Reads that failed.
     pub failed: u64,
+    /// How its use was known so far, where it is a device.
+    pub splits: BTreeSet<&'static str>,
 }
 
 /// Cumulative clocks, idle left out: the ledger's order of consumers.
@@ -113,9 +117,15 @@ impl Readings {
         if waiting.len() >= MOST {
             return;
         }
-        let used = match taken.users {
-            Users::Cpus => None,
-            Users::Processes(list) => {
+        let (split, list) = match taken.users {
+            Users::Cpus => (Split::Clocks, None),
+            Users::Processes(list) => (Split::Clocks, Some(list)),
+            Users::Device(split, list) => (split, Some(list)),
+        };
+        domain.splits.extend(split.flag().map(Flag::name));
+        let used = match list {
+            None => None,
+            Some(list) => {
                 let mut used = Box::new([0_u64; CONSUMERS - 1]);
                 for (tgid, ns) in list {
                     if let Some(clock) = used.get_mut(consumer(who(tgid)).0) {
@@ -125,7 +135,7 @@ impl Readings {
                 Some(used)
             }
         };
-        waiting.push_back(Waiting { t: taken.t, count: taken.count, used });
+        waiting.push_back(Waiting { t: taken.t, count: taken.count, used, split });
     }
 
     /// Feeds the ledger with what a tick brings. `sampled` is told of every sample that ended a window or
@@ -144,7 +154,8 @@ impl Readings {
         let others = whole.then(|| machine_clocks(&self.last, tick.package));
         for domain in self.domains.iter_mut().filter(|domain| domain.package == tick.package) {
             let (id, others) = (domain.id, others.as_ref().filter(|_| machine(domain)));
-            let mut sample = |t, counter, clocks: Clocks| {
+            let mut sample = |t, counter, clocks: Clocks, split: Split| {
+                ledger.split(id, split);
                 let clocks = others.map_or(clocks, |others| add(clocks, others));
                 // What became of the window is in the ledger's books.
                 let window = ledger.sample(id, &Sample { t: Nanos(t), counter, clocks: &clocks });
@@ -156,10 +167,11 @@ impl Readings {
                 Feed::Kernel { slot } => {
                     let counter = tick.counter.get(*slot).copied().flatten();
                     domain.failed += u64::from(counter.is_none());
-                    sample(tick.t, counter, clocks);
+                    sample(tick.t, counter, clocks, Split::Clocks);
                 }
                 Feed::Model(power) => {
-                    sample(tick.t, Some(modelled(*power, tick.t, &clocks)), clocks);
+                    let count = modelled(*power, tick.t, &clocks);
+                    sample(tick.t, Some(count), clocks, Split::Clocks);
                 }
                 Feed::Polled { waiting, used } => {
                     while let Some(read) = waiting.pop_front_if(|read| read.t <= tick.t) {
@@ -167,10 +179,10 @@ impl Readings {
                             *used = add(*used, more);
                         }
                         if domain.scope == Scope::Device {
-                            sample(read.t, read.count, *used);
+                            sample(read.t, read.count, *used, read.split);
                         } else if let Some(before) = before.filter(|before| read.t > before.0) {
                             let clocks = between(before, (tick.t, clocks), read.t);
-                            sample(read.t, read.count, clocks);
+                            sample(read.t, read.count, clocks, read.split);
                         }
                     }
                 }

@@ -53,6 +53,8 @@ pub struct Samplers {
 }
 
 struct Thread {
+    /// How many it reads in a round.
+    sensors: usize,
     /// `None` once it must end.
     ask: Option<Sender<()>>,
     taken: Receiver<Taken>,
@@ -112,16 +114,14 @@ impl Samplers {
         }
         let end = asked.saturating_add(u64::try_from(most.as_nanos()).unwrap_or(u64::MAX));
         for thread in &self.threads {
-            loop {
+            let mut fresh = 0;
+            while fresh < thread.sensors {
                 let left = end.saturating_sub(self.clock.now());
                 let Ok(taken) = thread.taken.recv_timeout(Duration::from_nanos(left)) else {
                     break;
                 };
-                let fresh = taken.t >= asked;
+                fresh += usize::from(taken.t >= asked);
                 each(taken);
-                if fresh {
-                    break;
-                }
             }
         }
         self.collect(each);
@@ -137,10 +137,10 @@ impl Thread {
     ) -> io::Result<Self> {
         let (ask, asked) = channel();
         let (sink, taken) = sync_channel(ROOM);
-        let every = Duration::from_nanos(every_ns);
+        let (every, count) = (Duration::from_nanos(every_ns), sensors.len());
         let run = move || while round(&mut sensors, clock, &sink) && pause(&asked, every) {};
         let handle = Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self { ask: Some(ask), taken, handle: Some(handle) })
+        Ok(Self { sensors: count, ask: Some(ask), taken, handle: Some(handle) })
     }
 
     fn ask(&self) {

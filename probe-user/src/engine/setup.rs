@@ -81,7 +81,7 @@ pub fn domains(
             Reading::Model(power) => Feed::Model(*power),
         };
         let (scope, additive) = (domain.scope, domain.additive);
-        fed.push(Fed { id, package, scope, additive, feed, failed: 0 });
+        fed.push(Fed { id, package, scope, additive, feed, failed: 0, splits: <_>::default() });
         labels.push(DomainLabel {
             name: domain.name.clone(),
             source: domain.source.clone(),

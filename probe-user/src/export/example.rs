@@ -93,6 +93,7 @@ fn domain(seconds: f64, additive: bool, watts: &Watts) -> DomainBook {
         additive,
         measured_nj,
         idle_nj,
+        splits: vec![],
         residual_nj,
         consumers,
         void_windows: 0,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::nvml::NvmlError;
 use super::open::OpenError;
 use super::sensor::ReadError;
 use crate::topology::excerpt;
@@ -69,6 +70,9 @@ pub enum SourceError {
         /// The directory.
         path: PathBuf,
     },
+    /// GPUs that cannot be used.
+    #[error(transparent)]
+    Nvml(#[from] NvmlError),
     /// A sensor is there but cannot be read.
     #[error(transparent)]
     Sensor(#[from] ReadError),

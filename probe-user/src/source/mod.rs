@@ -10,13 +10,16 @@
 //! | `rapl-perf` | perf PMU `power` | CAP_PERFMON; Linux 3.14 |
 //! | `rapl-powercap` | `/sys/class/powercap/intel-rapl*` | root since 5.10 |
 //! | `perf:PMU/EVENT/` | any perf PMU with a scale in joules, or a declared one | CAP_PERFMON |
+//! | `nvml` | NVIDIA's `libnvidia-ml.so.1` | the driver |
 //! | `model` | `/proc/cpuinfo` and a table of published watts | nothing |
 
 mod error;
 #[cfg(test)]
 mod hostile;
+mod integrate;
 mod kind;
 pub mod model;
+pub mod nvml;
 mod open;
 pub mod perf;
 pub mod pmu;
@@ -37,16 +40,16 @@ pub use spec::{PerfSpec, SourceSpec, SpecError};
 
 pub use sensor::{Pace, Polled, ReadError, Sensed, Sensor, Users};
 
-pub use probe_ledger::{Range, Scope};
+pub use probe_ledger::{Range, Scope, Split};
 
 pub use crate::record::Quality;
 
 /// One energy counter and what must be known to use it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Domain {
-    /// Unique name: `package-0`, `dram-0`, `core-0`, `igpu-0`, `psys`.
+    /// Unique name: `package-0`, `dram-0`, `core-0`, `igpu-0`, `psys`, `gpu-0`.
     pub name: String,
-    /// Label of the source: `rapl-perf`, `rapl-powercap`, `model`, `perf:PMU/EVENT/`.
+    /// Label of the source: `rapl-perf`, `rapl-powercap`, `nvml`, `model`, `perf:PMU/EVENT/`.
     pub source: String,
     /// How its energy is obtained.
     pub quality: Quality,

@@ -11,7 +11,7 @@ use probe_common::MAX_COUNTERS;
 
 use super::open::{OpenError, PerfEvent};
 use super::{
-    Domain, Kind, PerfSpec, Quality, Reading, SourceError, SourceSpec, model, perf, powercap,
+    Domain, Kind, PerfSpec, Quality, Reading, SourceError, SourceSpec, model, nvml, perf, powercap,
 };
 use crate::roots::Roots;
 use crate::topology::Topology;
@@ -85,6 +85,7 @@ pub fn select_with(
             SourceSpec::Auto => choice.auto(),
             SourceSpec::RaplPerf => choice.order(perf::rapl(roots, topology)?)?,
             SourceSpec::RaplPowercap => choice.order(powercap::domains(roots, topology)?)?,
+            SourceSpec::Nvml => choice.gpus()?,
             SourceSpec::Model => choice.order(choice.model())?,
             SourceSpec::Perf(spec) => choice.perf(spec)?,
         }
@@ -148,7 +149,25 @@ impl Choice<'_> {
                 Err(error) => self.note(source, Outcome::Refused, error.to_string()),
             }
         }
+        match nvml::domains(self.roots.nvml.as_deref()) {
+            Ok(found) => {
+                self.fill("nvml", found.domains);
+                for error in found.refused {
+                    self.note("nvml", Outcome::Refused, error.to_string());
+                }
+            }
+            Err(error) => self.note("nvml", Outcome::Refused, error.to_string()),
+        }
         self.fill("model", self.model());
+    }
+
+    /// All GPUs, asked for by name: each of them must be there.
+    fn gpus(&mut self) -> Result<(), SourceError> {
+        let found = nvml::domains(self.roots.nvml.as_deref())?;
+        match found.refused.into_iter().next() {
+            Some(error) => Err(error.into()),
+            None => self.order(found.domains),
+        }
     }
 
     fn fill(&mut self, source: &str, domains: Vec<Domain>) {

@@ -11,6 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::PowercapZone;
+use super::Split;
+use super::nvml::{self, Gpu};
 use crate::topology::excerpt;
 
 /// A counter that user space reads.
@@ -18,6 +20,8 @@ use crate::topology::excerpt;
 pub enum Polled {
     /// A powercap zone.
     Powercap(PowercapZone),
+    /// A GPU of NVIDIA's.
+    Nvml(Gpu),
 }
 
 impl Polled {
@@ -28,6 +32,8 @@ impl Polled {
     pub fn open(&self) -> Result<Box<dyn Sensor>, ReadError> {
         Ok(match self {
             Self::Powercap(zone) => Box::new(zone.open()?),
+            // Read already when it was found, on a thread that may hang.
+            Self::Nvml(gpu) => Box::new(gpu.open()),
         })
     }
 
@@ -36,6 +42,7 @@ impl Polled {
     pub fn pace(&self) -> Pace {
         match self {
             Self::Powercap(_) => Pace::Loop,
+            Self::Nvml(_) => Pace::Thread { group: "nvml", every_ns: nvml::EVERY_NS },
         }
     }
 }
@@ -44,6 +51,7 @@ impl fmt::Display for Polled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Powercap(zone) => write!(f, "read from {}", zone.path.display()),
+            Self::Nvml(gpu) => gpu.fmt(f),
         }
     }
 }
@@ -101,6 +109,8 @@ pub enum Users {
     Cpus,
     /// These processes (tgid), each with its time on the device since the read before, ns.
     Processes(Vec<(u32, u64)>),
+    /// The same, and how it is known.
+    Device(Split, Vec<(u32, u64)>),
 }
 
 /// Why there is no reading.
@@ -127,6 +137,14 @@ pub enum ReadError {
         found: String,
         /// The largest value there can be.
         max_uj: u64,
+    },
+    /// A GPU that does not answer as it should.
+    #[error("GPU {index} cannot be read: {what}; look for Xid errors in the kernel's log")]
+    Gpu {
+        /// Its index.
+        index: u32,
+        /// What the driver said.
+        what: String,
     },
     /// Anything else.
     #[error("cannot read {}: {source}; the reading is dropped", path.display())]

@@ -18,7 +18,7 @@ impl Tree {
     }
 
     pub(crate) fn roots(&self) -> Roots {
-        Roots { sysfs: self.root.sysfs(), procfs: self.root.procfs() }
+        Roots { sysfs: self.root.sysfs(), procfs: self.root.procfs(), nvml: None }
     }
 
     pub(crate) fn topology(&self) -> Topology {

@@ -4,7 +4,8 @@ use super::{Row, SourceRow, unusable};
 use crate::record::Quality;
 use crate::roots::Roots;
 use crate::source::{
-    Domain, Opener, Reading, Selection, SourceError, model, perf, pmu, powercap, select_with,
+    Domain, Opener, Outcome, Reading, Selection, SourceError, model, perf, pmu, powercap,
+    select_with,
 };
 use crate::topology::Topology;
 
@@ -36,7 +37,7 @@ pub(super) fn rows(
         }
     }
     rows.push(of(pmus(roots), Quality::Measured));
-    rows.push(of(later("nvml"), Quality::Measured));
+    rows.push(of(gpus(chosen), Quality::Measured));
     rows.push(of(later("hwmon"), Quality::Integrated));
     rows.push(of(model_row(roots), Quality::Modelled));
     rows
@@ -78,6 +79,23 @@ fn pmus(roots: &Roots) -> Row {
         return unusable(name, &format!("no PMU below {}; mount sysfs", dir.display()));
     }
     ok(name, format!("PMUs: {}", listed.join(", ")))
+}
+
+/// From what was chosen: asking the driver twice takes its time twice.
+fn gpus(chosen: Option<&Selection>) -> Row {
+    let name = "nvml";
+    let Some(selection) = chosen else { return unusable(name, "not looked for") };
+    let (domains, notes) = (&selection.domains, &selection.notes);
+    let used: Vec<_> =
+        domains.iter().filter(|d| d.source == name).map(|d| d.name.as_str()).collect();
+    let refused = notes.iter().filter(|n| n.source == name && n.outcome == Outcome::Refused);
+    let refused: Vec<_> = refused.map(|note| note.text.as_str()).collect();
+    match (used.is_empty(), refused.first()) {
+        (false, None) => ok(name, used.join(", ")),
+        (false, Some(_)) => ok(name, format!("{}; but {}", used.join(", "), refused.join(", "))),
+        (true, Some(text)) => unusable(name, text),
+        (true, None) => unusable(name, "no GPU"),
+    }
 }
 
 fn model_row(roots: &Roots) -> Row {

@@ -12,7 +12,7 @@ use crate::{
     target::Selector,
 };
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 
 /// One package under the model: 1 W idle, 3 W more per busy thread.
 fn core() -> Core {
@@ -40,14 +40,14 @@ fn core() -> Core {
     Core::new(Parts { ledger, readings, records, targets, slices: None })
 }
 
-fn tick(number: u64, t: u64, busy: u64) -> Event {
+pub(super) fn tick(number: u64, t: u64, busy: u64) -> Event {
     let mut clock = [0; CONSUMERS];
     clock[FIRST_TARGET as usize] = busy;
     let counter = [None; MAX_COUNTERS];
     Event::Tick(Tick { package: 0, t, number, counter, clock })
 }
 
-fn io(t: u64, busy: u64, kind: IoKind, payload: &[u8]) -> Event {
+pub(super) fn io(t: u64, busy: u64, kind: IoKind, payload: &[u8]) -> Event {
     let mut clock = [0; MAX_PACKAGES];
     clock[0] = busy;
     Event::Io(Io {
@@ -64,7 +64,7 @@ fn io(t: u64, busy: u64, kind: IoKind, payload: &[u8]) -> Event {
     })
 }
 
-fn records(effects: &[Effect]) -> Vec<&RequestRecord> {
+pub(super) fn records(effects: &[Effect]) -> Vec<&RequestRecord> {
     let mut records = Vec::new();
     for effect in effects {
         if let Effect::Record(record) = effect {

@@ -1,0 +1,289 @@
+//! Through the real binding, against a real shared library that follows a script.
+
+use std::cell::Cell;
+
+use nvml_stub::{GPU_IS_LOST, Hang, Installed, Instance, NO_PERMISSION, NOT_SUPPORTED, Process};
+use nvml_stub::{Script, install};
+use probe_ledger::Split;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::Clock;
+use crate::source::{ReadError, Sensed, Sensor, Users};
+
+const ENERGY: &str = "nvmlDeviceGetTotalEnergyConsumption";
+const S: u64 = 1_000_000_000;
+
+struct Stub {
+    installed: Installed,
+    _dir: TempDir,
+}
+
+fn stub(gpus: Vec<nvml_stub::Gpu>, missing: &[&str]) -> Stub {
+    let dir = tempfile::tempdir().unwrap();
+    Stub { installed: install(dir.path(), &Script::of(gpus), missing).unwrap(), _dir: dir }
+}
+
+impl Stub {
+    fn find(&self) -> Result<Found, NvmlError> {
+        domains(Some(&self.installed.library))
+    }
+
+    fn sensors(&self) -> Vec<GpuSensor> {
+        self.find().unwrap().domains.iter().map(|domain| gpu(domain).open()).collect()
+    }
+}
+
+fn steady() -> nvml_stub::Gpu {
+    nvml_stub::Gpu::steady(200.0, 50.0)
+}
+
+fn gpu(domain: &Domain) -> Gpu {
+    match &domain.reading {
+        Reading::Polled(Polled::Nvml(gpu)) => *gpu,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn real(sensor: &mut GpuSensor) -> Result<Sensed, ReadError> {
+    let clock = Clock::start();
+    sensor.read(&|| clock.now())
+}
+
+/// Reads at an instant of our choice.
+fn at(sensor: &mut GpuSensor, t: u64) -> Users {
+    sensor.read(&|| t).unwrap().users
+}
+
+fn mig() -> nvml_stub::Gpu {
+    let mut gpu = steady();
+    gpu.mig = Some(vec![Instance { id: 1, slices: 3 }, Instance { id: 5, slices: 1 }]);
+    let on = |pid, instance| Process { pid, utilisation: 90, graphics: false, instance };
+    gpu.processes = vec![on(71, Some(1)), on(72, Some(5))];
+    gpu
+}
+
+#[test]
+fn each_gpu_is_read_by_the_best_it_can_do() {
+    let mut average = steady().failing(ENERGY, NOT_SUPPORTED);
+    average.instant = false;
+    let instant = steady().failing(ENERGY, NOT_SUPPORTED);
+    let found = stub(vec![steady(), instant, average, mig()], &[]).find().unwrap();
+    assert!(found.refused.is_empty());
+    let rows: Vec<_> =
+        found.domains.iter().map(|d| (d.name.as_str(), d.quality, d.additive, d.scope)).collect();
+    assert_eq!(
+        rows,
+        [
+            ("gpu-0", Quality::Measured, true, Scope::Device),
+            ("gpu-1", Quality::Integrated, true, Scope::Device),
+            ("gpu-2", Quality::Integrated, true, Scope::Device),
+            ("gpu-3", Quality::Measured, true, Scope::Device),
+        ]
+    );
+    let of = |index: usize| gpu(&found.domains[index]);
+    assert!(matches!(of(0).meter, Meter::Energy { seen: true, .. }));
+    assert_eq!((of(1).meter, of(2).meter), (Meter::Instant, Meter::Average));
+    assert_eq!((of(0).mig, of(3).mig), (false, true));
+    assert_eq!(found.domains[1].period_ns, 150_000_000);
+    assert_eq!(found.domains[2].period_ns, 1_050_000_000);
+    assert!(of(2).to_string().ends_with("power averaged over up to 1 s integrated"));
+}
+
+#[test]
+fn the_period_of_a_counter_is_what_was_seen_of_it() {
+    let gpus = [20.0, 100.0, 500.0, 5_000.0].map(|ms| nvml_stub::Gpu::steady(200.0, ms));
+    let found = stub(gpus.to_vec(), &[]).find().unwrap();
+    let period = |index: usize| found.domains[index].period_ns as f64 / 1e6;
+    // Never shorter than it is but for the step of looking; longer where this machine was slow to look.
+    assert!((15.0..350.0).contains(&period(0)), "{}", period(0));
+    assert!((95.0..350.0).contains(&period(1)), "{}", period(1));
+    assert!(period(2) >= 495.0, "one or two moves: {}", period(2));
+    assert_eq!(period(3), 1_000.0, "it did not move");
+}
+
+#[test]
+fn known_power_gives_known_joules() {
+    let stub = stub(vec![steady(), steady().failing(ENERGY, NOT_SUPPORTED)], &[]);
+    let mut sensors = stub.sensors();
+    let first: Vec<_> = sensors.iter_mut().map(|s| real(s).unwrap()).collect();
+    let mut last = first.clone();
+    for _ in 0..8 {
+        std::thread::sleep(std::time::Duration::from_millis(40));
+        last = sensors.iter_mut().map(|s| real(s).unwrap()).collect();
+    }
+    let seconds = |i: usize| (last[i].t() - first[i].t()) as f64 / 1e9;
+    let counts = |i: usize| (last[i].count - first[i].count) as f64;
+    // The counter stands for its last update, at both ends.
+    let counted = counts(0) / 1e3;
+    let width = |sensed: &Sensed| (sensed.end - sensed.begin) as f64 / 1e9;
+    let stale = 0.051 + width(&first[0]) + width(&last[0]);
+    assert!((counted - 200.0 * seconds(0)).abs() <= 200.0 * stale, "{counted} J");
+    let integrated = counts(1) / 1e9;
+    assert!((integrated - 200.0 * seconds(1)).abs() < 1e-3, "{integrated} J");
+}
+
+#[test]
+fn a_gpu_that_is_lost_is_an_error_and_the_others_go_on() {
+    let stub = stub(vec![steady(), steady()], &[]);
+    let mut sensors = stub.sensors();
+    assert!(sensors.iter_mut().all(|sensor| real(sensor).is_ok()));
+    let script = Script::of(vec![steady(), steady().failing("*", GPU_IS_LOST)]);
+    stub.installed.rewrite(&script).unwrap();
+    let error = real(&mut sensors[1]).unwrap_err();
+    assert!(matches!(error, ReadError::Gpu { index: 1, .. }));
+    assert!(error.to_string().contains("fell off the bus"), "{error}");
+    let before = real(&mut sensors[0]).unwrap();
+    assert!(before.count > 7_000_000);
+    stub.installed.rewrite(&Script::of(vec![steady(), steady()])).unwrap();
+    assert!(real(&mut sensors[1]).is_ok(), "it came back");
+}
+
+#[test]
+fn power_that_was_not_read_for_long_starts_a_count_that_the_ledger_voids() {
+    let mut sensor = stub(vec![steady().failing(ENERGY, NOT_SUPPORTED)], &[]).sensors().remove(0);
+    let mut count = |t| sensor.read(&|| t).unwrap().count;
+    let (first, second) = (count(S), count(S + 50_000_000));
+    assert_eq!(second - first, 10_000_000_000, "200 W for 50 ms");
+    assert!(count(3 * S) < first);
+}
+
+#[test]
+fn a_library_that_lacks_a_function_is_used_without_it() {
+    let found = stub(vec![steady()], &[ENERGY]).find().unwrap();
+    assert_eq!(gpu(&found.domains[0]).meter, Meter::Instant);
+    // As libraries before 2022, and one so old that it knows nothing but power.
+    let old =
+        ["nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3"];
+    let mut sensor = stub(vec![steady().process(9, 50)], &old).sensors().remove(0);
+    at(&mut sensor, S);
+    assert_eq!(at(&mut sensor, 2 * S), Users::Device(Split::Exclusive, vec![(9, S)]));
+    let ancient =
+        [&old[..], &[ENERGY, "nvmlDeviceGetFieldValues", "nvmlDeviceGetMigMode"]].concat();
+    let ancient = [&ancient[..], &["nvmlDeviceGetComputeRunningProcesses_v2"]].concat();
+    let stub = stub(vec![steady().process(9, 50)], &ancient);
+    assert_eq!(gpu(&stub.find().unwrap().domains[0]).meter, Meter::Average);
+    let users = at(&mut stub.sensors()[0], S);
+    assert_eq!(users, Users::Device(Split::Unknown, vec![]), "whoever it was");
+}
+
+#[test]
+fn a_library_that_cannot_be_used_says_what_helps() {
+    let said = |found: Result<Found, NvmlError>| found.unwrap_err().to_string();
+    let none = said(domains(None));
+    assert!(none.contains("; name one with --nvml-library"), "{none}");
+    let absent = said(domains(Some(Path::new("/nonexistent/libnvidia-ml.so.1"))));
+    assert!(
+        absent.contains("/nonexistent/") && absent.contains("; install the NVIDIA"),
+        "{absent}"
+    );
+    assert!(said(stub(vec![], &[]).find()).contains("knows no GPU"));
+    assert!(said(stub(vec![steady()], &["nvmlInit_v2"]).find()).contains("cannot load"));
+    let broken = stub(vec![steady()], &[]);
+    std::fs::write(broken.installed.library.with_file_name(nvml_stub::SCRIPT), "{").unwrap();
+    assert!(said(broken.find()).contains("driver is not loaded"));
+}
+
+#[test]
+fn a_gpu_that_cannot_be_read_is_named_beside_those_that_can() {
+    let lost = steady().failing("*", GPU_IS_LOST);
+    let closed = steady().failing("*", NO_PERMISSION);
+    let found = stub(vec![lost, steady(), closed], &[]).find().unwrap();
+    assert_eq!(found.domains.len(), 1);
+    assert_eq!(found.domains[0].name, "gpu-1");
+    let refused: Vec<_> = found.refused.iter().map(ToString::to_string).collect();
+    assert!(refused[0].starts_with("GPU 0 cannot be read: device fell off the bus"), "{refused:?}");
+    assert!(refused[1].starts_with("GPU 2 cannot be read: the current user"), "{refused:?}");
+}
+
+#[test]
+fn a_driver_that_hangs_is_given_up_on() {
+    let stub = stub(vec![steady()], &[]);
+    let script = Script { init_s: 3600.0, ..Script::of(vec![steady()]) };
+    stub.installed.rewrite(&script).unwrap();
+    let error = open::open(&stub.installed.library, 50_000_000).unwrap_err();
+    assert!(matches!(error, NvmlError::Hangs { .. }), "{error}");
+    let mut hanging = steady();
+    hanging.hangs.push(Hang { call: ENERGY.to_owned(), from_s: 0.0, for_s: 3600.0 });
+    let stub = self::stub(vec![hanging], &[]);
+    let error = open::open(&stub.installed.library, 50_000_000).unwrap_err();
+    assert!(error.to_string().contains("leave the source nvml out"), "{error}");
+}
+
+#[test]
+fn one_process_alone_has_all_of_it_and_nobody_nothing() {
+    let stub = stub(vec![steady()], &[]);
+    let mut sensor = stub.sensors().remove(0);
+    let nobody = Users::Device(Split::Clocks, vec![]);
+    assert_eq!(at(&mut sensor, S), nobody);
+    stub.installed.rewrite(&Script::of(vec![steady().process(41, 0)])).unwrap();
+    assert_eq!(at(&mut sensor, 3 * S), Users::Device(Split::Exclusive, vec![(41, 2 * S)]));
+    stub.installed.rewrite(&Script::of(vec![steady()])).unwrap();
+    assert_eq!(at(&mut sensor, 4 * S), nobody);
+}
+
+#[test]
+fn several_share_by_what_the_driver_says_each_used() {
+    let mut three = steady().process(41, 60).process(42, 20).process(43, 0);
+    three.processes[1].graphics = true;
+    let mut sensor = stub(vec![three], &[]).sensors().remove(0);
+    at(&mut sensor, S);
+    let shares = Users::Device(Split::Utilisation, vec![(41, 600_000_000), (42, 200_000_000)]);
+    assert_eq!(at(&mut sensor, 2 * S), shares);
+}
+
+#[test]
+fn what_was_used_long_ago_says_nothing() {
+    let mut gpu = steady().process(41, 60).process(42, 20);
+    // One sample, and none in the time of this test after it.
+    gpu.utilisation_ms = Some(3_600_000.0);
+    let mut sensor = stub(vec![gpu], &[]).sensors().remove(0);
+    let shares = |a, b| Users::Device(Split::Utilisation, vec![(41, a), (42, b)]);
+    at(&mut sensor, S);
+    assert_eq!(at(&mut sensor, 2 * S), shares(600_000_000, 200_000_000));
+    assert_eq!(at(&mut sensor, 9 * S), Users::Device(Split::Utilisation, vec![]));
+}
+
+#[test]
+fn several_of_whom_nothing_is_known_share_in_equal_parts() {
+    let mut gpu = steady().process(41, 90).process(42, 0);
+    gpu.utilisation_ms = None;
+    let mut sensor = stub(vec![gpu], &[]).sensors().remove(0);
+    at(&mut sensor, S);
+    let halves = vec![(41, S / 2), (42, S / 2)];
+    assert_eq!(at(&mut sensor, 2 * S), Users::Device(Split::Equal, halves));
+}
+
+#[test]
+fn in_mig_mode_the_size_of_the_instance_weighs() {
+    let mut sensor = stub(vec![mig()], &[]).sensors().remove(0);
+    at(&mut sensor, S);
+    let slices = vec![(71, S / 4 * 3), (72, S / 4)];
+    assert_eq!(at(&mut sensor, 2 * S), Users::Device(Split::Partition, slices));
+    let mut crowded = mig();
+    let third = Process { pid: 73, instance: Some(1), ..crowded.processes[0] };
+    crowded.processes.push(third);
+    let mut sensor = stub(vec![crowded], &[]).sensors().remove(0);
+    at(&mut sensor, S);
+    let slices = vec![(71, S / 8 * 3), (72, S / 4), (73, S / 8 * 3)];
+    assert_eq!(at(&mut sensor, 2 * S), Users::Device(Split::Partition, slices));
+    // Nothing is known of the instances.
+    let mut sensor = stub(vec![mig()], &["nvmlDeviceGetMaxMigDeviceCount"]).sensors().remove(0);
+    at(&mut sensor, S);
+    let halves = vec![(71, S / 2), (72, S / 2)];
+    assert_eq!(at(&mut sensor, 2 * S), Users::Device(Split::Partition, halves));
+}
+
+#[test]
+fn a_failed_reading_leaves_its_time_to_the_next() {
+    let stub = stub(vec![steady().process(41, 0)], &[]);
+    let mut sensor = stub.sensors().remove(0);
+    let t = Cell::new(S);
+    sensor.read(&|| t.get()).unwrap();
+    let lost = Script::of(vec![steady().process(41, 0).failing(ENERGY, GPU_IS_LOST)]);
+    stub.installed.rewrite(&lost).unwrap();
+    t.set(2 * S);
+    assert!(sensor.read(&|| t.get()).is_err());
+    stub.installed.rewrite(&Script::of(vec![steady().process(41, 0)])).unwrap();
+    assert_eq!(at(&mut sensor, 3 * S), Users::Device(Split::Exclusive, vec![(41, 2 * S)]));
+}

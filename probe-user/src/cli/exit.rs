@@ -115,6 +115,9 @@ impl Classify for SourceError {
             | Self::NoEvent { .. }
             | Self::NoEnergyEvents
             | Self::NoPowercap { .. }
+            | Self::NoHwmon { .. }
+            | Self::NoBattery { .. }
+            | Self::Sensor(ReadError::OnMains { .. })
             | Self::Open(_)
             | Self::Sensor(ReadError::Permission { .. } | ReadError::Vanished { .. }) => {
                 ExitStatus::Unsupported

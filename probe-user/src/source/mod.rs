@@ -10,11 +10,16 @@
 //! | `rapl-perf` | perf PMU `power` | CAP_PERFMON; Linux 3.14 |
 //! | `rapl-powercap` | `/sys/class/powercap/intel-rapl*` | root since 5.10 |
 //! | `perf:PMU/EVENT/` | any perf PMU with a scale in joules, or a declared one | CAP_PERFMON |
+//! | `hwmon` | energy and power sensors below `/sys/class/hwmon` | nothing; root where a driver says so |
+//! | `battery` | `/sys/class/power_supply`, discharging | nothing |
 //! | `model` | `/proc/cpuinfo` and a table of published watts | nothing |
 
+pub mod battery;
 mod error;
 #[cfg(test)]
 mod hostile;
+pub mod hwmon;
+mod integrate;
 mod kind;
 pub mod model;
 mod open;
@@ -28,7 +33,10 @@ mod spec;
 pub(crate) mod testing;
 mod watts;
 
+pub use battery::Batteries;
 pub use error::SourceError;
+pub use hwmon::HwmonInput;
+pub use integrate::Integrator;
 pub use kind::Kind;
 pub use open::{OpenCounter, OpenError, PerfEvent};
 pub use powercap::PowercapZone;
@@ -44,9 +52,9 @@ pub use crate::record::Quality;
 /// One energy counter and what must be known to use it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Domain {
-    /// Unique name: `package-0`, `dram-0`, `core-0`, `igpu-0`, `psys`.
+    /// Unique name: `package-0`, `dram-0`, `core-0`, `igpu-0`, `psys`, `system`, `battery`.
     pub name: String,
-    /// Label of the source: `rapl-perf`, `rapl-powercap`, `model`, `perf:PMU/EVENT/`.
+    /// Label of the source: `rapl-perf`, `rapl-powercap`, `hwmon`, `battery`, `model`, `perf:PMU/EVENT/`.
     pub source: String,
     /// How its energy is obtained.
     pub quality: Quality,

@@ -11,6 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::PowercapZone;
+use super::battery::Batteries;
+use super::hwmon::{self, HwmonInput};
 use crate::topology::excerpt;
 
 /// A counter that user space reads.
@@ -18,6 +20,10 @@ use crate::topology::excerpt;
 pub enum Polled {
     /// A powercap zone.
     Powercap(PowercapZone),
+    /// An input of a hwmon chip.
+    Hwmon(HwmonInput),
+    /// All batteries of the machine.
+    Battery(Batteries),
 }
 
 impl Polled {
@@ -28,6 +34,8 @@ impl Polled {
     pub fn open(&self) -> Result<Box<dyn Sensor>, ReadError> {
         Ok(match self {
             Self::Powercap(zone) => Box::new(zone.open()?),
+            Self::Hwmon(input) => Box::new(input.open()?),
+            Self::Battery(batteries) => Box::new(batteries.open()?),
         })
     }
 
@@ -36,6 +44,7 @@ impl Polled {
     pub fn pace(&self) -> Pace {
         match self {
             Self::Powercap(_) => Pace::Loop,
+            Self::Hwmon(_) | Self::Battery(_) => hwmon::PACE,
         }
     }
 }
@@ -44,6 +53,8 @@ impl fmt::Display for Polled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Powercap(zone) => write!(f, "read from {}", zone.path.display()),
+            Self::Hwmon(input) => input.fmt(f),
+            Self::Battery(batteries) => batteries.fmt(f),
         }
     }
 }
@@ -113,13 +124,13 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// ENOENT or ENODEV.
-    #[error("{} is gone; its driver was unloaded, load intel_rapl_msr again or choose another source", path.display())]
+    #[error("{} is gone; its driver was unloaded (RAPL's is intel_rapl_msr), load it again or choose another source", path.display())]
     Vanished {
         /// The file.
         path: PathBuf,
     },
     /// Not a number, or larger than the range.
-    #[error("{} holds {found:?}, not a number of microjoules up to {max_uj}; the reading is dropped", path.display())]
+    #[error("{} holds {found:?}, not a whole number up to {max_uj}; the reading is dropped", path.display())]
     Garbage {
         /// The file.
         path: PathBuf,
@@ -127,6 +138,22 @@ pub enum ReadError {
         found: String,
         /// The largest value there can be.
         max_uj: u64,
+    },
+    /// A battery that is not what the machine lives on.
+    #[error("{} says {found:?}: the battery does not show what the machine draws; unplug the charger, or choose another source", path.display())]
+    OnMains {
+        /// Its `status`.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+    },
+    /// No plausible power, or no known status of a battery.
+    #[error("{} holds {found:?}, which is no power a battery gives; the reading is dropped", path.display())]
+    NoPower {
+        /// The file.
+        path: PathBuf,
+        /// Its beginning.
+        found: String,
     },
     /// Anything else.
     #[error("cannot read {}: {source}; the reading is dropped", path.display())]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Names of the contract that this version cannot read yet.
-const LATER: [&str; 3] = ["amd-core-perf", "hwmon", "nvml"];
+const LATER: [&str; 2] = ["amd-core-perf", "nvml"];
 
 /// One `--source` of the command line.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,10 @@ pub enum SourceSpec {
     RaplPerf,
     /// RAPL through powercap zones.
     RaplPowercap,
+    /// Sensors of the hwmon class.
+    Hwmon,
+    /// The machine's batteries, discharging: of the contract's `hwmon`, under a label of its own.
+    Battery,
     /// No sensor: published watts per thread × busy clock.
     Model,
     /// Any perf counter.
@@ -39,12 +43,12 @@ pub struct PerfSpec {
 pub enum SpecError {
     /// No such name.
     #[error(
-        "unknown source {0:?}; use auto, rapl-perf, rapl-powercap, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
+        "unknown source {0:?}; use auto, rapl-perf, rapl-powercap, hwmon, battery, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
     )]
     Unknown(String),
     /// A name of the contract without an implementation.
     #[error(
-        "source {0:?} is not in this version; use auto, rapl-perf, rapl-powercap, model or perf:PMU/EVENT/"
+        "source {0:?} is not in this version; use auto, rapl-perf, rapl-powercap, hwmon, battery, model or perf:PMU/EVENT/"
     )]
     Later(String),
     /// `perf:` without PMU and event.
@@ -71,6 +75,8 @@ impl FromStr for SourceSpec {
             "auto" => Ok(Self::Auto),
             "rapl-perf" => Ok(Self::RaplPerf),
             "rapl-powercap" => Ok(Self::RaplPowercap),
+            "hwmon" => Ok(Self::Hwmon),
+            "battery" => Ok(Self::Battery),
             "model" => Ok(Self::Model),
             _ if LATER.contains(&text) => Err(SpecError::Later(text.into())),
             _ => match text.strip_prefix("perf:") {
@@ -118,6 +124,8 @@ impl fmt::Display for SourceSpec {
             Self::Auto => f.write_str("auto"),
             Self::RaplPerf => f.write_str("rapl-perf"),
             Self::RaplPowercap => f.write_str("rapl-powercap"),
+            Self::Hwmon => f.write_str("hwmon"),
+            Self::Battery => f.write_str("battery"),
             Self::Model => f.write_str("model"),
             Self::Perf(spec) => spec.fmt(f),
         }
@@ -141,7 +149,15 @@ mod tests {
 
     #[test]
     fn every_name_of_this_version_is_read_back_as_it_is_shown() {
-        for text in ["auto", "rapl-perf", "rapl-powercap", "model", "perf:power/energy-pkg/"] {
+        for text in [
+            "auto",
+            "rapl-perf",
+            "rapl-powercap",
+            "hwmon",
+            "battery",
+            "model",
+            "perf:power/energy-pkg/",
+        ] {
             assert_eq!(text.parse::<SourceSpec>().unwrap().to_string(), text);
         }
     }

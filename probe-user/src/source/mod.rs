@@ -36,7 +36,8 @@ mod watts;
 pub use battery::Batteries;
 pub use error::SourceError;
 pub use hwmon::HwmonInput;
-pub use integrate::Integrator;
+#[cfg(test)]
+pub(crate) use integrate::Integrator;
 pub use kind::Kind;
 pub use open::{OpenCounter, OpenError, PerfEvent};
 pub use powercap::PowercapZone;

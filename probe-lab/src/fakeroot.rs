@@ -126,6 +126,57 @@ impl FakeRoot {
         self.link(&format!("class/powercap/{place}"), &dir)
     }
 
+    /// A chip of the hwmon class (Documentation/hwmon/sysfs-interface.rst) with its files and what they say. A
+    /// `device` such as `0000:03:00.0` is on PCI, any other (`ACPI000D:00`) on a bus that has no matter.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn hwmon(
+        &self,
+        number: u32,
+        name: &str,
+        device: &str,
+        files: &[(&str, &str)],
+    ) -> io::Result<()> {
+        let bus = if device.matches(':').count() == 2 { "pci0000:00" } else { "platform" };
+        let device = format!("devices/{bus}/{device}");
+        let dir = format!("{device}/hwmon/hwmon{number}");
+        self.write(format!("sys/{dir}/name"), format!("{name}\n"))?;
+        for (file, content) in files {
+            self.write(format!("sys/{dir}/{file}"), format!("{content}\n"))?;
+        }
+        self.link(&format!("{dir}/device"), &device)?;
+        self.link(&format!("class/hwmon/hwmon{number}"), &dir)
+    }
+
+    /// A power supply (Documentation/ABI/testing/sysfs-class-power) with its files, such as `status`.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn power_supply(&self, name: &str, kind: &str, files: &[(&str, &str)]) -> io::Result<()> {
+        let dir = format!("devices/virtual/power_supply/{name}");
+        self.write(format!("sys/{dir}/type"), format!("{kind}\n"))?;
+        for (file, content) in files {
+            self.write(format!("sys/{dir}/{file}"), format!("{content}\n"))?;
+        }
+        self.link(&format!("class/power_supply/{name}"), &dir)
+    }
+
+    /// A process that has a graphics card open: descriptor `fd` of `pid`, and what its `fdinfo` says
+    /// (Documentation/gpu/drm-usage-stats.rst).
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn drm_client(&self, pid: u32, fd: u32, fdinfo: &str) -> io::Result<()> {
+        self.write(format!("proc/{pid}/fdinfo/{fd}"), fdinfo)?;
+        let dir = self.path(format!("proc/{pid}/fd"));
+        std::fs::create_dir_all(&dir)?;
+        match std::os::unix::fs::symlink("/dev/dri/renderD128", dir.join(fd.to_string())) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
+    }
+
     /// RAPL's PMU with some of its events: `energy-cores`, `energy-pkg`, `energy-ram`, `energy-gpu`,
     /// `energy-psys`; `cpumask` lists the CPUs that read it.
     ///

@@ -44,7 +44,7 @@ fn main() -> Result<()> {
     let root = FakeRoot::new(dir.path());
     root.cpus(&[0, 0])?;
     root.zone("intel-rapl:0", "package-0", 5)?;
-    let fake = Roots { sysfs: root.sysfs(), procfs: root.procfs() };
+    let fake = Roots { sysfs: root.sysfs(), procfs: root.procfs(), nvml: None };
     for source in POLLED {
         if !seen.contains(&source) {
             measure(source, &fake, "a stand-in", clock, &mut seen);

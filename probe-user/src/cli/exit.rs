@@ -116,6 +116,9 @@ impl Classify for SourceError {
             | Self::NoEnergyEvents
             | Self::NoPowercap { .. }
             | Self::Nvml(_)
+            | Self::NoHwmon { .. }
+            | Self::NoBattery { .. }
+            | Self::Sensor(ReadError::OnMains { .. })
             | Self::Open(_)
             | Self::Sensor(ReadError::Gpu { .. })
             | Self::Sensor(ReadError::Permission { .. } | ReadError::Vanished { .. }) => {

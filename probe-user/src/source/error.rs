@@ -73,6 +73,18 @@ pub enum SourceError {
     /// GPUs that cannot be used.
     #[error(transparent)]
     Nvml(#[from] NvmlError),
+    /// No hwmon chip that says what it measures.
+    #[error("no chip below {} measures energy or power of a known part of this machine; load the driver of one that does (amd_energy, acpi_power_meter, xe, i915, amdgpu), or use another source", path.display())]
+    NoHwmon {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// No battery of the machine's own.
+    #[error("no battery of the machine below {}; use another source", path.display())]
+    NoBattery {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A sensor is there but cannot be read.
     #[error(transparent)]
     Sensor(#[from] ReadError),

@@ -11,11 +11,15 @@
 //! | `rapl-powercap` | `/sys/class/powercap/intel-rapl*` | root since 5.10 |
 //! | `perf:PMU/EVENT/` | any perf PMU with a scale in joules, or a declared one | CAP_PERFMON |
 //! | `nvml` | NVIDIA's `libnvidia-ml.so.1` | the driver |
+//! | `hwmon` | energy and power sensors below `/sys/class/hwmon` | nothing; root where a driver says so |
+//! | `battery` | `/sys/class/power_supply`, discharging | nothing |
 //! | `model` | `/proc/cpuinfo` and a table of published watts | nothing |
 
+pub mod battery;
 mod error;
 #[cfg(test)]
 mod hostile;
+pub mod hwmon;
 mod integrate;
 mod kind;
 pub mod model;
@@ -31,7 +35,11 @@ mod spec;
 pub(crate) mod testing;
 mod watts;
 
+pub use battery::Batteries;
 pub use error::SourceError;
+pub use hwmon::HwmonInput;
+#[cfg(test)]
+pub(crate) use integrate::Integrator;
 pub use kind::Kind;
 pub use open::{OpenCounter, OpenError, PerfEvent};
 pub use powercap::PowercapZone;
@@ -47,9 +55,10 @@ pub use crate::record::Quality;
 /// One energy counter and what must be known to use it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Domain {
-    /// Unique name: `package-0`, `dram-0`, `core-0`, `igpu-0`, `psys`, `gpu-0`.
+    /// Unique name: `package-0`, `dram-0`, `core-0`, `igpu-0`, `psys`, `gpu-0`, `system`, `battery`.
     pub name: String,
-    /// Label of the source: `rapl-perf`, `rapl-powercap`, `nvml`, `model`, `perf:PMU/EVENT/`.
+    /// Label of the source: `rapl-perf`, `rapl-powercap`, `nvml`, `hwmon`, `battery`, `model`,
+    /// `perf:PMU/EVENT/`.
     pub source: String,
     /// How its energy is obtained.
     pub quality: Quality,

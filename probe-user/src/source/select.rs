@@ -1,7 +1,9 @@
 //! Chooses among the sources: one domain for each thing that can be measured, and why.
 //!
 //! `auto` climbs the contract's rungs for every domain by itself: RAPL through perf, then powercap,
-//! then the model for packages that nothing measures. A named source is an order: if it cannot be
+//! then hwmon, then a battery where no package is measured, then the model for packages that nothing
+//! measures. A sensor of the whole machine is summed with nothing: beside a measured package it is set aside,
+//! else it stands alone, and neither cards nor the model are added to it. A named source is an order: if it cannot be
 //! used, that is an error and no other takes its place. A domain that two sources read keeps the
 //! first; the second is kept beside it as `NAME@SOURCE`, never summed with it.
 
@@ -11,7 +13,8 @@ use probe_common::MAX_COUNTERS;
 
 use super::open::{OpenError, PerfEvent};
 use super::{
-    Domain, Kind, PerfSpec, Quality, Reading, SourceError, SourceSpec, model, nvml, perf, powercap,
+    Domain, Kind, PerfSpec, Quality, Reading, Scope, SourceError, SourceSpec, battery, hwmon,
+    model, nvml, perf, powercap,
 };
 use crate::roots::Roots;
 use crate::topology::Topology;
@@ -86,6 +89,8 @@ pub fn select_with(
             SourceSpec::RaplPerf => choice.order(perf::rapl(roots, topology)?)?,
             SourceSpec::RaplPowercap => choice.order(powercap::domains(roots, topology)?)?,
             SourceSpec::Nvml => choice.gpus()?,
+            SourceSpec::Hwmon => choice.order(hwmon::domains(roots, topology)?)?,
+            SourceSpec::Battery => choice.order(battery::domains(roots)?)?,
             SourceSpec::Model => choice.order(choice.model())?,
             SourceSpec::Perf(spec) => choice.perf(spec)?,
         }
@@ -158,7 +163,44 @@ impl Choice<'_> {
             }
             Err(error) => self.note("nvml", Outcome::Refused, error.to_string()),
         }
-        self.fill("model", self.model());
+        match hwmon::domains(self.roots, self.topology) {
+            Ok(domains) => self.fill(hwmon::SOURCE, domains),
+            Err(error) => self.note(hwmon::SOURCE, Outcome::Refused, error.to_string()),
+        }
+        match battery::domains(self.roots) {
+            Ok(domains) if !self.knows_machine() => self.fill(battery::SOURCE, domains),
+            Ok(_) => {
+                let text = "not needed: something better measures".to_owned();
+                self.note(battery::SOURCE, Outcome::Aside, text);
+            }
+            Err(error) => self.note(battery::SOURCE, Outcome::Refused, error.to_string()),
+        }
+        if self.domains.iter().any(whole) && !self.domains.iter().any(measured_package) {
+            let text = "not needed: the whole machine is measured".to_owned();
+            self.note("model", Outcome::Aside, text);
+        } else {
+            self.fill("model", self.model());
+        }
+    }
+
+    /// Whether a package or the whole machine is measured.
+    fn knows_machine(&self) -> bool {
+        self.domains.iter().any(|d| whole(d) || measured_package(d))
+    }
+
+    /// A card takes the next number that no card of another source has.
+    fn renumber(&self, domain: &mut Domain) {
+        if domain.source != hwmon::SOURCE {
+            return;
+        }
+        let Some(kind) = ["gpu-", "igpu-"].into_iter().find(|kind| domain.name.starts_with(kind))
+        else {
+            return;
+        };
+        let mut names = (0..1024).map(|n: u32| format!("{kind}{n}"));
+        if let Some(free) = names.find(|name| self.taken(name).is_none()) {
+            domain.name = free;
+        }
     }
 
     /// All GPUs, asked for by name: each of them must be there.
@@ -171,7 +213,8 @@ impl Choice<'_> {
     }
 
     fn fill(&mut self, source: &str, domains: Vec<Domain>) {
-        for domain in domains {
+        for mut domain in domains {
+            self.renumber(&mut domain);
             if let Some(better) = self.taken(&domain.name) {
                 let text = format!("{} is read by {}", domain.name, better.source);
                 self.note(source, Outcome::Aside, text);
@@ -196,6 +239,7 @@ impl Choice<'_> {
     fn order(&mut self, domains: Vec<Domain>) -> Result<(), SourceError> {
         for mut domain in domains {
             self.usable(&domain)?;
+            self.renumber(&mut domain);
             if let Some(first) = self.taken(&domain.name) {
                 let text = format!(
                     "{} is read by {} already; kept beside it to compare, not summed",
@@ -251,6 +295,7 @@ impl Choice<'_> {
 
     fn finish(mut self) -> Result<Selection, SourceError> {
         self.set_memory_beside_model_aside();
+        self.set_whole_machine_apart();
         let mut names = BTreeSet::new();
         if let Some(twin) = self.domains.iter().find(|d| !names.insert(d.name.clone())) {
             return Err(SourceError::Twice(twin.source.clone()));
@@ -290,6 +335,26 @@ impl Choice<'_> {
         }
     }
 
+    /// A sensor of the whole machine holds all others' energy: only one side of the two is summed.
+    fn set_whole_machine_apart(&mut self) {
+        let Some(first) = self.domains.iter().position(|d| d.additive && whole(d)) else { return };
+        let packages = self.domains.iter().any(|d| d.additive && measured_package(d));
+        for (index, domain) in self.domains.iter_mut().enumerate() {
+            let aside = if packages { whole(domain) } else { index != first };
+            if !domain.additive || !aside {
+                continue;
+            }
+            domain.additive = false;
+            let why =
+                if packages { "it holds the packages' energy" } else { "part of the machine" };
+            self.notes.push(Note {
+                source: domain.source.clone(),
+                outcome: Outcome::Aside,
+                text: format!("{}: {why}, which is summed already; not summed", domain.name),
+            });
+        }
+    }
+
     /// Decides each package's ticking CPU and moves the events there that any CPU may read.
     fn place(&mut self) -> Vec<u32> {
         let named = |package: usize| {
@@ -311,6 +376,16 @@ impl Choice<'_> {
         }
         cpus
     }
+}
+
+/// A sensor of the whole machine, by its power.
+fn whole(domain: &Domain) -> bool {
+    domain.scope == Scope::Machine && domain.quality == Quality::Integrated
+}
+
+/// A whole package, and not by the model.
+fn measured_package(domain: &Domain) -> bool {
+    domain.additive && domain.name.starts_with("package-") && domain.quality != Quality::Modelled
 }
 
 #[cfg(test)]

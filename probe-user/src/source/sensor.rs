@@ -10,9 +10,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::PowercapZone;
-use super::Split;
+use super::battery::Batteries;
+use super::hwmon::{self, HwmonInput};
 use super::nvml::{self, Gpu};
+use super::{PowercapZone, Split};
 use crate::topology::excerpt;
 
 /// A counter that user space reads.
@@ -22,6 +23,10 @@ pub enum Polled {
     Powercap(PowercapZone),
     /// A GPU of NVIDIA's.
     Nvml(Gpu),
+    /// An input of a hwmon chip.
+    Hwmon(HwmonInput),
+    /// All batteries of the machine.
+    Battery(Batteries),
 }
 
 impl Polled {
@@ -34,6 +39,8 @@ impl Polled {
             Self::Powercap(zone) => Box::new(zone.open()?),
             // Read already when it was found, on a thread that may hang.
             Self::Nvml(gpu) => Box::new(gpu.open()),
+            Self::Hwmon(input) => Box::new(input.open()?),
+            Self::Battery(batteries) => Box::new(batteries.open()?),
         })
     }
 
@@ -43,6 +50,7 @@ impl Polled {
         match self {
             Self::Powercap(_) => Pace::Loop,
             Self::Nvml(_) => Pace::Thread { group: "nvml", every_ns: nvml::EVERY_NS },
+            Self::Hwmon(_) | Self::Battery(_) => hwmon::PACE,
         }
     }
 }
@@ -52,6 +60,8 @@ impl fmt::Display for Polled {
         match self {
             Self::Powercap(zone) => write!(f, "read from {}", zone.path.display()),
             Self::Nvml(gpu) => gpu.fmt(f),
+            Self::Hwmon(input) => input.fmt(f),
+            Self::Battery(batteries) => batteries.fmt(f),
         }
     }
 }
@@ -123,13 +133,13 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// ENOENT or ENODEV.
-    #[error("{} is gone; its driver was unloaded, load intel_rapl_msr again or choose another source", path.display())]
+    #[error("{} is gone; its driver was unloaded (RAPL's is intel_rapl_msr), load it again or choose another source", path.display())]
     Vanished {
         /// The file.
         path: PathBuf,
     },
     /// Not a number, or larger than the range.
-    #[error("{} holds {found:?}, not a number of microjoules up to {max_uj}; the reading is dropped", path.display())]
+    #[error("{} holds {found:?}, not a whole number up to {max_uj}; the reading is dropped", path.display())]
     Garbage {
         /// The file.
         path: PathBuf,
@@ -145,6 +155,22 @@ pub enum ReadError {
         index: u32,
         /// What the driver said.
         what: String,
+    },
+    /// A battery that is not what the machine lives on.
+    #[error("{} says {found:?}: the battery does not show what the machine draws; unplug the charger, or choose another source", path.display())]
+    OnMains {
+        /// Its `status`.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+    },
+    /// No plausible power, or no known status of a battery.
+    #[error("{} holds {found:?}, which is no power a battery gives; the reading is dropped", path.display())]
+    NoPower {
+        /// The file.
+        path: PathBuf,
+        /// Its beginning.
+        found: String,
     },
     /// Anything else.
     #[error("cannot read {}: {source}; the reading is dropped", path.display())]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Names of the contract that this version cannot read yet.
-const LATER: [&str; 2] = ["amd-core-perf", "hwmon"];
+const LATER: [&str; 1] = ["amd-core-perf"];
 
 /// One `--source` of the command line.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,10 @@ pub enum SourceSpec {
     RaplPowercap,
     /// NVIDIA GPUs through the driver's library.
     Nvml,
+    /// Sensors of the hwmon class.
+    Hwmon,
+    /// The machine's batteries, discharging: of the contract's `hwmon`, under a label of its own.
+    Battery,
     /// No sensor: published watts per thread × busy clock.
     Model,
     /// Any perf counter.
@@ -41,12 +45,12 @@ pub struct PerfSpec {
 pub enum SpecError {
     /// No such name.
     #[error(
-        "unknown source {0:?}; use auto, rapl-perf, rapl-powercap, nvml, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
+        "unknown source {0:?}; use auto, rapl-perf, rapl-powercap, nvml, hwmon, battery, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
     )]
     Unknown(String),
     /// A name of the contract without an implementation.
     #[error(
-        "source {0:?} is not in this version; use auto, rapl-perf, rapl-powercap, nvml, model or perf:PMU/EVENT/"
+        "source {0:?} is not in this version; use auto, rapl-perf, rapl-powercap, nvml, hwmon, battery, model or perf:PMU/EVENT/"
     )]
     Later(String),
     /// `perf:` without PMU and event.
@@ -74,6 +78,8 @@ impl FromStr for SourceSpec {
             "rapl-perf" => Ok(Self::RaplPerf),
             "rapl-powercap" => Ok(Self::RaplPowercap),
             "nvml" => Ok(Self::Nvml),
+            "hwmon" => Ok(Self::Hwmon),
+            "battery" => Ok(Self::Battery),
             "model" => Ok(Self::Model),
             _ if LATER.contains(&text) => Err(SpecError::Later(text.into())),
             _ => match text.strip_prefix("perf:") {
@@ -122,6 +128,8 @@ impl fmt::Display for SourceSpec {
             Self::RaplPerf => f.write_str("rapl-perf"),
             Self::RaplPowercap => f.write_str("rapl-powercap"),
             Self::Nvml => f.write_str("nvml"),
+            Self::Hwmon => f.write_str("hwmon"),
+            Self::Battery => f.write_str("battery"),
             Self::Model => f.write_str("model"),
             Self::Perf(spec) => spec.fmt(f),
         }
@@ -145,9 +153,16 @@ mod tests {
 
     #[test]
     fn every_name_of_this_version_is_read_back_as_it_is_shown() {
-        for text in
-            ["auto", "rapl-perf", "rapl-powercap", "nvml", "model", "perf:power/energy-pkg/"]
-        {
+        for text in [
+            "auto",
+            "rapl-perf",
+            "rapl-powercap",
+            "nvml",
+            "hwmon",
+            "battery",
+            "model",
+            "perf:power/energy-pkg/",
+        ] {
             assert_eq!(text.parse::<SourceSpec>().unwrap().to_string(), text);
         }
     }
@@ -164,7 +179,7 @@ mod tests {
         for (text, error) in [
             ("rapl", SpecError::Unknown("rapl".into())),
             ("", SpecError::Unknown(String::new())),
-            ("hwmon", SpecError::Later("hwmon".into())),
+            ("amd-core-perf", SpecError::Later("amd-core-perf".into())),
             ("perf:msr", SpecError::Shape("perf:msr".into())),
             ("perf:msr/tsc", SpecError::Shape("perf:msr/tsc".into())),
             ("perf://", SpecError::Shape("perf://".into())),

@@ -61,6 +61,26 @@ impl Tree {
         self
     }
 
+    pub(crate) fn hwmon(
+        self,
+        number: u32,
+        name: &str,
+        device: &str,
+        files: &[(&str, &str)],
+    ) -> Self {
+        self.root.hwmon(number, name, device, files).unwrap();
+        self
+    }
+
+    pub(crate) fn supply(self, name: &str, kind: &str, files: &[(&str, &str)]) -> Self {
+        self.root.power_supply(name, kind, files).unwrap();
+        self
+    }
+
+    pub(crate) fn drm_client(&self, pid: u32, fd: u32, fdinfo: &str) {
+        self.root.drm_client(pid, fd, fdinfo).unwrap();
+    }
+
     pub(crate) fn cpuinfo(self, vendor: &str, family: u32, model: u32, stepping: u32) -> Self {
         self.root.cpuinfo(vendor, family, model, stepping).unwrap();
         self

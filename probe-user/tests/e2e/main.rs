@@ -3,7 +3,7 @@
 //! Every test is marked `#[ignore]`, because it needs root and parts that `cargo xtask test` fetches;
 //! that command runs them one at a time and names those it could not run. The first component of a
 //! test's name says which server it needs: `llamacpp`, `uvicorn` and `node` are fetched, `lab`, `powercap`,
-//! `gpu`, `privileges`, `alone` and `reborn` need nothing more.
+//! `hwmon`, `gpu`, `privileges`, `alone` and `reborn` need nothing more.
 //!
 //! The probe is a black box here: it is started as a user starts it and judged by the records and the
 //! summary it writes, against what the client saw on its own clock and what the kernel counted.
@@ -11,6 +11,7 @@
 mod alone;
 mod gpu;
 mod harness;
+mod hwmon;
 mod lab;
 mod llamacpp;
 mod node;

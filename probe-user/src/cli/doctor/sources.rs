@@ -4,8 +4,8 @@ use super::{Row, SourceRow, unusable};
 use crate::record::Quality;
 use crate::roots::Roots;
 use crate::source::{
-    Domain, Opener, Outcome, Reading, Selection, SourceError, model, perf, pmu, powercap,
-    select_with,
+    Domain, Opener, Outcome, Reading, Selection, SourceError, battery, hwmon, model, perf, pmu,
+    powercap, select_with,
 };
 use crate::topology::Topology;
 
@@ -38,7 +38,12 @@ pub(super) fn rows(
     }
     rows.push(of(pmus(roots), Quality::Measured));
     rows.push(of(gpus(chosen), Quality::Measured));
-    rows.push(of(later("hwmon"), Quality::Integrated));
+    if let Some(topology) = topology {
+        let found = hwmon::domains(roots, topology);
+        rows.push(of(measured_row(hwmon::SOURCE, found, opener), Quality::Integrated));
+    }
+    let found = battery::domains(roots);
+    rows.push(of(measured_row(battery::SOURCE, found, opener), Quality::Integrated));
     rows.push(of(model_row(roots), Quality::Modelled));
     rows
 }

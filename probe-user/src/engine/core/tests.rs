@@ -40,6 +40,23 @@ fn core() -> Core {
     Core::new(Parts { ledger, readings, records, targets, slices: None })
 }
 
+/// The machine under a power sensor that is integrated.
+fn whole_machine(dir: &std::path::Path) -> Core {
+    let root = probe_lab::fakeroot::FakeRoot::new(dir);
+    root.cpus(&[0]).unwrap();
+    root.hwmon(0, "power_meter", "ACPI000D:00", &[("power1_average", "5000000")]).unwrap();
+    let roots = crate::roots::Roots { sysfs: root.sysfs(), procfs: root.procfs(), nvml: None };
+    let topology = crate::topology::Topology::read(&roots).unwrap();
+    let chosen = crate::source::select(&roots, &topology, &["hwmon".parse().unwrap()]).unwrap();
+    let domains = setup::domains(&chosen.domains, 1, <_>::default()).unwrap();
+    let mut targets = Targets::default();
+    targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
+    let setup::Domains { readings, labels, ledger, .. } = domains;
+    let policies = ledger.policies().into();
+    let records = Records::new(labels, targets.names(), policies, Clock::start());
+    Core::new(Parts { ledger, readings, records, targets, slices: None })
+}
+
 pub(super) fn tick(number: u64, t: u64, busy: u64) -> Event {
     let mut clock = [0; CONSUMERS];
     clock[FIRST_TARGET as usize] = busy;
@@ -132,4 +149,28 @@ fn a_request_that_was_never_read_to_its_end_has_no_joules_rather_than_none() {
     let record = records(&effects)[0].clone();
     assert_eq!((record.end, record.joules), (End::Aborted, None));
     assert!(record.flags.contains(&"never_resident".to_owned()));
+}
+
+#[test]
+fn a_power_sensor_of_the_whole_machine_is_a_requests_joules_and_a_gap_in_it_is_void() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut core = whole_machine(dir.path());
+    let mut effects = Vec::new();
+    let reading = |t: u64, count| Taken {
+        domain: probe_ledger::DomainId(0),
+        t,
+        count: Some(count),
+        users: <_>::default(),
+    };
+    let mut power = crate::source::Integrator::new(1_000 * MS);
+    core.push(tick(1, 5 * MS, 0));
+    // 5 W at 10 ms, at 110 ms and at 210 ms: 1 J. Then nothing for two seconds.
+    for (n, t) in [(2, 10 * MS), (3, 110 * MS), (4, 210 * MS), (5, 2_210 * MS)] {
+        core.taken(reading(t, power.push(t, 5_000_000)));
+        core.push(tick(n, t + MS, t));
+    }
+    core.finish(&mut effects);
+    let books = core.ledger.books(probe_ledger::DomainId(0)).unwrap();
+    assert!(books.closes());
+    assert_eq!(books.measured.0, 1_000 * MS, "{books:?}");
 }

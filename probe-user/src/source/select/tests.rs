@@ -189,3 +189,66 @@ fn auto_leaves_out_what_a_tick_cannot_read_starting_with_what_is_not_summed() {
     assert_eq!(selection.domains.iter().filter(|d| d.additive).count(), 4);
     assert!(said(&selection, Outcome::Aside, "psys: a tick reads at most 8 counters"));
 }
+
+const METER: [(&str, &str); 1] = [("power1_average", "90000000")];
+const CARD: [(&str, &str); 1] = [("energy1_input", "5")];
+const BATTERY: [(&str, &str); 2] = [("status", "Discharging"), ("power_now", "9000000")];
+
+#[test]
+fn a_meter_of_the_whole_machine_stands_alone_where_no_package_is_measured() {
+    let tree = Tree::new()
+        .cpus(&[0, 1])
+        .hwmon(0, "power_meter", "ACPI000D:00", &METER)
+        .hwmon(1, "i915", "0000:03:00.0", &CARD)
+        .supply("BAT0", "Battery", &BATTERY);
+    let selection = choose(&tree, &[], ALL).unwrap();
+    assert_eq!(rows(&selection), [("system", "hwmon", true), ("gpu-0", "hwmon", false)]);
+    assert!(said(&selection, Outcome::Aside, "the whole machine is measured"));
+    assert!(said(&selection, Outcome::Aside, "gpu-0: part of the machine"));
+    assert!(said(&selection, Outcome::Aside, "something better measures"));
+}
+
+#[test]
+fn a_meter_of_the_whole_machine_stands_beside_measured_packages() {
+    let tree =
+        laptop().hwmon(0, "power_meter", "ACPI000D:00", &METER).supply("BAT0", "Battery", &BATTERY);
+    let selection = choose(&tree, &[], ALL).unwrap();
+    let system = rows(&selection).into_iter().find(|row| row.0 == "system");
+    assert_eq!(system, Some(("system", "hwmon", false)));
+    assert!(said(&selection, Outcome::Aside, "system: it holds the packages' energy"));
+    let selection = choose(&tree, &["rapl-perf", "battery"], ALL).unwrap();
+    let battery = *rows(&selection).last().unwrap();
+    assert_eq!(battery, ("battery", "battery", false));
+}
+
+#[test]
+fn a_battery_is_better_than_the_model_while_it_discharges() {
+    let tree = Tree::new().cpus(&[0]).supply("BAT0", "Battery", &BATTERY);
+    let selection = choose(&tree, &[], ALL).unwrap();
+    assert_eq!(rows(&selection), [("battery", "battery", true)]);
+    tree.write("class/power_supply/BAT0/status", "Charging");
+    let selection = choose(&tree, &[], ALL).unwrap();
+    assert_eq!(rows(&selection), [("package-0", "model", true)]);
+    assert!(said(&selection, Outcome::Refused, "unplug the charger"));
+    assert!(matches!(choose(&tree, &["battery"], ALL), Err(SourceError::Sensor(_))));
+    let none = Tree::new().cpus(&[0]);
+    assert!(matches!(choose(&none, &["battery"], ALL), Err(SourceError::NoBattery { .. })));
+    assert!(matches!(choose(&none, &["hwmon"], ALL), Err(SourceError::NoHwmon { .. })));
+}
+
+#[test]
+fn measured_sockets_and_cards_are_summed_and_the_model_fills_what_is_left() {
+    let sockets = [("energy1_label", "Esocket0"), ("energy1_input", "5")];
+    let tree = Tree::new().cpus(&[0, 1]).hwmon(0, "amd_energy", "amd_energy.0", &sockets).hwmon(
+        1,
+        "xe",
+        "0000:03:00.0",
+        &[("energy2_label", "pkg"), ("energy2_input", "5")],
+    );
+    let selection = choose(&tree, &[], ALL).unwrap();
+    assert_eq!(
+        rows(&selection),
+        [("package-0", "hwmon", true), ("gpu-0", "hwmon", true), ("package-1", "model", true)]
+    );
+    assert!(said(&selection, Outcome::Chosen, "0000:03:00.0"));
+}

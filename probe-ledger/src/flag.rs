@@ -20,11 +20,19 @@ pub enum Flag {
     Late = 1 << 6,
     /// It was still resident when the run ended.
     Interrupted = 1 << 7,
+    /// A counter did not move while it must have: that time was not measured.
+    CounterStuck = 1 << 8,
+    /// A counter moved much more seldom than its kind should: the error bar uses the period that was measured.
+    CounterLate = 1 << 9,
+    /// The machine was suspended while it was resident: windows across that are void.
+    Suspended = 1 << 10,
+    /// The CPU that reads a counter went away while it was resident: windows across that are void.
+    Hotplug = 1 << 11,
 }
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::IdleUnknown,
         Self::Void,
         Self::Gap,
@@ -33,6 +41,10 @@ impl Flag {
         Self::Unfinished,
         Self::Late,
         Self::Interrupted,
+        Self::CounterStuck,
+        Self::CounterLate,
+        Self::Suspended,
+        Self::Hotplug,
     ];
 
     /// As in records.
@@ -47,6 +59,10 @@ impl Flag {
             Self::Unfinished => "unfinished-window",
             Self::Late => "late-boundary",
             Self::Interrupted => "interrupted",
+            Self::CounterStuck => "counter-stuck",
+            Self::CounterLate => "counter-late",
+            Self::Suspended => "suspended",
+            Self::Hotplug => "cpu-hotplug",
         }
     }
 }
@@ -88,6 +104,12 @@ impl Flags {
     }
 }
 
+impl From<Flag> for Flags {
+    fn from(flag: Flag) -> Self {
+        Self(flag as u16)
+    }
+}
+
 impl FromIterator<Flag> for Flags {
     fn from_iter<I: IntoIterator<Item = Flag>>(flags: I) -> Self {
         let mut set = Self::NONE;
@@ -105,6 +127,6 @@ mod tests {
         let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
         assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
         assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
-        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 8);
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 12);
     }
 }

@@ -2,7 +2,7 @@
 
 /// Something that limits what a request's joules mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u16)]
+#[repr(u32)]
 pub enum Flag {
     /// The idle power of a domain is unknown: it was taken as 0, so idle energy is inside the joules.
     IdleUnknown = 1 << 0,
@@ -21,13 +21,13 @@ pub enum Flag {
     /// It was still resident when the run ended.
     Interrupted = 1 << 7,
     /// A counter did not move while it must have: that time was not measured.
-    CounterStuck = 1 << 8,
+    CounterStuck = 1 << 16,
     /// A counter moved much more seldom than its kind should: the error bar uses the period that was measured.
-    CounterLate = 1 << 9,
+    CounterLate = 1 << 17,
     /// The machine was suspended while it was resident: windows across that are void.
-    Suspended = 1 << 10,
+    Suspended = 1 << 18,
     /// The CPU that reads a counter went away while it was resident: windows across that are void.
-    Hotplug = 1 << 11,
+    Hotplug = 1 << 19,
 }
 
 impl Flag {
@@ -69,7 +69,7 @@ impl Flag {
 
 /// A set of [`Flag`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Flags(u16);
+pub struct Flags(u32);
 
 impl Flags {
     /// No flag.
@@ -77,13 +77,13 @@ impl Flags {
 
     /// Adds one.
     pub fn insert(&mut self, flag: Flag) {
-        self.0 |= flag as u16;
+        self.0 |= flag as u32;
     }
 
     /// Whether it is in the set.
     #[must_use]
     pub fn contains(self, flag: Flag) -> bool {
-        self.0 & flag as u16 != 0
+        self.0 & flag as u32 != 0
     }
 
     /// Whether there is none.
@@ -106,7 +106,7 @@ impl Flags {
 
 impl From<Flag> for Flags {
     fn from(flag: Flag) -> Self {
-        Self(flag as u16)
+        Self(flag as u32)
     }
 }
 

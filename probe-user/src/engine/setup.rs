@@ -17,7 +17,7 @@ use super::{
 use crate::{
     kernel::{KernelCounter, Probe, Rung, Settings},
     roots::Roots,
-    source::{Domain, OpenCounter, Reading},
+    source::{Domain, OpenCounter, PerfEvent, Reading},
     topology::Topology,
 };
 
@@ -31,6 +31,9 @@ pub const POLL_NS: u64 = 25_000_000;
 const GAP: u64 = 3;
 /// A boundary waits this long for a domain at most.
 const HORIZON: Nanos = Nanos(10_000_000_000);
+/// A register of a package or its memory that has not moved for so long, while CPUs were busy, is stuck: a
+/// thousand of its periods, and a package at one watt has counted ten thousand steps.
+const PULSE: Nanos = Nanos(1_000_000_000);
 /// Room of the slice stream: 130,000 slices.
 const SLICE_BYTES: u32 = 4 << 20;
 
@@ -97,6 +100,20 @@ pub fn domains(
     Ok(Domains { readings: Readings::new(fed, packages), labels, ledger, counters, sensors })
 }
 
+/// The counters with the events they were opened for, so that they can be opened anew on another CPU.
+#[must_use]
+pub fn with_events(
+    counters: Vec<(usize, usize, OpenCounter)>,
+    chosen: &[Domain],
+) -> Vec<(usize, usize, PerfEvent, OpenCounter)> {
+    let events = chosen.iter().filter_map(|domain| match &domain.reading {
+        Reading::Kernel(event) => Some(event.clone()),
+        _ => None,
+    });
+    let joined = counters.into_iter().zip(events);
+    joined.map(|((package, slot, counter), event)| (package, slot, event, counter)).collect()
+}
+
 /// What the ledger is told of a domain.
 ///
 /// # Errors
@@ -118,6 +135,7 @@ pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
         quantum: Nanojoules(domain.quantum_nj),
         class: Ratio::from_f64(domain.class_ratio),
         expected_window: Nanos(GAP * IDLE_TICK_NS),
+        pulse: domain.must_move().then_some(PULSE),
     })
 }
 

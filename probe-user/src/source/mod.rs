@@ -13,6 +13,7 @@
 //! | `model` | `/proc/cpuinfo` and a table of published watts | nothing |
 
 mod error;
+mod filtering;
 #[cfg(test)]
 mod hostile;
 mod kind;
@@ -29,6 +30,7 @@ pub(crate) mod testing;
 mod watts;
 
 pub use error::SourceError;
+pub use filtering::Filtering;
 pub use kind::Kind;
 pub use open::{OpenCounter, OpenError, PerfEvent};
 pub use powercap::PowercapZone;
@@ -71,6 +73,27 @@ pub struct Domain {
     pub class_ratio: f64,
     /// Who reads it.
     pub reading: Reading,
+}
+
+impl Domain {
+    /// Whether it is one of RAPL's registers.
+    #[must_use]
+    pub fn is_rapl(&self) -> bool {
+        self.source.starts_with("rapl-") || self.source.starts_with("perf:power/")
+    }
+
+    /// Whether its counter cannot stand still while its CPUs are busy: a package's or its memory's register
+    /// with a known period. Other parts may be off, or are estimated.
+    #[must_use]
+    pub fn must_move(&self) -> bool {
+        let whole = ["package-", "dram-"].iter().any(|kind| self.name.starts_with(kind));
+        whole
+            && self.additive
+            && self.quality == Quality::Measured
+            && self.period_ns > 0
+            && self.is_rapl()
+            && matches!(self.scope, Scope::Package(_))
+    }
 }
 
 /// Who reads a counter.

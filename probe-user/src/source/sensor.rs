@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::PowercapZone;
+use crate::files;
 use crate::topology::excerpt;
 
 /// A counter that user space reads.
@@ -161,7 +162,7 @@ pub(super) struct NumberFile {
 
 impl NumberFile {
     pub(super) fn open(path: &Path, max: u64) -> Result<Self, ReadError> {
-        let file = File::open(path).map_err(|e| ReadError::of(path, e))?;
+        let file = files::open(path).map_err(|e| ReadError::of(path, e))?;
         Ok(Self { file, path: path.into(), max })
     }
 

@@ -61,9 +61,41 @@ pub fn domains(
     packages: usize,
     policies: Policies,
 ) -> Result<Domains, EngineError> {
+    let Books { readings, labels, ledger } = books(chosen, packages, policies)?;
+    let (mut counters, mut sensors) = (vec![], vec![]);
+    for (fed, domain) in readings.domains().iter().zip(chosen) {
+        match (&domain.reading, &fed.feed) {
+            (Reading::Kernel(event), Feed::Kernel { slot }) => {
+                counters.push((fed.package, *slot, event.open()?));
+            }
+            (Reading::Polled(polled), _) => {
+                let (pace, sensor) = (polled.pace(), polled.open()?);
+                sensors.push(Opened { domain: fed.id, pace, sensor });
+            }
+            _ => {}
+        }
+    }
+    Ok(Domains { readings, labels, ledger, counters, sensors })
+}
+
+/// The domains as the pure part of the engine knows them.
+pub struct Books {
+    /// Feeds, in the ledger's order.
+    pub readings: Readings,
+    /// Labels, in the ledger's order.
+    pub labels: Vec<DomainLabel>,
+    /// Their books.
+    pub ledger: Ledger,
+}
+
+/// Prepares feeds and books; nothing is opened.
+///
+/// # Errors
+///
+/// When the ledger refuses a domain.
+pub fn books(chosen: &[Domain], packages: usize, policies: Policies) -> Result<Books, EngineError> {
     let mut used: BTreeMap<usize, usize> = BTreeMap::new();
     let (mut fed, mut labels, mut specs) = (vec![], vec![], vec![]);
-    let (mut counters, mut sensors) = (vec![], vec![]);
     for (index, domain) in chosen.iter().enumerate() {
         let id = DomainId(index);
         // A machine's or a device's samples come with the first package's ticks.
@@ -73,12 +105,9 @@ pub fn domains(
                 package = event.package;
                 let next = used.entry(package).or_default();
                 let slot = std::mem::replace(next, *next + 1);
-                counters.push((package, slot, event.open()?));
                 Feed::Kernel { slot }
             }
-            Reading::Polled(polled) => {
-                let (pace, sensor) = (polled.pace(), polled.open()?);
-                sensors.push(Opened { domain: id, pace, sensor });
+            Reading::Polled(_) => {
                 Feed::Polled { waiting: <_>::default(), used: [0; CONSUMERS - 1] }
             }
             Reading::Model(power) => Feed::Model(*power),
@@ -97,7 +126,7 @@ pub fn domains(
     let consumers = CONSUMERS - 1;
     let config = Config { domains: specs, consumers, packages, horizon: HORIZON, policies };
     let ledger = Ledger::new(config)?;
-    Ok(Domains { readings: Readings::new(fed, packages), labels, ledger, counters, sensors })
+    Ok(Books { readings: Readings::new(fed, packages), labels, ledger })
 }
 
 /// The counters with the events they were opened for, so that they can be opened anew on another CPU.

@@ -40,7 +40,12 @@ pub(crate) struct Ran {
 }
 
 /// Runs it; `Err` is what the user would read.
-pub(crate) fn run(tree: &mut Tree, specs: &[&str], script: Script, perf: Perf) -> Result<Ran, String> {
+pub(crate) fn run(
+    tree: &mut Tree,
+    specs: &[&str],
+    script: Script,
+    perf: Perf,
+) -> Result<Ran, String> {
     let text = |e: &dyn std::error::Error| e.to_string();
     let topology = Topology::read(&tree.roots()).map_err(|e| text(&e))?;
     let specs: Vec<_> = specs.iter().map(|s| s.parse().expect("a source")).collect();

@@ -5,7 +5,7 @@
 //! library (selection, readings, ledger, records; `run`) and of the binary (`doctor`, and `attach` where a named
 //! source must be refused). To add a machine, add a line.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod binary;
 mod run;

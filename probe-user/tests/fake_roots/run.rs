@@ -111,10 +111,9 @@ pub(crate) fn run(
 
 fn tick(selection: &Selection, package: usize, ms: u64, perf: Perf) -> Event {
     let mut counter = [None; MAX_COUNTERS];
-    let here = selection.domains.iter().filter_map(|domain| match &domain.reading {
-        Reading::Kernel(event) if event.package == package => Some(domain),
-        _ => None,
-    });
+    let here = selection.domains.iter().filter(
+        |domain| matches!(&domain.reading, Reading::Kernel(event) if event.package == package),
+    );
     for (place, domain) in counter.iter_mut().zip(here) {
         let joules = watts(&domain.name) as f64 * ms as f64 / 1e3;
         *place = perf(ms, (joules / domain.joules_per_count) as u64);

@@ -362,7 +362,7 @@ pub(crate) const TABLE: &[Case] = &[
         "counter is text",
         |t| {
             one(t);
-            t.say("intel-rapl:0", b"soon\n")
+            t.say("intel-rapl:0", b"soon\n");
         },
         &["holds \"soon\""],
         1,
@@ -371,7 +371,7 @@ pub(crate) const TABLE: &[Case] = &[
         "counter is empty",
         |t| {
             one(t);
-            t.say("intel-rapl:0", b"")
+            t.say("intel-rapl:0", b"");
         },
         &["holds \"\""],
         1,
@@ -380,7 +380,7 @@ pub(crate) const TABLE: &[Case] = &[
         "counter is negative",
         |t| {
             one(t);
-            t.say("intel-rapl:0", b"-5\n")
+            t.say("intel-rapl:0", b"-5\n");
         },
         &["holds \"-5\""],
         1,
@@ -389,7 +389,7 @@ pub(crate) const TABLE: &[Case] = &[
         "counter is above its range",
         |t| {
             one(t);
-            t.say("intel-rapl:0", b"262143328851\n")
+            t.say("intel-rapl:0", b"262143328851\n");
         },
         &["up to 262143328850"],
         1,
@@ -398,7 +398,7 @@ pub(crate) const TABLE: &[Case] = &[
         "counter is larger than any number",
         |t| {
             one(t);
-            t.say("intel-rapl:0", b"99999999999999999999999999\n")
+            t.say("intel-rapl:0", b"99999999999999999999999999\n");
         },
         &["holds \"9999"],
         1,
@@ -407,7 +407,7 @@ pub(crate) const TABLE: &[Case] = &[
         "counter is binary",
         |t| {
             one(t);
-            t.say("intel-rapl:0", b"\xff\xfe\x00\x01")
+            t.say("intel-rapl:0", b"\xff\xfe\x00\x01");
         },
         &["not a number"],
         1,
@@ -417,7 +417,7 @@ pub(crate) const TABLE: &[Case] = &[
         |t| {
             one(t);
             t.stop("intel-rapl:0");
-            t.directory(&energy())
+            t.directory(&energy());
         },
         &["not a regular file"],
         1,
@@ -427,7 +427,7 @@ pub(crate) const TABLE: &[Case] = &[
         |t| {
             one(t);
             t.stop("intel-rapl:0");
-            t.fifo(&energy())
+            t.fifo(&energy());
         },
         &["not a regular file"],
         1,
@@ -437,7 +437,7 @@ pub(crate) const TABLE: &[Case] = &[
         |t| {
             one(t);
             t.stop("intel-rapl:0");
-            t.dangling(&energy())
+            t.dangling(&energy());
         },
         &["is gone"],
         4,
@@ -447,7 +447,7 @@ pub(crate) const TABLE: &[Case] = &[
         |t| {
             one(t);
             t.stop("intel-rapl:0");
-            t.circle(&energy())
+            t.circle(&energy());
         },
         &["symbolic links"],
         1,
@@ -457,7 +457,7 @@ pub(crate) const TABLE: &[Case] = &[
         |t| {
             one(t);
             t.stop("intel-rapl:0");
-            t.remove(&energy())
+            t.remove(&energy());
         },
         &["is gone"],
         4,
@@ -467,7 +467,7 @@ pub(crate) const TABLE: &[Case] = &[
         "name is a FIFO",
         |t| {
             one(t);
-            t.fifo(&file("intel-rapl:0", "name"))
+            t.fifo(&file("intel-rapl:0", "name"));
         },
         &["not a regular file"],
         1,
@@ -476,7 +476,7 @@ pub(crate) const TABLE: &[Case] = &[
         "name is no number",
         |t| {
             one(t);
-            t.write(&file("intel-rapl:0", "name"), b"package-one")
+            t.write(&file("intel-rapl:0", "name"), b"package-one");
         },
         &["not package-N"],
         1,
@@ -485,7 +485,7 @@ pub(crate) const TABLE: &[Case] = &[
         "range is missing",
         |t| {
             one(t);
-            t.remove(&file("intel-rapl:0", "max_energy_range_uj"))
+            t.remove(&file("intel-rapl:0", "max_energy_range_uj"));
         },
         &["max_energy_range_uj"],
         1,
@@ -494,7 +494,7 @@ pub(crate) const TABLE: &[Case] = &[
         "range is zero",
         |t| {
             one(t);
-            t.write(&file("intel-rapl:0", "max_energy_range_uj"), b"0\n")
+            t.write(&file("intel-rapl:0", "max_energy_range_uj"), b"0\n");
         },
         &["range in microjoules"],
         1,
@@ -504,7 +504,7 @@ pub(crate) const TABLE: &[Case] = &[
         |t| {
             one(t);
             t.stop("intel-rapl:0");
-            t.circle("sys/class/powercap/intel-rapl:0")
+            t.circle("sys/class/powercap/intel-rapl:0");
         },
         &["symbolic links"],
         1,
@@ -583,7 +583,7 @@ pub(crate) const TABLE: &[Case] = &[
         "scale is a FIFO",
         |t| {
             scaled(t, "1");
-            t.fifo(&format!("{PMU}/events/energy-pkg.scale"))
+            t.fifo(&format!("{PMU}/events/energy-pkg.scale"));
         },
         &["not a regular file"],
     ),
@@ -591,7 +591,7 @@ pub(crate) const TABLE: &[Case] = &[
         "mask of offline CPUs",
         |t| {
             one(t);
-            t.pmu(&["energy-pkg"], "8-9")
+            t.pmu(&["energy-pkg"], "8-9");
         },
         &["none of which is online"],
     ),
@@ -599,7 +599,7 @@ pub(crate) const TABLE: &[Case] = &[
         "mask is text",
         |t| {
             one(t);
-            t.pmu(&["energy-pkg"], "all")
+            t.pmu(&["energy-pkg"], "all");
         },
         &["not a list of CPUs"],
     ),
@@ -608,7 +608,7 @@ pub(crate) const TABLE: &[Case] = &[
         |t| {
             one(t);
             t.pmu(&["energy-pkg"], "0");
-            t.directory(&format!("{PMU}/type"))
+            t.directory(&format!("{PMU}/type"));
         },
         &["not a regular file"],
     ),
@@ -617,7 +617,7 @@ pub(crate) const TABLE: &[Case] = &[
         |t| {
             one(t);
             t.pmu(&["energy-pkg"], "0");
-            t.write(&format!("{PMU}/events/energy-pkg"), b"\xff=\x00")
+            t.write(&format!("{PMU}/events/energy-pkg"), b"\xff=\x00");
         },
         &["energy-pkg"],
     ),
@@ -638,7 +638,7 @@ pub(crate) const TABLE: &[Case] = &[
         build: one,
         script: |t, ms| {
             if ms == 2_010 {
-                t.say("intel-rapl:0", b"")
+                t.say("intel-rapl:0", b"");
             }
         },
         expect: runs(
@@ -667,7 +667,7 @@ pub(crate) const TABLE: &[Case] = &[
         build: one,
         script: |t, ms| {
             if ms == 2_000 {
-                t.zone_of("intel-rapl:0", "package-0", 1_001_000_000, 262_143_328_850)
+                t.zone_of("intel-rapl:0", "package-0", 1_001_000_000, 262_143_328_850);
             }
         },
         expect: runs(
@@ -684,7 +684,7 @@ pub(crate) const TABLE: &[Case] = &[
         build: |t| t.zone_of("intel-rapl:0", "package-0", 900_000_000, 262_143_328_850),
         script: |t, ms| {
             if ms == 2_000 {
-                t.zone_of("intel-rapl:0", "package-0", 0, 262_143_328_850)
+                t.zone_of("intel-rapl:0", "package-0", 0, 262_143_328_850);
             }
         },
         expect: runs(

@@ -27,6 +27,7 @@ fn domain(i: usize) -> DomainSpec {
         quantum: Nanojoules(61_035),
         class: Ratio(0),
         expected_window: Nanos(2 * WINDOW),
+        pulse: None,
     }
 }
 

@@ -53,7 +53,9 @@ impl Account {
         let mut flags = request.flags;
         let mut domains = Vec::with_capacity(request.tallies.len());
         for (i, (spec, tally)) in specs.zip(&request.tallies).enumerate() {
-            let bar = (tally.windows > 0).then(|| Bar::new(spec, tally, resident.0));
+            // Nothing but zeros of a counter that turned out to be stuck: not measured.
+            let zeros = tally.active == 0 && tally.flags.contains(Flag::CounterStuck);
+            let bar = (tally.windows > 0 && !zeros).then(|| Bar::new(spec, tally, resident.0));
             let share = DomainShare::new(DomainId(i), spec, tally, bar, resident);
             if spec.additive {
                 flags = flags.union(share.flags);

@@ -23,7 +23,7 @@
 
 use crate::domain::DomainSpec;
 use crate::tally::{Edge, Tally};
-use crate::unit::{NANO, Nanojoules, clamp, mul_div_up};
+use crate::unit::{NANO, Nanojoules, Nanos, clamp, mul_div_up};
 
 /// The parts of an error bar, each as ± energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,15 +127,17 @@ impl Bar {
     }
 }
 
+/// The period is the one the sensor was known to have while the request was resident: measured, where that is
+/// much longer than declared.
 fn edge_error(spec: &DomainSpec, tally: &Tally, edge: Edge) -> u64 {
-    let there = mul_div_up(edge.energy, spec.period.0, edge.time);
-    let mean = mul_div_up(tally.active, spec.period.0, tally.covered);
+    let there = mul_div_up(edge.energy, tally.period, edge.time);
+    let mean = mul_div_up(tally.active, tally.period, tally.covered);
     there.max(mean).saturating_add(idle_error(spec, tally))
 }
 
 /// A period's idle energy, by the request's share of what was active while it was resident.
 fn idle_error(spec: &DomainSpec, tally: &Tally) -> u64 {
-    let attojoules = spec.idle.map_or(0, |power| power.over(spec.period));
+    let attojoules = spec.idle.map_or(0, |power| power.over(Nanos(tally.period)));
     let idle = clamp(attojoules.div_ceil(u128::from(NANO)));
     if tally.whole == 0 { idle } else { mul_div_up(idle, tally.active, tally.whole) }
 }

@@ -15,8 +15,15 @@ pub struct Book {
     pub consumers: Vec<ConsumerBook>,
     /// Valid windows closed.
     pub windows: u64,
-    /// Windows charged to nobody because they were implausible or the counter was reset.
+    /// Windows charged to nobody because they were implausible, the counter was reset or stuck, or what happened in them
+    /// makes the counter worthless.
     pub void_windows: u64,
+    /// Of those, because the counter was stuck.
+    pub stuck_windows: u64,
+    /// Valid windows at whose end the counter was known to move much more seldom than declared.
+    pub late_windows: u64,
+    /// Samples that left the window open because the counter had not moved.
+    pub held_samples: u64,
     /// Valid windows longer than expected.
     pub gaps: u64,
     /// Counter units in valid windows.

@@ -42,4 +42,7 @@ pub struct DomainSpec {
     pub class: Ratio,
     /// Windows longer than this are gaps.
     pub expected_window: Nanos,
+    /// A counter that has not moved for so long, while somebody was on CPU for a tenth of it, is stuck. `None`: it
+    /// may stand still (a part of the chip that is off, a battery that is charged), or is exact when read.
+    pub pulse: Option<Nanos>,
 }

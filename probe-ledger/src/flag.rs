@@ -2,7 +2,7 @@
 
 /// Something that limits what a request's joules mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u16)]
+#[repr(u32)]
 pub enum Flag {
     /// The idle power of a domain is unknown: it was taken as 0, so idle energy is inside the joules.
     IdleUnknown = 1 << 0,
@@ -30,11 +30,19 @@ pub enum Flag {
     GpuSharedEqual = 1 << 11,
     /// Nobody knows who was on a device: its energy is charged to nobody.
     GpuUsersUnknown = 1 << 12,
+    /// A counter did not move while it must have: that time was not measured.
+    CounterStuck = 1 << 16,
+    /// A counter moved much more seldom than its kind should: the error bar uses the period that was measured.
+    CounterLate = 1 << 17,
+    /// The machine was suspended while it was resident: windows across that are void.
+    Suspended = 1 << 18,
+    /// The CPU that reads a counter went away while it was resident: windows across that are void.
+    Hotplug = 1 << 19,
 }
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::IdleUnknown,
         Self::Void,
         Self::Gap,
@@ -48,6 +56,10 @@ impl Flag {
         Self::GpuMig,
         Self::GpuSharedEqual,
         Self::GpuUsersUnknown,
+        Self::CounterStuck,
+        Self::CounterLate,
+        Self::Suspended,
+        Self::Hotplug,
     ];
 
     /// As in records.
@@ -67,13 +79,17 @@ impl Flag {
             Self::GpuMig => "gpu-mig",
             Self::GpuSharedEqual => "gpu-shared-equal",
             Self::GpuUsersUnknown => "gpu-users-unknown",
+            Self::CounterStuck => "counter-stuck",
+            Self::CounterLate => "counter-late",
+            Self::Suspended => "suspended",
+            Self::Hotplug => "cpu-hotplug",
         }
     }
 }
 
 /// A set of [`Flag`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Flags(u16);
+pub struct Flags(u32);
 
 impl Flags {
     /// No flag.
@@ -81,13 +97,13 @@ impl Flags {
 
     /// Adds one.
     pub fn insert(&mut self, flag: Flag) {
-        self.0 |= flag as u16;
+        self.0 |= flag as u32;
     }
 
     /// Whether it is in the set.
     #[must_use]
     pub fn contains(self, flag: Flag) -> bool {
-        self.0 & flag as u16 != 0
+        self.0 & flag as u32 != 0
     }
 
     /// Whether there is none.
@@ -108,6 +124,12 @@ impl Flags {
     }
 }
 
+impl From<Flag> for Flags {
+    fn from(flag: Flag) -> Self {
+        Self(flag as u32)
+    }
+}
+
 impl FromIterator<Flag> for Flags {
     fn from_iter<I: IntoIterator<Item = Flag>>(flags: I) -> Self {
         let mut set = Self::NONE;
@@ -125,6 +147,6 @@ mod tests {
         let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
         assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
         assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
-        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 13);
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 17);
     }
 }

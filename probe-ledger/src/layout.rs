@@ -7,7 +7,7 @@
 use crate::boundary::Change;
 use crate::desk::{Desk, Slot};
 use crate::domain::Scope;
-use crate::flag::Flag;
+use crate::flag::Flags;
 use crate::meter::Interval;
 use crate::policy::Share;
 use crate::tally::Whole;
@@ -92,15 +92,14 @@ impl Layout<'_> {
     }
 
     /// A window, or a part of one, that is charged to nobody: boundaries are passed, residents flagged.
-    pub(crate) fn skip(mut self, flag: Option<Flag>) {
+    pub(crate) fn skip(mut self, flags: Flags) {
         self.lists.touched.clone_from(&self.row.residents);
         while self.next_due().is_some() {
             self.pass();
         }
-        let Some(flag) = flag else { return };
         for slot in &self.lists.touched {
             if let Some(tally) = self.desk.tally(*slot, self.domain) {
-                tally.flags.insert(flag);
+                tally.flags = tally.flags.union(flags);
             }
         }
     }

@@ -9,13 +9,13 @@ use crate::apportion::{Remainders, apportion};
 use crate::book::{Anomalies, Book};
 use crate::config::{Config, ConfigError};
 use crate::desk::Desk;
-use crate::flag::Flag;
+use crate::flag::{Flag, Flags};
 use crate::id::DomainId;
 use crate::kernel_books::kernel_charge;
 use crate::layout::{Laid, Layout, Lists, Row};
 use crate::meter::{Energy, Interval, Meter, Reading};
 use crate::policy::Policies;
-use crate::sample::{Closed, Ignored, Sample, Window};
+use crate::sample::{Cause, Closed, Ignored, Sample, Void, Window};
 use crate::split::Split;
 use crate::tally::Whole;
 use crate::target::Target;
@@ -93,21 +93,26 @@ impl Ledger {
                         self.anomalies.stale_samples += 1;
                         return Window::Ignored(Ignored::Stale);
                     }
+                    Reading::Held => {
+                        self.books[d].held_samples += 1;
+                        Window::Held
+                    }
                     Reading::First(t) => {
-                        self.void(d, Interval { begin: t, end: t }, None);
+                        self.void(d, Interval { begin: t, end: t }, Flags::NONE);
                         Window::First
                     }
                     Reading::Valid(interval, energy) => self.close(d, interval, energy),
                     Reading::Void(interval, reason) => {
                         self.add_cpu(d);
                         self.books[d].void_windows += 1;
-                        self.void(d, interval, Some(Flag::Void));
+                        self.books[d].stuck_windows += u64::from(reason == Void::Stuck);
+                        self.void(d, interval, reason.flags());
                         Window::Void(reason)
                     }
                 }
             }
         };
-        if window != Window::Missing {
+        if !matches!(window, Window::Missing | Window::Held) {
             self.meters[d].stalled = false;
         }
         self.tidy();
@@ -118,6 +123,14 @@ impl Ledger {
     pub fn split(&mut self, domain: DomainId, split: Split) {
         if let Some(meter) = self.meters.get_mut(domain.0) {
             meter.split = split;
+        }
+    }
+
+    /// What the domain's counter shows of this time is worthless: every window that touches it is void. To be told
+    /// before the first sample that ends in it or after it.
+    pub fn distrust(&mut self, domain: DomainId, begin: Nanos, end: Nanos, cause: Cause) {
+        if let Some(meter) = self.meters.get_mut(domain.0) {
+            meter.distrust(Interval { begin, end }, cause);
         }
     }
 
@@ -139,10 +152,12 @@ impl Ledger {
         for (sum, used) in book.gross_units.iter_mut().zip(&meter.used) {
             *sum += u128::from(kernel_charge(energy.units, *used, on_cpu));
         }
-        let (period, active, split) = (meter.spec.period.0, energy.active.0, meter.split);
+        let (period, active, split) = (meter.period().0, energy.active.0, meter.split);
+        let late = meter.pulse.late(&meter.spec);
+        self.books[d].late_windows += u64::from(late);
         for k in 0..self.targets.len() {
             let charge = self.scratch.charges[k];
-            let whole = Whole { active, charge, period, gap, changed: false, split };
+            let whole = Whole { active, charge, period, late, gap, changed: false, split };
             let laid = self.lay(d, k, interval, whole);
             let consumer = &mut self.books[d].consumers[k];
             consumer.active.0 += charge;
@@ -159,7 +174,7 @@ impl Ledger {
         let row = self.row(d, k);
         let background = Laid { requests: 0, background: whole.charge };
         if std::mem::take(&mut row.skipped) {
-            self.layout(d, k, interval).skip(Some(Flag::Gap));
+            self.layout(d, k, interval).skip(Flag::Gap.into());
             return background;
         }
         if row.residents.is_empty() && row.cursor == end {
@@ -175,10 +190,10 @@ impl Ledger {
     }
 
     /// A window that is charged to nobody: its boundaries are passed.
-    fn void(&mut self, d: usize, interval: Interval, flag: Option<Flag>) {
+    fn void(&mut self, d: usize, interval: Interval, flags: Flags) {
         for k in 0..self.targets.len() {
             self.row(d, k).skipped = false;
-            self.layout(d, k, interval).skip(flag);
+            self.layout(d, k, interval).skip(flags);
         }
     }
 

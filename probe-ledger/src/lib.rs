@@ -32,7 +32,12 @@
 //! Counters are cumulative, so a sample that is lost, or that has no counter, costs time resolution and no joule: the
 //! next one closes a longer window. A window is **void**, charged to nobody and not measured, if its counter went
 //! backwards other than by a wrap, if it holds more than physics allows, if it is so long that the counter may have
-//! wrapped twice, or if the books are full ([`Void`]). The first sample is a baseline only.
+//! wrapped twice, if the books are full, if the counter is stuck ([`DomainSpec::pulse`]), or if what happened
+//! meanwhile makes it worthless ([`Ledger::distrust`]) ([`Void`]). The first sample is a baseline only.
+//!
+//! A counter that must move and does not is not believed at once: its window is held open ([`Window::Held`]), so that what it
+//! shows in the end is laid along all the time it stood still; the error bars then use the period that was
+//! measured.
 //!
 //! # Requests
 //!
@@ -90,6 +95,7 @@
 //!     quantum: Nanojoules(61_035),
 //!     class: Ratio(0),
 //!     expected_window: Nanos::from_millis(150),
+//!     pulse: None,
 //! };
 //! let mut ledger = Ledger::new(Config {
 //!     domains: vec![package],
@@ -137,6 +143,7 @@ mod layout;
 mod ledger;
 mod meter;
 mod policy;
+mod pulse;
 mod sample;
 mod scale;
 mod split;
@@ -156,7 +163,7 @@ pub use id::{ConsumerId, DomainId, RequestId};
 pub use kernel_books::kernel_charge;
 pub use ledger::Ledger;
 pub use policy::{Idle, Policies, Share, Weight};
-pub use sample::{Closed, Ignored, Sample, Void, Window};
+pub use sample::{Cause, Closed, Ignored, Sample, Void, Window};
 pub use scale::{Scale, ScaleError};
 pub use split::Split;
 pub use unit::{Nanojoules, Nanos, Nanowatts, Ratio};

@@ -5,7 +5,8 @@
 use crate::book::Anomalies;
 use crate::counter::Delta;
 use crate::domain::DomainSpec;
-use crate::sample::{Sample, Void};
+use crate::pulse::{Beat, Pulse};
+use crate::sample::{Cause, Sample, Void};
 use crate::scale::Accumulator;
 use crate::split::Split;
 use crate::unit::{NANO, Nanojoules, Nanos, clamp};
@@ -26,6 +27,9 @@ pub(crate) struct Meter {
     pub(crate) split: Split,
     /// Nobody waits for it until it samples again.
     pub(crate) stalled: bool,
+    pub(crate) pulse: Pulse,
+    /// Time that no window may touch, and why.
+    broken: Option<(Interval, Cause)>,
 }
 
 /// The interval between two samples.
@@ -39,12 +43,18 @@ impl Interval {
     pub(crate) fn length(self) -> Nanos {
         self.end.since(self.begin)
     }
+
+    /// Whether they have more than an instant in common.
+    fn overlaps(self, other: Self) -> bool {
+        self.begin < other.end && other.begin < self.end
+    }
 }
 
 /// What a sample says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reading {
     Stale,
+    Held,
     First(Nanos),
     Valid(Interval, Energy),
     Void(Interval, Void),
@@ -69,6 +79,8 @@ impl Meter {
             used: vec![0; consumers],
             split: Split::Clocks,
             stalled: false,
+            pulse: Pulse::default(),
+            broken: None,
             spec,
         }
     }
@@ -90,18 +102,48 @@ impl Meter {
         let Some((begin, previous)) = self.last else {
             self.last = Some((sample.t, counter));
             self.from.copy_from_slice(sample.clocks);
+            self.pulse.begin(sample.t, sample.clocks);
             return Reading::First(sample.t);
         };
         if sample.t <= begin {
             return Reading::Stale;
         }
         let interval = Interval { begin, end: sample.t };
+        self.broken = self.broken.filter(|(broken, _)| broken.end > begin);
+        let cause = self.broken.filter(|(broken, _)| broken.overlaps(interval));
+        let beat = match cause {
+            Some(_) => {
+                self.pulse.begin(sample.t, sample.clocks);
+                Beat::Close
+            }
+            None => self.pulse.beat(&self.spec, sample.t, counter != previous, sample.clocks),
+        };
+        if beat == Beat::Hold {
+            return Reading::Held;
+        }
         self.last = Some((sample.t, counter));
         self.advance_clocks(sample.clocks, seen);
+        match (cause, beat) {
+            (Some((_, cause)), _) => return Reading::Void(interval, cause.into()),
+            (None, Beat::Stuck) => return Reading::Void(interval, Void::Stuck),
+            (None, Beat::Close | Beat::Hold) => {}
+        }
         match self.judge(previous, counter, interval.length(), room) {
             Ok(energy) => Reading::Valid(interval, energy),
             Err(void) => Reading::Void(interval, void),
         }
+    }
+
+    /// No window that touches this time is valid.
+    pub(crate) fn distrust(&mut self, time: Interval, cause: Cause) {
+        let before = self.broken.map_or(time, |(before, _)| before);
+        let both = Interval { begin: before.begin.min(time.begin), end: before.end.max(time.end) };
+        self.broken = Some((both, cause));
+    }
+
+    /// The sensor's period as far as it is known.
+    pub(crate) fn period(&self) -> Nanos {
+        self.pulse.period(&self.spec)
     }
 
     /// A clock that went backwards stands still until it has caught up, so that no time counts twice.
@@ -123,10 +165,10 @@ impl Meter {
         length: Nanos,
         room: Nanojoules,
     ) -> Result<Energy, Void> {
-        let spec = &self.spec;
+        let (spec, period) = (&self.spec, self.period());
         // A stale sensor may deliver the energy of one more period in a window.
         let bound = spec.max_power.map(|power| {
-            let nj = power.over(length.saturating_add(spec.period)) / u128::from(NANO);
+            let nj = power.over(length.saturating_add(period)) / u128::from(NANO);
             Nanojoules(clamp(nj)).saturating_add(spec.quantum)
         });
         // Only a counter that went backwards needs the bound in counts.
@@ -165,7 +207,7 @@ impl Meter {
         let nano = u128::from(NANO);
         let due = self.idle_due.saturating_add(power.over(length));
         let idle = Nanojoules(clamp(due / nano).min(total.0));
-        let carried = power.over(self.spec.period).saturating_add(nano - 1);
+        let carried = power.over(self.period()).saturating_add(nano - 1);
         self.idle_due = (due - u128::from(idle.0) * nano).min(carried);
         idle
     }

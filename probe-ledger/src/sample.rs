@@ -1,5 +1,6 @@
 //! What comes in at a tick, and what became of it.
 
+use crate::flag::{Flag, Flags};
 use crate::unit::{Nanojoules, Nanos};
 
 /// A domain's counter and every consumer's clock, read at one instant.
@@ -24,6 +25,8 @@ pub enum Window {
     Void(Void),
     /// There was no reading: the window stays open.
     Missing,
+    /// The counter has not moved for longer than it should: the window stays open.
+    Held,
     /// The sample was not used.
     Ignored(Ignored),
 }
@@ -52,6 +55,21 @@ pub enum Void {
     Ambiguous,
     /// The domain's books would exceed 18.4 GJ.
     Full,
+    /// The counter has not moved while it must have, or moves again after that.
+    Stuck,
+    /// The machine was suspended in it.
+    Suspended,
+    /// The CPU that reads the counter went away or came in it.
+    Hotplug,
+}
+
+/// Why what a counter shows of some time is worthless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The machine was suspended: counters may have been reset, or have counted on while no clock did.
+    Suspended,
+    /// The CPU that reads the counter went away, or another reads it now.
+    Hotplug,
 }
 
 /// Why a sample was not used.
@@ -63,4 +81,26 @@ pub enum Ignored {
     NoSuchDomain,
     /// It does not carry one clock a consumer.
     Clocks,
+}
+
+impl Void {
+    /// What requests that were resident in such a window carry.
+    pub(crate) fn flags(self) -> Flags {
+        let why = match self {
+            Self::Reset | Self::Implausible | Self::Ambiguous | Self::Full => None,
+            Self::Stuck => Some(Flag::CounterStuck),
+            Self::Suspended => Some(Flag::Suspended),
+            Self::Hotplug => Some(Flag::Hotplug),
+        };
+        [Some(Flag::Void), why].into_iter().flatten().collect()
+    }
+}
+
+impl From<Cause> for Void {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Suspended => Self::Suspended,
+            Cause::Hotplug => Self::Hotplug,
+        }
+    }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     /// The domain's active energy in them.
     pub(crate) whole: u64,
     pub(crate) edges: Edges,
+    /// The longest period its sensor was known to have in them.
+    pub(crate) period: u64,
     /// How much less and how much more it may be, from gaps.
     pub(crate) gap_down: u64,
     pub(crate) gap_up: u64,
@@ -95,6 +97,8 @@ pub(crate) struct Whole {
     pub(crate) charge: u64,
     /// The sensor's period.
     pub(crate) period: u64,
+    /// It is much longer than declared.
+    pub(crate) late: bool,
     /// Longer than expected.
     pub(crate) gap: bool,
     /// The set of residents changed inside it.
@@ -119,6 +123,10 @@ impl Tally {
         self.windows += 1;
         self.covered = self.covered.saturating_add(edge.time);
         self.whole = self.whole.saturating_add(whole.active);
+        self.period = self.period.max(whole.period);
+        if whole.late {
+            self.flags.insert(Flag::CounterLate);
+        }
         if edge.time > 0 {
             self.edges.add(edge, whole.period);
         }

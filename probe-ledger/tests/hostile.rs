@@ -58,6 +58,7 @@ fn domain() -> impl Strategy<Value = DomainSpec> {
             quantum: Nanojoules(quantum),
             class: Ratio(class),
             expected_window: Nanos(expected),
+            pulse: (quantum % 2 == 0).then_some(Nanos(quantum)),
         }
     })
 }

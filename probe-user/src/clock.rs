@@ -13,6 +13,15 @@ pub struct Clock {
     offset: i128,
 }
 
+/// A duration that lies between two, ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asleep {
+    /// At least.
+    pub least: i128,
+    /// At most.
+    pub most: i128,
+}
+
 impl Clock {
     /// Anchors wall-clock time to monotonic time.
     #[must_use]
@@ -32,6 +41,15 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> u64 {
         u64::try_from(nanos(ClockId::Monotonic)).unwrap_or(0)
+    }
+
+    /// How long the machine has been suspended since it booted.
+    #[must_use]
+    pub fn asleep(&self) -> Asleep {
+        let before = nanos(ClockId::Monotonic);
+        let boot = nanos(ClockId::Boottime);
+        let after = nanos(ClockId::Monotonic);
+        Asleep { least: boot - after, most: boot - before }
     }
 
     /// CPU time of this process so far, ns.
@@ -61,6 +79,13 @@ mod tests {
     fn a_monotonic_instant_reads_as_the_wall_clock_of_that_moment_with_nine_digits() {
         let clock = Clock { offset: 1_700_000_000_000_000_000 };
         assert_eq!(clock.rfc3339(1), "2023-11-14T22:13:20.000000001Z");
+    }
+
+    #[test]
+    fn what_was_slept_is_an_interval_that_only_a_suspend_moves() {
+        let clock = Clock::start();
+        let (first, second) = (clock.asleep(), clock.asleep());
+        assert!(first.least <= first.most && second.least <= first.most);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod engine;
 pub mod event;
 pub mod export;
+mod files;
 pub mod instance;
 #[expect(unsafe_code, reason = "maps, rings and raw system calls live here")]
 pub mod kernel;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use probe_common::{MAX_CPUS, MAX_PACKAGES};
 
+use crate::files;
 use crate::roots::Roots;
 
 /// Longest CPU list this reads; the kernel's own limit is 8192 CPUs.
@@ -142,7 +143,7 @@ impl Topology {
 /// The package of one CPU; `None` where the file is missing or the kernel says -1, "unknown".
 fn physical_id(roots: &Roots, cpu: u32) -> Result<Option<i32>, TopologyError> {
     let path = roots.sys(format!("devices/system/cpu/cpu{cpu}/topology/physical_package_id"));
-    let text = match std::fs::read_to_string(&path) {
+    let text = match files::text(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(TopologyError::Read { path, source }),
@@ -158,8 +159,7 @@ fn physical_id(roots: &Roots, cpu: u32) -> Result<Option<i32>, TopologyError> {
 }
 
 fn read(path: &Path) -> Result<String, TopologyError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| TopologyError::Read { path: path.to_path_buf(), source })
+    files::text(path).map_err(|source| TopologyError::Read { path: path.to_path_buf(), source })
 }
 
 /// Parses the kernel's CPU list (`0-3,6`), ascending and without repeats; an empty list is empty.

@@ -3,7 +3,7 @@
 use super::Ledger;
 use crate::boundary::{Boundary, Change, Refused};
 use crate::desk::Slot;
-use crate::flag::Flag;
+use crate::flag::{Flag, Flags};
 use crate::id::ConsumerId;
 use crate::meter::Interval;
 use crate::unit::Nanos;
@@ -83,10 +83,10 @@ impl Ledger {
             let everything = Interval { begin: t, end: Nanos(u64::MAX) };
             if self.meters[d].stalled {
                 self.row(d, k).skipped = true;
-                self.layout(d, k, everything).skip(Some(Flag::Stalled));
+                self.layout(d, k, everything).skip(Flag::Stalled.into());
             } else if last.is_some_and(|last| t <= last) && self.row(d, k).cursor == number {
                 late |= last > Some(t);
-                self.layout(d, k, everything).skip(None);
+                self.layout(d, k, everything).skip(Flags::NONE);
             }
         }
         if late {

@@ -55,7 +55,7 @@ impl Ledger {
             let cursor = self.row(d, k).cursor;
             let due = self.targets[k].due(cursor, open.end).is_some();
             self.row(d, k).skipped |= due;
-            self.layout(d, k, open).skip(Some(flag));
+            self.layout(d, k, open).skip(flag.into());
         }
     }
 
@@ -101,6 +101,7 @@ mod tests {
             quantum: Nanojoules(1),
             class: Ratio(0),
             expected_window: Nanos(u64::MAX),
+            pulse: None,
         };
         let (domains, policies) = (vec![spec; domains], Policies::default());
         let horizon = Nanos(10_000);

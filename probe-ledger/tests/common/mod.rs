@@ -18,6 +18,7 @@ pub(crate) fn exact(name: &str) -> DomainSpec {
         quantum: Nanojoules(1),
         class: Ratio(0),
         expected_window: Nanos(u64::MAX),
+        pulse: None,
     }
 }
 

@@ -95,6 +95,7 @@ fn domain() -> impl Strategy<Value = DomainSpec> {
             quantum: Nanojoules(period / 100),
             class: Ratio(0),
             expected_window: Nanos(5_000_000),
+            pulse: None,
         },
     )
 }

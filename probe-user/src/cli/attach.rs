@@ -55,6 +55,8 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     }
     let stop = stop::on_signals(opened.screen.clone())
         .map_err(|error| Failure::new(ExitStatus::Failed, error))?;
+    let mut flags = declared(&config.sources);
+    flags.extend(selection.flags.iter().cloned());
     let options = Options {
         targets: config.targets.iter().map(|t| (t.selector.clone(), t.label())).collect(),
         selection,
@@ -63,7 +65,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         duration: config.duration,
         count: config.count.map(u64::from),
         policies: config.policies,
-        flags: declared(&config.sources),
+        flags,
     };
     let mut report = |message: &str| log.notice(message);
     let summary = engine::run(options, roots, &mut opened.exports, &stop, &mut report)?;

@@ -4,11 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use probe_common::{CONSUMERS, IDLE, TORN};
-use probe_ledger::{Boundary, Change, ConsumerId, Ledger, Nanos, RequestId};
+use probe_ledger::{Boundary, Cause, Change, ConsumerId, Flag, Ledger, Nanos, RequestId};
 
 use super::{
-    readings::Readings, records::Records, reorder::Reorder, samplers::Taken, slices::Slices,
+    cross_check::{CrossCheck, DISAGREE, Disagreement},
+    readings::{Feed, Readings},
+    records::Records,
+    reorder::Reorder,
+    samplers::Taken,
+    slices::Slices,
     targets::Targets,
+    watch::Stretch,
 };
 use crate::{
     boundary::{self, DEFAULT_HORIZON, NotUnderstood, Output, Tracker, What},
@@ -18,6 +24,9 @@ use crate::{
 
 /// How often connections are looked through for those with nothing moving on them.
 const EXPIRE_NS: u64 = 1_000_000_000;
+
+/// The largest step of a register that two sources are compared by, nJ.
+const STEP_NJ: u64 = 61_036;
 
 /// What the driver must do after an event.
 #[derive(Debug)]
@@ -30,6 +39,8 @@ pub enum Effect {
     TargetLost(u32),
     /// A connection that is not parsed.
     NotUnderstood(NotUnderstood),
+    /// Two sources of one domain gave different energies.
+    Disagree(Disagreement),
 }
 
 /// Ticks and losses of one package.
@@ -69,6 +80,10 @@ pub struct Core {
     pub silent: u64,
     /// Open requests by consumer index.
     pub in_flight: BTreeMap<u32, u64>,
+    /// Compares domains that two sources read.
+    pub check: CrossCheck,
+    /// What happened to the machine, by flag.
+    pub happened: BTreeSet<&'static str>,
     /// The last tick taken in, by package.
     ticked: BTreeMap<usize, u64>,
     reorder: Reorder,
@@ -97,6 +112,7 @@ impl Core {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { ledger, readings, records, targets, slices } = parts;
+        let check = CrossCheck::new(records.labels(), STEP_NJ);
         Self {
             tracker: Tracker::default(),
             ledger,
@@ -110,6 +126,8 @@ impl Core {
             seen: 0,
             silent: 0,
             in_flight: BTreeMap::new(),
+            check,
+            happened: BTreeSet::new(),
             ticked: BTreeMap::new(),
             reorder: Reorder::default(),
             entered: BTreeSet::new(),
@@ -138,6 +156,27 @@ impl Core {
     #[must_use]
     pub fn ticked_since(&self, t: u64) -> bool {
         self.ticked.len() >= self.packages() && self.ticked.values().all(|last| *last > t)
+    }
+
+    /// Something happened to the machine.
+    pub fn happened(&mut self, flag: Flag) {
+        self.happened.insert(flag.name());
+    }
+
+    /// What counters show of that time is worthless: of all domains, or of those that the tick of one package
+    /// reads itself.
+    pub fn distrust(&mut self, package: Option<usize>, when: Stretch, cause: Cause) {
+        self.happened(match cause {
+            Cause::Suspended => Flag::Suspended,
+            Cause::Hotplug => Flag::Hotplug,
+        });
+        for fed in self.readings.domains() {
+            let read =
+                package.is_none_or(|p| p == fed.package && matches!(fed.feed, Feed::Kernel { .. }));
+            if read {
+                self.ledger.distrust(fed.id, Nanos(when.begin), Nanos(when.end), cause);
+            }
+        }
     }
 
     /// Notes a connection that was open before the probe.
@@ -186,7 +225,10 @@ impl Core {
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
         self.last_t = self.last_t.max(event.t());
         match event {
-            Event::Tick(tick) => self.tick(&tick),
+            Event::Tick(tick) => {
+                self.tick(&tick);
+                effects.extend(self.check.met().into_iter().map(Effect::Disagree));
+            }
             Event::Io(mut io) => {
                 // A clock that could not be read at that instant: the last one known is the nearest.
                 let known = self.readings.target_clock(io.who);
@@ -211,17 +253,18 @@ impl Core {
         count.first.get_or_insert(tick.number);
         count.last = tick.number;
         self.baseline.entry(tick.package).or_insert(tick.clock);
-        let Self { readings, ledger, slices, targets, .. } = self;
+        let Self { readings, ledger, slices, targets, check, .. } = self;
         readings.tick(tick, ledger, |ledger, domain, t, clocks| {
-            let (Some(slices), Some(book)) = (slices.as_mut(), ledger.books(domain)) else {
-                return;
-            };
+            let Some(book) = ledger.books(domain) else { return };
+            check.sampled(domain, t, book);
+            let Some(slices) = slices.as_mut() else { return };
             for target in &targets.0 {
                 let k = consumer(target.who).0;
                 slices.charged(domain, t, target.who, book.consumers[k].active.0, clocks[k]);
             }
         });
-        if let Some(slices) = slices {
+        self.records.mark(DISAGREE, self.check.disagrees());
+        if let Some(slices) = &mut self.slices {
             slices.tick(tick.package, tick.t);
         }
     }

@@ -9,6 +9,7 @@
 //! threads known that run without a break; accepts are seen before open connections are looked for.
 
 pub mod core;
+pub mod cross_check;
 mod error;
 mod publish;
 pub mod readings;
@@ -18,9 +19,11 @@ pub mod samplers;
 pub mod setup;
 pub mod slices;
 pub mod targets;
+pub mod watch;
 
 use std::{
     collections::BTreeMap,
+    os::fd::AsFd,
     path::PathBuf,
     sync::{
         Arc,
@@ -30,6 +33,7 @@ use std::{
 };
 
 pub use error::EngineError;
+use probe_ledger::{Cause, Flag};
 
 use self::{
     core::{Core, Effect, Parts},
@@ -39,15 +43,16 @@ use self::{
     setup::{Domains, POLL_NS},
     slices::Slices,
     targets::{Change, Look, Target, Targets},
+    watch::{Hotplug, Watch},
 };
 use crate::{
     clock::Clock,
     export::Exports,
-    kernel::{Probe, alive, sweep},
+    kernel::{KernelCounter, Probe, alive, sweep},
     privilege,
     roots::Roots,
     snapshot::{self, Snapshot},
-    source::{OpenCounter, Selection},
+    source::{OpenCounter, PerfEvent, Selection},
     target::{Selector, find, listening, visible},
     topology::Topology,
 };
@@ -94,8 +99,13 @@ pub struct Engine<'a> {
     report: &'a mut dyn FnMut(&str),
     finished: u64,
     resync_looked: u64,
-    /// Open as long as the kernel reads them.
-    _counters: Vec<OpenCounter>,
+    watch: Watch,
+    /// The machine at the beginning.
+    topology: Topology,
+    /// The CPU that ticks for each package.
+    ticking: Vec<Option<u32>>,
+    /// What the kernel reads, open as long as it does: package, place and event.
+    counters: Vec<(usize, usize, PerfEvent, OpenCounter)>,
 }
 
 /// Runs until `stop` is set, the time is over, enough requests have finished or no target can come back.
@@ -162,10 +172,14 @@ impl<'a> Engine<'a> {
         };
         let policies: snapshot::Policies = ledger.policies().into();
         let publisher = Publisher::new(clock, &policies, &labels, options.flags);
-        let records = Records::new(labels, names, policies, clock);
+        let mut records = Records::new(labels, names, policies, clock);
+        for flag in &options.selection.flags {
+            records.mark(flag, true);
+        }
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
         let cpus = options.topology.online().collect();
-        let counters = counters.into_iter().map(|(_, _, counter)| counter).collect();
+        let counters = setup::with_events(counters, &options.selection.domains);
+        let watch = Watch::new(clock.now(), clock.asleep(), options.topology.online());
         let roots = roots.clone();
         let mut engine = Self {
             roots,
@@ -179,7 +193,10 @@ impl<'a> Engine<'a> {
             report,
             finished: 0,
             resync_looked: 0,
-            _counters: counters,
+            watch,
+            topology: options.topology,
+            ticking: options.selection.tick_cpus.iter().copied().map(Some).collect(),
+            counters,
         };
         engine.start(&options.selection.tick_cpus)?;
         engine.give_up_privileges()?;
@@ -309,6 +326,7 @@ impl<'a> Engine<'a> {
         self.probe.wait(Duration::from_nanos(POLL_NS));
         self.read_sensors(false);
         self.take_events();
+        self.look_at_machine();
         let mut effects = Vec::new();
         self.core.advance(&mut effects);
         self.carry_out(effects);
@@ -326,9 +344,99 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
+    fn look_at_machine(&mut self) {
+        self.look_for_suspend();
+        if let Some(seen) = self.watch.hotplug(self.clock.now(), &self.roots) {
+            self.hotplug(&seen);
+        }
+    }
+
+    /// Before events are handled: none that was handled yet is later than the comparison before this one.
+    fn look_for_suspend(&mut self) {
+        let before = self.clock.now();
+        let asleep = self.clock.asleep();
+        if let Some(when) = self.watch.suspended(before, asleep, self.clock.now()) {
+            self.core.distrust(None, when, Cause::Suspended);
+            (self.report)("the machine was suspended: that time is charged to nobody");
+        }
+    }
+
+    /// CPUs went away or came: the tick of a package moves to another CPU where its own is gone. What cannot be
+    /// moved is said; its domains then stall, and nothing is made up for them.
+    fn hotplug(&mut self, seen: &Hotplug) {
+        self.core.happened(Flag::Hotplug);
+        (self.report)(&format!("CPUs went offline: {:?}, came online: {:?}", seen.gone, seen.come));
+        self.cpus = self.watch.online().collect();
+        let Ok(now) = Topology::read(&self.roots) else {
+            (self.report)("what CPUs there are now cannot be read; ticks stay where they are");
+            return;
+        };
+        for cpu in &seen.come {
+            // A CPU above those of the beginning is in no clock.
+            if let Some(package) = watch::package_now(&self.topology, &now, *cpu) {
+                let _ = self.probe.set_package(*cpu, package);
+            }
+        }
+        if let Err(error) = self.probe.move_resync(&self.cpus) {
+            (self.report)(&format!("missed switches are not noticed on all CPUs: {error}"));
+        }
+        for package in 0..self.ticking.len() {
+            let cpu = self.ticking.get(package).copied().flatten();
+            if cpu.is_some_and(|cpu| now.package_of(cpu).is_some()) {
+                continue;
+            }
+            self.core.distrust(Some(package), seen.when, Cause::Hotplug);
+            if let Err(error) = self.move_tick(package, cpu, &now) {
+                (self.report)(&format!(
+                    "package {package} is not measured any more: {error}; attach again once its CPUs are online"
+                ));
+            }
+        }
+    }
+
+    /// Lets another CPU tick for a package and read its counters.
+    fn move_tick(
+        &mut self,
+        package: usize,
+        from: Option<u32>,
+        now: &Topology,
+    ) -> Result<(), EngineError> {
+        let events = self.counters.iter().filter(|c| c.0 == package).map(|c| &c.2);
+        let to = watch::place(package, &self.topology, now, events, &self.roots);
+        if let Some(ticking) = self.ticking.get_mut(package) {
+            *ticking = None;
+        }
+        let to = to.ok_or(EngineError::NoTick)?;
+        for (of, slot, event, counter) in self.counters.iter_mut().filter(|c| c.0 == package) {
+            if now.package_of(event.cpu).is_none() || Some(event.cpu) == from {
+                event.cpu = to;
+                *counter = event.open()?;
+                let fd = counter.as_fd();
+                self.probe.set_counters(&[KernelCounter { package: *of, slot: *slot, fd }])?;
+            }
+        }
+        self.probe.move_tick(from, to)?;
+        if let Some(ticking) = self.ticking.get_mut(package) {
+            *ticking = Some(to);
+        }
+        Ok(())
+    }
+
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
+                Effect::Disagree(met) => {
+                    let name = |id| self.publisher.name(id).to_owned();
+                    let joules = |nj: u64| nj as f64 / 1e9;
+                    (self.report)(&format!(
+                        "{} counted {:.3} J in {:.1} s, {} {:.3} J: the sources disagree, every record says so",
+                        name(met.first),
+                        joules(met.first_nj),
+                        joules(met.span_ns),
+                        name(met.twin),
+                        joules(met.twin_nj),
+                    ));
+                }
                 Effect::Record(record) => {
                     self.finished += 1;
                     self.exports.request(&record);
@@ -377,7 +485,8 @@ impl<'a> Engine<'a> {
             }
             let target = &self.core.targets.0[index];
             if !target.processes.is_subset(&known) {
-                sweep(&self.cpus)?;
+                // A CPU that went offline since the last look needs no sweep.
+                let _ = sweep(&self.cpus);
             }
             match (was, heard, target.present(), !target.listeners.is_empty()) {
                 (false, _, true, _) | (true, false, true, true) => {
@@ -402,8 +511,10 @@ impl<'a> Engine<'a> {
         // Without another tick the last windows stay open; what they would hold is charged to nobody.
         let _ = self.wait_for_ticks(self.clock.now());
         self.probe.detach_sources();
-        sweep(&self.cpus)?;
+        // A CPU that went offline since the last look needs no sweep.
+        let _ = sweep(&self.cpus);
         self.take_events();
+        self.look_for_suspend();
         let mut effects = Vec::new();
         self.core.finish(&mut effects);
         self.carry_out(effects);

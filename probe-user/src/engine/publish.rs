@@ -11,6 +11,7 @@ use rustix::system::uname;
 
 use super::{
     core::{Core, consumer},
+    cross_check::DISAGREE,
     readings::{Fed, Feed},
     records::DomainLabel,
 };
@@ -106,6 +107,11 @@ impl Publisher {
         self.said.insert(kind)
     }
 
+    /// Name of a domain.
+    pub(super) fn name(&self, id: DomainId) -> &str {
+        self.labels.get(id.0).map_or("?", |label| &label.name)
+    }
+
     /// Adds a flag to every snapshot from now on.
     pub(super) fn flag(&mut self, flag: &str) {
         self.flags.push(flag.to_owned());
@@ -144,6 +150,7 @@ impl Publisher {
         if domains.values().any(|d| d.kernel_books.is_some_and(|k| !k.agree)) {
             flags.push("kernel-books-disagree".to_owned());
         }
+        flags.extend(counters(core));
         let events = events(core, probe, &lost);
         if events.lost > 0 {
             flags.push("events-lost".to_owned());
@@ -197,6 +204,19 @@ impl Publisher {
         let own = self.clock.own_cpu();
         SelfCost { cpu_s: own as f64 / 1e9, rss_bytes: resident(), programs: probe.costs() }
     }
+}
+
+/// What is to be said of the counters: stuck, late, in disagreement; and of what happened to the machine.
+fn counters(core: &Core) -> Vec<String> {
+    let books = || core.readings.domains().iter().filter_map(|fed| core.ledger.books(fed.id));
+    let stuck = books().any(|book| book.stuck_windows > 0);
+    let late = books().any(|book| book.late_windows > 0);
+    let mut flags = Vec::new();
+    flags.extend(stuck.then(|| Flag::CounterStuck.name()));
+    flags.extend(late.then(|| Flag::CounterLate.name()));
+    flags.extend(core.check.ever().then_some(DISAGREE));
+    flags.extend(&core.happened);
+    flags.into_iter().map(str::to_owned).collect()
 }
 
 /// Resident memory of this process; 0 only where procfs is not there.
@@ -274,8 +294,8 @@ fn splits(core: &Core, id: DomainId) -> Vec<String> {
 }
 
 /// Compares with the kernel's own books, to the bit. `None` where the kernel keeps none (it knows no
-/// domain that spans packages), where they stand at another tick than ours, or where windows were lost or
-/// void, which the kernel charged all the same.
+/// domain that spans packages), where they stand at another tick than ours, or where windows were lost, void or held
+/// open, which the kernel charged all the same.
 fn kernel_books(
     core: &Core,
     probe: &Probe,
@@ -292,7 +312,7 @@ fn kernel_books(
     if kernel.tick != count.last || count.missed > 0 || count.first != Some(1) || fed.failed > 0 {
         return None;
     }
-    if book.void_windows > 0 {
+    if book.void_windows > 0 || book.held_samples > 0 {
         return None;
     }
     let differences = (1..kernel.charged.len()).map(|who| {

@@ -159,7 +159,7 @@ impl Readings {
                 let clocks = others.map_or(clocks, |others| add(clocks, others));
                 // What became of the window is in the ledger's books.
                 let window = ledger.sample(id, &Sample { t: Nanos(t), counter, clocks: &clocks });
-                if !matches!(window, Window::Missing | Window::Ignored(_)) {
+                if !matches!(window, Window::Missing | Window::Held | Window::Ignored(_)) {
                     sampled(ledger, id, t, &clocks);
                 }
             };

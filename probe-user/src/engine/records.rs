@@ -3,7 +3,7 @@
 //! A request is recorded once it has both ended and settled, that is when every domain has closed the
 //! window of its last byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use probe_ledger::{Account, DomainShare, Nanojoules};
 
@@ -36,6 +36,8 @@ pub struct Records {
     policies: Policies,
     clock: Clock,
     waiting: BTreeMap<u64, Facts>,
+    /// Of the run, and of every record made now.
+    marks: BTreeSet<String>,
 }
 
 impl Records {
@@ -47,7 +49,22 @@ impl Records {
         policies: Policies,
         clock: Clock,
     ) -> Self {
-        Self { labels, names, policies, clock, waiting: BTreeMap::new() }
+        Self { labels, names, policies, clock, waiting: BTreeMap::new(), marks: BTreeSet::new() }
+    }
+
+    /// The domains, in the ledger's order.
+    #[must_use]
+    pub fn labels(&self) -> &[DomainLabel] {
+        &self.labels
+    }
+
+    /// Every record made from now on carries this flag, or no longer.
+    pub fn mark(&mut self, flag: &str, on: bool) {
+        if on && !self.marks.contains(flag) {
+            self.marks.insert(flag.to_owned());
+        } else if !on {
+            self.marks.remove(flag);
+        }
     }
 
     /// A request has ended; its account comes later.
@@ -81,6 +98,7 @@ impl Records {
             Some(account) => flags.extend(account.flags.iter().map(|f| f.name().to_owned())),
             None => flags.push("never_resident".to_owned()),
         }
+        flags.extend(self.marks.iter().filter(|_| account.is_some()).cloned());
         let since = |t: u64| t.saturating_sub(facts.start.t) as f64 / 1e9;
         RequestRecord {
             schema: SCHEMA,

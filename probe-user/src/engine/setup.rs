@@ -17,7 +17,7 @@ use super::{
 use crate::{
     kernel::{KernelCounter, Probe, Rung, Settings},
     roots::Roots,
-    source::{Domain, OpenCounter, Reading},
+    source::{Domain, OpenCounter, PerfEvent, Reading},
     topology::Topology,
 };
 
@@ -31,6 +31,9 @@ pub const POLL_NS: u64 = 25_000_000;
 const GAP: u64 = 3;
 /// A boundary waits this long for a domain at most.
 const HORIZON: Nanos = Nanos(10_000_000_000);
+/// A register of a package or its memory that has not moved for so long, while CPUs were busy, is stuck: a
+/// thousand of its periods, and a package at one watt has counted ten thousand steps.
+const PULSE: Nanos = Nanos(1_000_000_000);
 /// Room of the slice stream: 130,000 slices.
 const SLICE_BYTES: u32 = 4 << 20;
 
@@ -58,9 +61,41 @@ pub fn domains(
     packages: usize,
     policies: Policies,
 ) -> Result<Domains, EngineError> {
+    let Books { readings, labels, ledger } = books(chosen, packages, policies)?;
+    let (mut counters, mut sensors) = (vec![], vec![]);
+    for (fed, domain) in readings.domains().iter().zip(chosen) {
+        match (&domain.reading, &fed.feed) {
+            (Reading::Kernel(event), Feed::Kernel { slot }) => {
+                counters.push((fed.package, *slot, event.open()?));
+            }
+            (Reading::Polled(polled), _) => {
+                let (pace, sensor) = (polled.pace(), polled.open()?);
+                sensors.push(Opened { domain: fed.id, pace, sensor });
+            }
+            _ => {}
+        }
+    }
+    Ok(Domains { readings, labels, ledger, counters, sensors })
+}
+
+/// The domains as the pure part of the engine knows them.
+pub struct Books {
+    /// Feeds, in the ledger's order.
+    pub readings: Readings,
+    /// Labels, in the ledger's order.
+    pub labels: Vec<DomainLabel>,
+    /// Their books.
+    pub ledger: Ledger,
+}
+
+/// Prepares feeds and books; nothing is opened.
+///
+/// # Errors
+///
+/// When the ledger refuses a domain.
+pub fn books(chosen: &[Domain], packages: usize, policies: Policies) -> Result<Books, EngineError> {
     let mut used: BTreeMap<usize, usize> = BTreeMap::new();
     let (mut fed, mut labels, mut specs) = (vec![], vec![], vec![]);
-    let (mut counters, mut sensors) = (vec![], vec![]);
     for (index, domain) in chosen.iter().enumerate() {
         let id = DomainId(index);
         // A machine's or a device's samples come with the first package's ticks.
@@ -70,12 +105,9 @@ pub fn domains(
                 package = event.package;
                 let next = used.entry(package).or_default();
                 let slot = std::mem::replace(next, *next + 1);
-                counters.push((package, slot, event.open()?));
                 Feed::Kernel { slot }
             }
-            Reading::Polled(polled) => {
-                let (pace, sensor) = (polled.pace(), polled.open()?);
-                sensors.push(Opened { domain: id, pace, sensor });
+            Reading::Polled(_) => {
                 Feed::Polled { waiting: <_>::default(), used: [0; CONSUMERS - 1] }
             }
             Reading::Model(power) => Feed::Model(*power),
@@ -94,7 +126,21 @@ pub fn domains(
     let consumers = CONSUMERS - 1;
     let config = Config { domains: specs, consumers, packages, horizon: HORIZON, policies };
     let ledger = Ledger::new(config)?;
-    Ok(Domains { readings: Readings::new(fed, packages), labels, ledger, counters, sensors })
+    Ok(Books { readings: Readings::new(fed, packages), labels, ledger })
+}
+
+/// The counters with the events they were opened for, so that they can be opened anew on another CPU.
+#[must_use]
+pub fn with_events(
+    counters: Vec<(usize, usize, OpenCounter)>,
+    chosen: &[Domain],
+) -> Vec<(usize, usize, PerfEvent, OpenCounter)> {
+    let events = chosen.iter().filter_map(|domain| match &domain.reading {
+        Reading::Kernel(event) => Some(event.clone()),
+        _ => None,
+    });
+    let joined = counters.into_iter().zip(events);
+    joined.map(|((package, slot, counter), event)| (package, slot, event, counter)).collect()
 }
 
 /// What the ledger is told of a domain.
@@ -118,6 +164,7 @@ pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
         quantum: Nanojoules(domain.quantum_nj),
         class: Ratio::from_f64(domain.class_ratio),
         expected_window: Nanos(GAP * IDLE_TICK_NS),
+        pulse: domain.must_move().then_some(PULSE),
     })
 }
 

@@ -94,10 +94,40 @@ impl Probe {
     /// When the kernel refuses program or timer.
     pub fn attach_ticks(&mut self, leaders: &[u32]) -> Result<(), KernelError> {
         let tick: &mut PerfEvent = program(&mut self.bpf, "tick")?;
-        tick.load()
+        let links = tick
+            .load()
             .and_then(|()| timer(tick, leaders, self.tick_hz))
-            .map(|_| ())
-            .map_err(|e| KernelError::program("tick", e))
+            .map_err(|e| KernelError::program("tick", e))?;
+        self.ticks = leaders.iter().copied().zip(links).collect();
+        Ok(())
+    }
+
+    /// Ticks on another CPU instead of one that went offline.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the timer.
+    pub fn move_tick(&mut self, from: Option<u32>, to: u32) -> Result<(), KernelError> {
+        let tick: &mut PerfEvent = program(&mut self.bpf, "tick")?;
+        if let Some(place) = self.ticks.iter().position(|(cpu, _)| Some(*cpu) == from) {
+            // It died with its CPU; it must not come back with it.
+            let _ = tick.detach(self.ticks.swap_remove(place).1);
+        }
+        let links =
+            timer(tick, &[to], self.tick_hz).map_err(|e| KernelError::program("tick", e))?;
+        self.ticks.extend(links.into_iter().map(|link| (to, link)));
+        Ok(())
+    }
+
+    /// Runs the resync on these CPUs from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a timer; those there were go on.
+    pub fn move_resync(&mut self, cpus: &[u32]) -> Result<(), KernelError> {
+        self.resync.cpus = cpus.to_vec();
+        let hz = if self.resync.quick { self.tick_hz } else { RESYNC_HZ };
+        self.time_resync(hz)
     }
 
     /// Starts the resync on every CPU, slowly: it must not keep idle CPUs awake.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{MapData, RingBuf},
+    programs::perf_event::PerfEventLinkId,
     sys::{Stats, enable_stats},
 };
 use probe_common::{Conn, ConnKey, Control, LOSSES, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord};
@@ -67,6 +68,8 @@ pub struct Probe {
     control: Control,
     pub(super) tick_hz: u32,
     pub(super) resync: Resync,
+    /// The CPUs that tick, with their timers.
+    pub(super) ticks: Vec<(u32, PerfEventLinkId)>,
     roots: Roots,
     seeded: u64,
     undecodable: u64,
@@ -128,6 +131,7 @@ impl Probe {
             control,
             tick_hz: settings.tick_hz,
             resync: Resync::default(),
+            ticks: Vec::new(),
             roots: settings.roots.clone(),
             seeded: 0,
             undecodable: 0,
@@ -143,6 +147,15 @@ impl Probe {
     /// When the kernel refuses one.
     pub fn set_counters(&mut self, counters: &[KernelCounter<'_>]) -> Result<(), KernelError> {
         self.maps.set_counters(counters)
+    }
+
+    /// Books a CPU that came online to its package.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such CPU in the kernel's tables.
+    pub fn set_package(&mut self, cpu: u32, package: usize) -> Result<(), KernelError> {
+        self.maps.set_package(cpu, u32::try_from(package).unwrap_or(0))
     }
 
     /// Gives back the memory that only loading needed: the kernel's types take tens of megabytes. No

@@ -17,6 +17,7 @@
 
 pub mod battery;
 mod error;
+mod filtering;
 #[cfg(test)]
 mod hostile;
 pub mod hwmon;
@@ -37,6 +38,7 @@ mod watts;
 
 pub use battery::Batteries;
 pub use error::SourceError;
+pub use filtering::Filtering;
 pub use hwmon::HwmonInput;
 #[cfg(test)]
 pub(crate) use integrate::Integrator;
@@ -83,6 +85,27 @@ pub struct Domain {
     pub class_ratio: f64,
     /// Who reads it.
     pub reading: Reading,
+}
+
+impl Domain {
+    /// Whether it is one of RAPL's registers.
+    #[must_use]
+    pub fn is_rapl(&self) -> bool {
+        self.source.starts_with("rapl-") || self.source.starts_with("perf:power/")
+    }
+
+    /// Whether its counter cannot stand still while its CPUs are busy: a package's or its memory's register
+    /// with a known period. Other parts may be off, or are estimated.
+    #[must_use]
+    pub fn must_move(&self) -> bool {
+        let whole = ["package-", "dram-"].iter().any(|kind| self.name.starts_with(kind));
+        whole
+            && self.additive
+            && self.quality == Quality::Measured
+            && self.period_ns > 0
+            && self.is_rapl()
+            && matches!(self.scope, Scope::Package(_))
+    }
 }
 
 /// Who reads a counter.

@@ -11,6 +11,7 @@ use procfs::prelude::FromBufRead;
 
 use super::watts::{GENERAL, Row, TABLE};
 use super::{Domain, Kind, ModelPower, Quality, Range, Reading, Scope};
+use crate::files;
 use crate::roots::Roots;
 use crate::topology::Topology;
 
@@ -47,7 +48,7 @@ impl CpuId {
     /// Reads the first CPU of `/proc/cpuinfo`; `None` where it is missing or names none.
     #[must_use]
     pub fn read(roots: &Roots) -> Option<Self> {
-        let text = std::fs::read(roots.proc("cpuinfo")).ok()?;
+        let text = files::bytes(&roots.proc("cpuinfo")).ok()?;
         let info = CpuInfo::from_buf_read(text.as_slice()).ok()?;
         let field = |name: &str| info.get_field(0, name);
         let number = |name: &str| info.get_field(0, name).and_then(parse_number);

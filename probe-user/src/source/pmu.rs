@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::SourceError;
+use crate::files;
 use crate::roots::Roots;
 use crate::topology::{excerpt, parse_cpu_list};
 
@@ -198,7 +199,7 @@ fn parse_number(text: &str) -> Option<u64> {
 
 /// A small text file that may be missing; everything else that goes wrong is an error.
 fn optional(path: &Path) -> Result<Option<String>, SourceError> {
-    match std::fs::read_to_string(path) {
+    match files::text(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(SourceError::Read { path: path.into(), source }),

@@ -5,6 +5,7 @@
 //! the names: `intel-rapl:0:2` lies within `intel-rapl:0`. The control type `intel-rapl-mmio` shows
 //! the same registers a second time. A failed read is a value with its reason, never a zero.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,11 +14,14 @@ use super::sensor::{NumberFile, parse_number};
 use super::{
     Domain, Kind, Polled, Quality, Range, ReadError, Reading, Sensed, Sensor, SourceError, Users,
 };
+use crate::files;
 use crate::roots::Roots;
 use crate::topology::Topology;
 
 /// Zones one machine can plausibly have; the rest of a larger tree is ignored.
 const MAX_ZONES: usize = 256;
+/// Names that are looked at in the class directory.
+const MAX_ENTRIES: usize = 65_536;
 
 /// One zone's counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,21 +61,25 @@ struct Zone {
     place: String,
     mmio: bool,
     kind: Kind,
+    /// As the kernel calls it.
+    name: String,
     /// Package number for a package zone.
     physical_id: Option<i32>,
     counter: PowercapZone,
 }
 
 /// The domains of all RAPL zones: packages and their memory first, second views of a register last
-/// and not additive (`package-0-mmio`).
+/// and not additive (`package-0-mmio`). Two zones of one name in one place are one register shown twice, since
+/// dies have names of their own: the second is not additive (`package-0-again-1`).
 ///
 /// # Errors
 /// [`SourceError::NoPowercap`] where there is no zone, or what is broken in the tree.
 pub fn domains(roots: &Roots, topology: &Topology) -> Result<Vec<Domain>, SourceError> {
     let dir = roots.sys("class/powercap");
     let mut zones = zones(&dir)?;
-    zones.sort_by(|a, b| (a.mmio, &a.place).cmp(&(b.mmio, &b.place)));
+    zones.sort_by_cached_key(|zone| (zone.mmio, number(&zone.place)));
     let mut domains: Vec<Domain> = Vec::new();
+    let mut seen = BTreeSet::new();
     for zone in &zones {
         let package = zones
             .iter()
@@ -86,7 +94,10 @@ pub fn domains(roots: &Roots, topology: &Topology) -> Result<Vec<Domain>, Source
                 |d: &&Domain| d.name.starts_with(&base) && d.name.ends_with("-mmio") == mmio;
             domains.iter().filter(alike).count()
         };
+        let again =
+            zone.kind.additive() && !seen.insert((zone.mmio, inside(&zone.place), &zone.name));
         let (name, additive) = match (zone.mmio, same(false)) {
+            (_, unit) if again => (format!("{}-again-{unit}", zone.kind.domain(package, 0)), false),
             (true, 1..) => (format!("{}-mmio", zone.kind.domain(package, same(true))), false),
             (_, unit) => (zone.kind.domain(package, unit), zone.kind.additive()),
         };
@@ -117,6 +128,11 @@ fn domain(zone: &Zone, name: String, package: usize, additive: bool) -> Domain {
     }
 }
 
+/// The place around a place: `0` of `0:2`, nothing of `0`.
+fn inside(place: &str) -> Option<&str> {
+    place.rsplit_once(':').map(|(around, _)| around)
+}
+
 /// The outermost zone of a place: `0` of `0:2`.
 fn top(place: &str) -> &str {
     place.split_once(':').map_or(place, |(first, _)| first)
@@ -130,8 +146,8 @@ fn zones(dir: &Path) -> Result<Vec<Zone>, SourceError> {
         }
         Err(source) => return Err(SourceError::Read { path: dir.into(), source }),
     };
-    let mut zones = Vec::new();
-    for entry in entries.flatten().take(MAX_ZONES) {
+    let mut places: Vec<(bool, String)> = Vec::new();
+    for entry in entries.flatten().take(MAX_ENTRIES) {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let Some((control, place)) = name.split_once(':') else { continue };
         let mmio = match control {
@@ -139,9 +155,21 @@ fn zones(dir: &Path) -> Result<Vec<Zone>, SourceError> {
             "intel-rapl-mmio" => true,
             _ => continue,
         };
-        zones.extend(zone(&entry.path(), place, mmio)?);
+        places.push((mmio, place.to_owned()));
+    }
+    // The order of a directory is any; which zones are read must not be: the outermost first.
+    places.sort_by_cached_key(|(mmio, place)| (*mmio, place.matches(':').count(), number(place)));
+    let mut zones = Vec::new();
+    for (mmio, place) in places.into_iter().take(MAX_ZONES) {
+        let control = if mmio { "intel-rapl-mmio" } else { "intel-rapl" };
+        zones.extend(zone(&dir.join(format!("{control}:{place}")), &place, mmio)?);
     }
     Ok(zones)
+}
+
+/// A place's numbers, so that zone 10 comes after zone 9; what is no number comes last.
+fn number(place: &str) -> Vec<u32> {
+    place.split(':').map(|part| part.parse().unwrap_or(u32::MAX)).collect()
 }
 
 fn zone(dir: &Path, place: &str, mmio: bool) -> Result<Option<Zone>, SourceError> {
@@ -160,12 +188,12 @@ fn zone(dir: &Path, place: &str, mmio: bool) -> Result<Option<Zone>, SourceError
         .filter(|&max| max > 0)
         .ok_or_else(|| SourceError::garbage(&path, &text, "the counter's range in microjoules"))?;
     let counter = PowercapZone { path: dir.join("energy_uj"), max_uj };
-    Ok(Some(Zone { place: place.to_owned(), mmio, kind, physical_id, counter }))
+    let name = name.to_owned();
+    Ok(Some(Zone { place: place.to_owned(), mmio, kind, name, physical_id, counter }))
 }
 
 fn read(path: &Path) -> Result<String, SourceError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| SourceError::Read { path: path.to_path_buf(), source })
+    files::text(path).map_err(|source| SourceError::Read { path: path.to_path_buf(), source })
 }
 
 #[cfg(test)]
@@ -251,6 +279,21 @@ mod tests {
                 ("dram-0-die-1", true)
             ]
         );
+    }
+
+    #[test]
+    fn a_package_that_is_listed_twice_is_summed_once() {
+        let tree = Tree::new()
+            .cpus(&[0])
+            .zone("intel-rapl:0", "package-0", 5)
+            .zone("intel-rapl:10", "package-0", 5)
+            .zone("intel-rapl:9", "package-0", 5);
+        let found = domains(&tree.roots(), &tree.topology()).unwrap();
+        assert_eq!(
+            names(&found),
+            [("package-0", true), ("package-0-again-1", false), ("package-0-again-2", false)]
+        );
+        assert!(file(&found[1]).path.ends_with("intel-rapl:9/energy_uj"));
     }
 
     #[test]

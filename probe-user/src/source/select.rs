@@ -2,8 +2,9 @@
 //!
 //! `auto` climbs the contract's rungs for every domain by itself: RAPL through perf, then powercap,
 //! then hwmon, then a battery where no package is measured, then the model for packages that nothing
-//! measures. A sensor of the whole machine is summed with nothing: beside a measured package it is set aside,
-//! else it stands alone, and neither cards nor the model are added to it. A named source is an order: if it cannot be
+//! measures. Where both of RAPL's faces show a summed domain, the second is read too, to compare
+//! (`package-0@rapl-powercap`). A sensor of the whole machine is summed with nothing: beside a measured
+//! package it is set aside, else it stands alone, and neither cards nor the model are added to it. A named source is an order: if it cannot be
 //! used, that is an error and no other takes its place. A domain that two sources read keeps the
 //! first; the second is kept beside it as `NAME@SOURCE`, never summed with it.
 
@@ -13,8 +14,8 @@ use probe_common::MAX_COUNTERS;
 
 use super::open::{OpenError, PerfEvent};
 use super::{
-    Domain, Kind, PerfSpec, Quality, Reading, Scope, SourceError, SourceSpec, battery, hwmon,
-    model, nvml, perf, powercap,
+    Domain, Filtering, Kind, PerfSpec, Quality, Reading, Scope, SourceError, SourceSpec, battery,
+    hwmon, model, nvml, perf, powercap,
 };
 use crate::roots::Roots;
 use crate::topology::Topology;
@@ -50,6 +51,8 @@ pub struct Selection {
     pub notes: Vec<Note>,
     /// The CPU that ticks for each package: the one its PMU names, else the package's leader.
     pub tick_cpus: Vec<u32>,
+    /// What every number of a run with these domains should carry.
+    pub flags: Vec<String>,
 }
 
 /// Tries whether a counter can be opened.
@@ -216,6 +219,10 @@ impl Choice<'_> {
         for mut domain in domains {
             self.renumber(&mut domain);
             if let Some(better) = self.taken(&domain.name) {
+                if better.additive && better.is_rapl() && domain.is_rapl() {
+                    self.twin(source, domain);
+                    continue;
+                }
                 let text = format!("{} is read by {}", domain.name, better.source);
                 self.note(source, Outcome::Aside, text);
             } else if domain.name.ends_with("-mmio") {
@@ -233,6 +240,19 @@ impl Choice<'_> {
                 }
             }
         }
+    }
+
+    /// A second way to read a summed domain is read as well, to compare.
+    fn twin(&mut self, source: &str, mut domain: Domain) {
+        if let Err(error) = self.usable(&domain) {
+            return self.note(source, Outcome::Refused, error.to_string());
+        }
+        let text =
+            format!("{} is read by another source already; read too, to compare", domain.name);
+        self.note(source, Outcome::Aside, text);
+        domain.name = format!("{}@{source}", domain.name);
+        domain.additive = false;
+        self.domains.push(domain);
     }
 
     /// All domains of a source that was asked for by name.
@@ -313,7 +333,20 @@ impl Choice<'_> {
                         add a source that covers packages";
             self.note("auto", Outcome::Refused, text.to_owned());
         }
-        Ok(Selection { domains: self.domains, notes: self.notes, tick_cpus })
+        let flags = self.filtering(&tick_cpus);
+        Ok(Selection { domains: self.domains, notes: self.notes, tick_cpus, flags })
+    }
+
+    /// Whether the CPU adds noise to what RAPL reports.
+    fn filtering(&mut self, cpus: &[u32]) -> Vec<String> {
+        let Some(rapl) = self.domains.iter().find(|d| d.is_rapl()) else { return vec![] };
+        let source = rapl.source.clone();
+        let looks = cpus.iter().map(|cpu| Filtering::look(self.roots, *cpu));
+        let Some(worst) = looks.max() else { return vec![] };
+        if let Some(text) = worst.text() {
+            self.note(&source, Outcome::Chosen, text.to_owned());
+        }
+        worst.flag().map(str::to_owned).into_iter().collect()
     }
 
     /// The model's watts include memory: a measured memory domain beside it would count twice.

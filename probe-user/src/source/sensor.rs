@@ -14,6 +14,7 @@ use super::battery::Batteries;
 use super::hwmon::{self, HwmonInput};
 use super::nvml::{self, Gpu};
 use super::{PowercapZone, Split};
+use crate::files;
 use crate::topology::excerpt;
 
 /// A counter that user space reads.
@@ -205,7 +206,7 @@ pub(super) struct NumberFile {
 
 impl NumberFile {
     pub(super) fn open(path: &Path, max: u64) -> Result<Self, ReadError> {
-        let file = File::open(path).map_err(|e| ReadError::of(path, e))?;
+        let file = files::open(path).map_err(|e| ReadError::of(path, e))?;
         Ok(Self { file, path: path.into(), max })
     }
 

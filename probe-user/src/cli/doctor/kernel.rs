@@ -6,6 +6,7 @@
 use procfs::KernelVersion;
 
 use super::Row;
+use crate::files;
 use crate::kernel::tracefs as tracefs_place;
 use crate::privilege::{self, PURPOSES, RUNNING};
 use crate::roots::Roots;
@@ -18,7 +19,7 @@ const BTF_MAGIC: u16 = 0xeb9f;
 
 /// Kernel release as the kernel spells it.
 pub(super) fn release(roots: &Roots) -> Option<String> {
-    let text = std::fs::read_to_string(roots.proc("sys/kernel/osrelease")).ok()?;
+    let text = files::text(&roots.proc("sys/kernel/osrelease")).ok()?;
     Some(text.trim().to_owned())
 }
 
@@ -101,7 +102,7 @@ fn btf(roots: &Roots) -> Row {
 /// Lockdown in confidentiality mode forbids BPF to read kernel memory.
 fn lockdown(roots: &Roots) -> Row {
     let path = roots.sys("kernel/security/lockdown");
-    let mode = std::fs::read_to_string(path).ok();
+    let mode = files::text(&path).ok();
     let usable = !mode.as_deref().is_some_and(|m| m.contains("[confidentiality]"));
     let detail = mode.map_or_else(|| "not built in".to_owned(), |m| excerpt(&m));
     let remedy = "boot without lockdown=confidentiality";
@@ -164,7 +165,7 @@ fn statistics(roots: &Roots) -> Row {
 }
 
 fn sysctl(roots: &Roots, name: &str) -> Option<i64> {
-    let text = std::fs::read_to_string(roots.proc("sys/kernel").join(name)).ok()?;
+    let text = files::text(&roots.proc("sys/kernel").join(name)).ok()?;
     text.trim().parse().ok()
 }
 

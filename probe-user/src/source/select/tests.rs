@@ -41,9 +41,12 @@ fn auto_takes_the_best_rung_of_each_domain_by_itself() {
         [
             ("package-0", "rapl-perf", true),
             ("core-0", "rapl-perf", false),
+            ("package-0@rapl-powercap", "rapl-powercap", false),
             ("dram-0", "rapl-powercap", true)
         ]
     );
+    assert!(said(&selection, Outcome::Aside, "package-0 is read by another source already"));
+    assert!(said(&selection, Outcome::Aside, "core-0 is read by rapl-perf"));
     assert!(said(&selection, Outcome::Aside, "package-0-mmio"));
     assert_eq!(selection.tick_cpus, [0]);
 }

@@ -11,11 +11,12 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 use probe_common::{
-    Kind, Loss, TickRecord, TickState, CONSUMERS, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
+    CoreTickRecord, Kind, Loss, TickRecord, TickState, CONSUMERS, IDLE, MAX_COUNTERS, MAX_CPUS,
+    MAX_PACKAGES,
 };
 
 use crate::{
-    clock, emit,
+    clock, emit, share, weigh,
     maps::{
         BOOKS, CONTROL, COUNTERS, ENERGY, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
     },
@@ -36,7 +37,8 @@ fn try_tick() -> Result<(), ()> {
     if !due(state, now)? {
         return Ok(());
     }
-    let record = TICK_SCRATCH.get_ptr_mut(0).ok_or(())?;
+    let whole = TICK_SCRATCH.get_ptr_mut(0).ok_or(())?;
+    let record = whole.cast::<TickRecord>();
     // SAFETY: this CPU's scratch and this package's state; a tick does not interrupt itself.
     unsafe {
         (*record).kind = Kind::Tick as u32;
@@ -44,7 +46,13 @@ fn try_tick() -> Result<(), ()> {
         (*record).t = now;
         (*record).number = (*state).number + 1;
         read_counters(record, package);
-        if !read_clocks(record, package, now) {
+        let read = if weigh::cores() {
+            weigh::read_clocks(whole, package, now)
+        } else {
+            read_clocks(record, package, now)
+        };
+        if !read {
+            emit::lost(Loss::Torn);
             return Err(());
         }
         if (*state).number != 0 {
@@ -59,7 +67,11 @@ fn try_tick() -> Result<(), ()> {
                 (*state).clock[k] = (*record).clock[k];
             }
         }
-        emit::event(record.cast(), size_of::<TickRecord>() as u64, Loss::Tick);
+        if weigh::cores() {
+            emit::event(whole.cast(), size_of::<CoreTickRecord>() as u64, Loss::Tick);
+        } else {
+            emit::event(record.cast(), size_of::<TickRecord>() as u64, Loss::Tick);
+        }
     }
     Ok(())
 }
@@ -127,7 +139,6 @@ unsafe fn read_clocks(record: *mut TickRecord, package: u32, now: u64) -> bool {
             }
             let Some(slot) = SLOTS.get_ptr(cpu) else { break };
             if !clock::add_all(slot, now, &raw mut (*record).clock) {
-                emit::lost(Loss::Torn);
                 return false;
             }
         }
@@ -135,32 +146,13 @@ unsafe fn read_clocks(record: *mut TickRecord, package: u32, now: u64) -> bool {
     true
 }
 
-/// Kernel books: each counter's energy since the last tick, in proportion to on-CPU time. `probe-ledger`
-/// has the same arithmetic in `kernel_charge`.
+/// Kernel books: each counter's energy since the last tick, in proportion to on-CPU time.
 #[inline(always)]
 unsafe fn charge(record: *const TickRecord, state: *const TickState, package: u32) {
     let mut used = [0u64; CONSUMERS];
-    let mut sum = 0u64;
-    for k in IDLE as usize + 1..CONSUMERS {
-        // SAFETY: the caller's record and state.
-        let (new, old) = unsafe { ((*record).clock[k], (*state).clock[k]) };
-        used[k] = if new > old { new - old } else { 0 };
-        sum += used[k];
-    }
-    if sum == 0 {
-        return;
-    }
-    // Twice the shift that brings the sum below 2^32, so that rest × used fits into 64 bits.
-    let mut shift = 0u32;
-    for _ in 0..16 {
-        if sum >> (shift / 2) >= 1 << 32 {
-            shift += 2;
-        }
-    }
-    let part = sum >> shift;
-    if part == 0 {
-        return;
-    }
+    // SAFETY: the caller's record and state.
+    let sum = unsafe { share::used(&raw const (*record).clock, &raw const (*state).clock, &raw mut used) };
+    let Some(shares) = share::of(sum) else { return };
     for i in 0..MAX_COUNTERS {
         // SAFETY: the caller's record and state.
         unsafe {
@@ -171,9 +163,9 @@ unsafe fn charge(record: *const TickRecord, state: *const TickState, package: u3
             let Some(row) = BOOKS.get_ptr_mut(package * MAX_COUNTERS as u32 + i as u32) else {
                 continue;
             };
-            let (whole, rest) = (delta / sum, delta % sum);
+            let split = shares.split(delta);
             for k in IDLE as usize + 1..CONSUMERS {
-                (*row)[k] += whole * used[k] + (rest * (used[k] >> shift) + part / 2) / part;
+                (*row)[k] += split.part(used[k]);
             }
         }
     }

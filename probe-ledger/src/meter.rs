@@ -8,6 +8,7 @@ use crate::domain::DomainSpec;
 use crate::sample::{Sample, Void};
 use crate::scale::Accumulator;
 use crate::unit::{NANO, Nanojoules, Nanos, clamp};
+use crate::weighing::Weighing;
 
 /// A domain's counter and clocks as of its last sample.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Meter {
     pub(crate) from: Vec<u64>,
     /// On-CPU time in the window last read.
     pub(crate) used: Vec<u64>,
+    /// What the window's energy is shared by instead, where weights come with the samples.
+    pub(crate) weighing: Weighing,
     /// Nobody waits for it until it samples again.
     pub(crate) stalled: bool,
 }
@@ -64,6 +67,7 @@ impl Meter {
             idle_due: 0,
             from: vec![0; consumers],
             used: vec![0; consumers],
+            weighing: Weighing::default(),
             stalled: false,
             spec,
         }
@@ -86,6 +90,7 @@ impl Meter {
         let Some((begin, previous)) = self.last else {
             self.last = Some((sample.t, counter));
             self.from.copy_from_slice(sample.clocks);
+            self.weighing.advance(sample.weights.as_ref(), seen);
             return Reading::First(sample.t);
         };
         if sample.t <= begin {
@@ -94,6 +99,7 @@ impl Meter {
         let interval = Interval { begin, end: sample.t };
         self.last = Some((sample.t, counter));
         self.advance_clocks(sample.clocks, seen);
+        self.weighing.advance(sample.weights.as_ref(), seen);
         match self.judge(previous, counter, interval.length(), room) {
             Ok(energy) => Reading::Valid(interval, energy),
             Err(void) => Reading::Void(interval, void),

@@ -18,6 +18,19 @@ use crate::atomic;
 const RETRIES: usize = 3;
 const MASK: usize = CONSUMERS - 1;
 
+/// Sets clocks to 0, word by word: the compiler would call a loop over their bytes, which the verifier walks.
+///
+/// # Safety
+///
+/// `clocks` must be writable.
+#[inline(always)]
+pub unsafe fn zero(clocks: *mut [u64; CONSUMERS]) {
+    for k in 0..CONSUMERS {
+        // SAFETY: the caller answers for it.
+        unsafe { write_volatile(addr_of_mut!((*clocks)[k]), 0) };
+    }
+}
+
 /// What a reader needs of a slot besides the closed nanoseconds.
 pub struct Progress {
     /// Who is charged with (or, after the instant, relieved of) the time.

@@ -89,7 +89,7 @@ unsafe fn close_locked(core: *mut CoreState, of: CpuCore, cpu: u32, now: u64) ->
         if now < begin + CORE_WINDOW_NS {
             return Ok(());
         }
-        (*scratch).clock = [0; CONSUMERS];
+        clock::zero(&raw mut (*scratch).clock);
         let (clocks, work) = (&raw mut (*scratch).clock, &raw mut (*scratch).work);
         for i in 0..2 {
             let of = if i == 0 { cpu } else { of.sibling };

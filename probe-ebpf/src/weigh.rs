@@ -8,10 +8,11 @@
 use core::ptr::{addr_of, addr_of_mut};
 
 use probe_common::{
-    CoreState, CoreTickRecord, CoreWeights, CONSUMERS, IDLE, MAX_CPUS, RATE_BITS,
+    CoreTickRecord, CoreWeights, CONSUMERS, IDLE, MAX_CPUS, RATE_BITS,
 };
 
 use crate::{
+    bound::{negative, or_else},
     clock,
     maps::{
         CORES, CORE_CLOCKS, CORE_OF, CORE_SCRATCH, CORE_WEIGHTS, NR_CPUS, PACKAGE_OF, SLOTS,
@@ -37,8 +38,8 @@ pub unsafe fn read_clocks(record: *mut CoreTickRecord, package: u32, now: u64) -
     let mut known = Known { units: 0, ns: 0 };
     // SAFETY: the caller's record, this package's weights, this CPU's scratch.
     unsafe {
-        (*record).tick.clock = [0; CONSUMERS];
-        (*record).book = [0; CONSUMERS];
+        clock::zero(&raw mut (*record).tick.clock);
+        clock::zero(&raw mut (*record).book);
         for cpu in 0..MAX_CPUS as u32 {
             if cpu >= NR_CPUS.load() {
                 break;
@@ -47,7 +48,7 @@ pub unsafe fn read_clocks(record: *mut CoreTickRecord, package: u32, now: u64) -
                 continue;
             }
             let Some(slot) = SLOTS.get_ptr(cpu) else { break };
-            (*scratch).clock = [0; CONSUMERS];
+            clock::zero(&raw mut (*scratch).clock);
             let (one, copy) = (&raw mut (*scratch).clock, &raw mut (*scratch).work);
             if !clock::add_all_by(slot, now, one, copy) {
                 return false;
@@ -61,7 +62,10 @@ pub unsafe fn read_clocks(record: *mut CoreTickRecord, package: u32, now: u64) -
         if known.ns != 0 && known.units < 1 << 47 {
             (*weights).mean = (known.units << RATE_BITS) / known.ns;
         }
-        (*record).weight = (*weights).weight;
+        for k in 0..CONSUMERS {
+            let weight = addr_of!((*weights).weight[k]).read_volatile();
+            addr_of_mut!((*record).weight[k]).write_volatile(weight);
+        }
     }
     true
 }
@@ -72,7 +76,8 @@ struct Known {
     ns: u64,
 }
 
-/// Weighs what a CPU's clocks have run since the last tick.
+/// Weighs what a CPU's clocks have run since the last tick. There are many CPUs and consumers, so without a
+/// branch.
 #[inline(always)]
 unsafe fn weigh(
     cpu: u32,
@@ -81,50 +86,37 @@ unsafe fn weigh(
     known: &mut Known,
 ) {
     let (Some(last), Some(of)) = (CORE_CLOCKS.get_ptr_mut(cpu), CORE_OF.get(cpu)) else { return };
-    let core = CORES.get_ptr(of.core);
-    // SAFETY: maps and the caller's buffers.
+    // A CPU whose core has no counter: the rates of a core that never learns any.
+    let Some(core) = CORES.get_ptr(of.core).or_else(|| CORES.get_ptr(cpu)) else { return };
+    // SAFETY: maps and the caller's buffers. A rate is one word, so it is never torn.
     unsafe {
+        let any = addr_of!((*core).rate[IDLE as usize]).read_volatile() & RATE_MASK;
+        // Never 0: who was on CPU has a weight.
+        let mean = or_else((*weights).mean & RATE_MASK, 1 << RATE_BITS);
         for k in IDLE as usize + 1..CONSUMERS {
             let (new, old) = ((*clock)[k], (*last)[k]);
-            if new <= old {
-                continue;
-            }
-            (*last)[k] = new;
-            let ns = new - old;
-            let rate = rate(core, k);
-            // Rates are below 2^32.
-            let by = |rate: u64| {
-                if ns < 1 << 32 {
-                    (ns * rate) >> RATE_BITS
-                } else {
-                    (ns >> RATE_BITS) * rate
-                }
-            };
-            if rate != 0 {
-                let units = by(rate);
-                known.units += units;
-                known.ns += ns;
-                (*weights).weight[k] += units;
-            } else {
-                // Never 0: who was on CPU has a weight.
-                let mean = (*weights).mean & 0xffff_ffff;
-                (*weights).weight[k] += by(if mean != 0 { mean } else { 1 << RATE_BITS });
-            }
+            // A clock that went back stands still.
+            let ns = new.wrapping_sub(old);
+            let ns = ns & !negative(ns);
+            (*last)[k] = old.wrapping_add(ns);
+            let own = addr_of!((*core).rate[k]).read_volatile() & RATE_MASK;
+            let rate = or_else(own, any);
+            let unknown = negative(rate.wrapping_sub(1));
+            let units = by(ns, or_else(rate, mean));
+            known.units += units & !unknown;
+            known.ns += ns & !unknown;
+            (*weights).weight[k] += units;
         }
     }
 }
 
-/// A consumer's rate on a core, else the core's own; 0: not known.
+/// Rates are below 2^32.
+const RATE_MASK: u64 = 0xffff_ffff;
+
+/// `ns × rate`, in counter units; in two halves, so that days in one window do not overflow.
 #[inline(always)]
-unsafe fn rate(core: Option<*const CoreState>, k: usize) -> u64 {
-    let Some(core) = core else { return 0 };
-    // SAFETY: a map value; a rate is one word, so it is never torn.
-    unsafe {
-        let own = addr_of!((*core).rate[k]).read_volatile();
-        let rate =
-            if own != 0 { own } else { addr_of!((*core).rate[IDLE as usize]).read_volatile() };
-        rate & 0xffff_ffff
-    }
+fn by(ns: u64, rate: u64) -> u64 {
+    (ns >> 32) * (rate << (32 - RATE_BITS)) + (((ns & RATE_MASK) * rate) >> RATE_BITS)
 }
 
 /// Adds a core's book, with the CPU that stands for it.

@@ -115,6 +115,8 @@ impl Classify for SourceError {
             | Self::NoEvent { .. }
             | Self::NoEnergyEvents
             | Self::NoPowercap { .. }
+            | Self::NoCoreEnergy { .. }
+            | Self::TooManyThreads { .. }
             | Self::Open(_)
             | Self::Sensor(ReadError::Permission { .. } | ReadError::Vanished { .. }) => {
                 ExitStatus::Unsupported
@@ -124,7 +126,10 @@ impl Classify for SourceError {
             | Self::Twice(_)
             | Self::TooManyCounters { .. } => ExitStatus::Usage,
             Self::Read { source, .. } => of_io(source),
-            Self::Sensor(_) | Self::NoCpu { .. } | Self::Garbage { .. } => ExitStatus::Failed,
+            Self::Sensor(_)
+            | Self::NoCpu { .. }
+            | Self::TwoCores { .. }
+            | Self::Garbage { .. } => ExitStatus::Failed,
         }
     }
 }

@@ -147,9 +147,9 @@ impl<'a> Engine<'a> {
         }
         let package_of = setup::package_of(&options.topology);
         let packages = options.topology.packages.len();
-        let Domains { readings, labels, ledger, counters, sensors } =
+        let Domains { readings, labels, ledger, counters, cores, sensors } =
             setup::domains(&options.selection.domains, packages, options.policies)?;
-        let probe = setup::probe(roots, &package_of, &counters, options.slices.is_some())?;
+        let probe = setup::probe(roots, &package_of, &counters, &cores, options.slices.is_some())?;
         let names = targets.names();
         let slices = match &options.slices {
             Some(path) => {
@@ -165,7 +165,8 @@ impl<'a> Engine<'a> {
         let records = Records::new(labels, names, policies, clock);
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
         let cpus = options.topology.online().collect();
-        let counters = counters.into_iter().map(|(_, _, counter)| counter).collect();
+        let cores = cores.into_iter().map(|(_, counter)| counter);
+        let counters = counters.into_iter().map(|(_, _, counter)| counter).chain(cores).collect();
         let roots = roots.clone();
         let mut engine = Self {
             roots,
@@ -195,6 +196,7 @@ impl<'a> Engine<'a> {
             self.look(index, false)?;
         }
         self.probe.attach_clocks()?;
+        self.probe.attach_cores()?;
         self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
         self.probe.attach_ticks(tick_cpus)?;

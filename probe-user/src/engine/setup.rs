@@ -15,7 +15,7 @@ use super::{
     samplers::Opened,
 };
 use crate::{
-    kernel::{KernelCounter, Probe, Rung, Settings},
+    kernel::{CoreCounter, KernelCounter, Probe, Rung, Settings},
     roots::Roots,
     source::{Domain, OpenCounter, Reading},
     topology::Topology,
@@ -44,6 +44,8 @@ pub struct Domains {
     pub ledger: Ledger,
     /// Counters the kernel reads: package, slot and the open event.
     pub counters: Vec<(usize, usize, OpenCounter)>,
+    /// Counters of single cores: the core's CPUs and the open event.
+    pub cores: Vec<(Vec<u32>, OpenCounter)>,
     /// Sensors that user space reads.
     pub sensors: Vec<Opened>,
 }
@@ -60,7 +62,7 @@ pub fn domains(
 ) -> Result<Domains, EngineError> {
     let mut used: BTreeMap<usize, usize> = BTreeMap::new();
     let (mut fed, mut labels, mut specs) = (vec![], vec![], vec![]);
-    let (mut counters, mut sensors) = (vec![], vec![]);
+    let (mut counters, mut cores, mut sensors) = (vec![], vec![], vec![]);
     for (index, domain) in chosen.iter().enumerate() {
         let id = DomainId(index);
         // A machine's or a device's samples come with the first package's ticks.
@@ -73,6 +75,12 @@ pub fn domains(
                 counters.push((package, slot, event.open()?));
                 Feed::Kernel { slot }
             }
+            Reading::Cores(found) => {
+                for core in &found.cores {
+                    cores.push((core.cpus.clone(), core.event.open()?));
+                }
+                Feed::Cores
+            }
             Reading::Polled(polled) => {
                 let (pace, sensor) = (polled.pace(), polled.open()?);
                 sensors.push(Opened { domain: id, pace, sensor });
@@ -81,20 +89,34 @@ pub fn domains(
             Reading::Model(power) => Feed::Model(*power),
         };
         let (scope, additive) = (domain.scope, domain.additive);
-        fed.push(Fed { id, package, scope, additive, feed, failed: 0 });
+        let by = shared_by(domain, chosen);
+        fed.push(Fed { id, package, scope, additive, feed, failed: 0, weighed: by.is_some() });
         labels.push(DomainLabel {
             name: domain.name.clone(),
             source: domain.source.clone(),
             quality: domain.quality,
             additive: domain.additive,
             idle_known: domain.idle_watts.is_some(),
+            shared_by: by.map(|by| format!("{}={}", by.name, by.source)),
         });
         specs.push(spec(domain)?);
     }
     let consumers = CONSUMERS - 1;
     let config = Config { domains: specs, consumers, packages, horizon: HORIZON, policies };
     let ledger = Ledger::new(config)?;
-    Ok(Domains { readings: Readings::new(fed, packages), labels, ledger, counters, sensors })
+    let readings = Readings::new(fed, packages);
+    Ok(Domains { readings, labels, ledger, counters, cores, sensors })
+}
+
+/// The cores whose counters tell how to share a domain's energy: those of a package that is measured. The
+/// model knows no more than time, and memory does not follow the cores.
+fn shared_by<'a>(domain: &Domain, chosen: &'a [Domain]) -> Option<&'a Domain> {
+    let package = domain.name.starts_with("package-") && matches!(domain.scope, Scope::Package(_));
+    if !package || matches!(domain.reading, Reading::Model(_)) {
+        return None;
+    }
+    let cores = |by: &&Domain| matches!(by.reading, Reading::Cores(_)) && by.scope == domain.scope;
+    chosen.iter().find(cores)
 }
 
 fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
@@ -125,6 +147,7 @@ pub fn probe(
     roots: &Roots,
     package_of: &[usize],
     counters: &[(usize, usize, OpenCounter)],
+    cores: &[(Vec<u32>, OpenCounter)],
     slices: bool,
 ) -> Result<Probe, EngineError> {
     let mut probe = Probe::load(&Settings {
@@ -134,6 +157,7 @@ pub fn probe(
         slice_bytes: slices.then_some(SLICE_BYTES),
         tick_hz: TICK_HZ,
         idle_divisor: IDLE_DIVISOR,
+        cores: !cores.is_empty(),
     })?;
     let events: Vec<KernelCounter<'_>> = counters
         .iter()
@@ -144,6 +168,11 @@ pub fn probe(
         })
         .collect();
     probe.set_counters(&events)?;
+    if !cores.is_empty() {
+        let cores: Vec<CoreCounter<'_>> =
+            cores.iter().map(|(cpus, counter)| CoreCounter { cpus, fd: counter.as_fd() }).collect();
+        probe.set_cores(&cores)?;
+    }
     Ok(probe)
 }
 

@@ -23,6 +23,8 @@ const PROCESS_HOOKS: [(&str, &str); 4] = [
     ("process_free", "sched_process_free"),
 ];
 const SWITCH_HOOK: (&str, &str) = ("sched_switch", "sched_switch");
+const CORE_HOOK: (&str, &str) = ("core_switch", "sched_switch");
+const CORE_TIMER: &str = "core_timer";
 const SOCKET_HOOKS: [(&str, &str); 14] = [
     ("on_listen", "sys_exit_listen"),
     ("on_close", "sys_enter_close"),
@@ -41,6 +43,11 @@ const SOCKET_HOOKS: [(&str, &str); 14] = [
 ];
 /// Timer expiries a second of the resync while no switch was missed.
 const RESYNC_HZ: u32 = 20;
+/// How often a core's energy window is closed at least. Switches close it too, and the ticks need no more than
+/// rates; a quicker timer would keep idle cores awake for nothing.
+const CORE_HZ: u32 = 20;
+/// How long a core's energy window may last, ns.
+pub const CORE_PERIOD_NS: u64 = 1_000_000_000 / CORE_HZ as u64;
 
 /// The resync's timers.
 #[derive(Default)]
@@ -137,6 +144,25 @@ impl Probe {
         Ok(())
     }
 
+    /// Starts the windows of the cores' energy counters, where there are any; the clocks are running.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses program or timer.
+    pub fn attach_cores(&mut self) -> Result<(), KernelError> {
+        if self.cores.is_empty() {
+            return Ok(());
+        }
+        // After the clocks' hook: it ends the window at the instant which that one has written down.
+        self.attach_tracing(CORE_HOOK)?;
+        let cores: &mut PerfEvent = program(&mut self.bpf, CORE_TIMER)?;
+        cores
+            .load()
+            .and_then(|()| timer(cores, &self.cores, CORE_HZ))
+            .map(|_| ())
+            .map_err(|e| KernelError::program(CORE_TIMER, e))
+    }
+
     /// Hooks the socket system calls.
     ///
     /// # Errors
@@ -223,6 +249,7 @@ mod tests {
             slice_bytes: None,
             tick_hz: 1000,
             idle_divisor: 100,
+            cores: false,
         };
         let mut probe = Probe::load(&settings).unwrap();
         // Runs in 200 ms, and how many had been before.

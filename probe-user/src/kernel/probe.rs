@@ -8,7 +8,7 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use probe_common::{
-    Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
+    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -17,7 +17,7 @@ use super::{
     attach::Resync,
     decode,
     error::KernelError,
-    maps::{KernelCounter, Maps, TickBooks},
+    maps::{CoreCounter, KernelCounter, Maps, TickBooks},
     offsets, tracefs,
 };
 use crate::{
@@ -56,6 +56,8 @@ pub struct Settings<'a> {
     pub tick_hz: u32,
     /// Timer expiries per tick while nothing is in flight.
     pub idle_divisor: u32,
+    /// Whether cores have energy counters that will be handed over: the ticks then weigh the clocks.
+    pub cores: bool,
 }
 
 /// The loaded programs and their maps.
@@ -69,6 +71,9 @@ pub struct Probe {
     control: Control,
     pub(super) tick_hz: u32,
     pub(super) resync: Resync,
+    /// The CPUs that stand for cores with an energy counter.
+    pub(super) cores: Vec<u32>,
+    nr_cpus: u32,
     roots: Roots,
     seeded: u64,
     undecodable: u64,
@@ -95,11 +100,16 @@ impl Probe {
         let nr_cpus = u32::try_from(settings.package_of.len()).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
         loader.btf(btf.as_ref());
+        let use_cores = u32::from(settings.cores);
         loader.override_global("NR_CPUS", &nr_cpus, true);
+        loader.override_global("USE_CORES", &use_cores, true);
         for (name, offset) in &offsets {
             loader.override_global(name, offset, true);
         }
         loader.map_max_entries("ENERGY", (MAX_PACKAGES * MAX_COUNTERS) as u32);
+        for name in ["CORE_OF", "CORE_ENERGY", "CORES", "CORE_CLOCKS"] {
+            loader.map_max_entries(name, if settings.cores { nr_cpus } else { 1 });
+        }
         if let Some(bytes) = settings.slice_bytes {
             loader.map_max_entries("SLICES", bytes);
         }
@@ -131,6 +141,8 @@ impl Probe {
             control,
             tick_hz: settings.tick_hz,
             resync: Resync::default(),
+            cores: Vec::new(),
+            nr_cpus,
             roots: settings.roots.clone(),
             seeded: 0,
             undecodable: 0,
@@ -146,6 +158,24 @@ impl Probe {
     /// When the kernel refuses one.
     pub fn set_counters(&mut self, counters: &[KernelCounter<'_>]) -> Result<(), KernelError> {
         self.maps.set_counters(counters)
+    }
+
+    /// Hands the cores' energy counters to the kernel side, which was loaded for them; they must stay open as
+    /// long as the probe.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses one, or a core has more than two CPUs.
+    pub fn set_cores(&mut self, cores: &[CoreCounter<'_>]) -> Result<(), KernelError> {
+        self.maps.set_cores(cores, self.nr_cpus)?;
+        self.cores = cores.iter().filter_map(|core| core.cpus.first().copied()).collect();
+        Ok(())
+    }
+
+    /// What the core that a CPU stands for has counted, by who ran on it, in counter units.
+    #[must_use]
+    pub fn core_book(&self, core: u32) -> Option<[u64; CONSUMERS]> {
+        self.maps.core_book(core)
     }
 
     /// Gives back the memory that only loading needed: the kernel's types take tens of megabytes. No
@@ -267,6 +297,11 @@ impl Probe {
     #[must_use]
     pub fn host(&self) -> HostBooks {
         self.maps.host()
+    }
+
+    /// TEMP
+    pub fn verified(&self) -> Vec<(String, Option<u32>)> {
+        self.bpf.programs().filter_map(|(n, p)| p.info().ok().map(|i| (n.to_owned(), i.verified_instruction_count()))).collect()
     }
 
     /// What the attached programs have cost so far.

@@ -7,11 +7,13 @@
 //!
 //! | source | facility | needs |
 //! |---|---|---|
+//! | `amd-core-perf` | perf PMU `power_core` | CAP_PERFMON; Linux 6.14 |
 //! | `rapl-perf` | perf PMU `power` | CAP_PERFMON; Linux 3.14 |
 //! | `rapl-powercap` | `/sys/class/powercap/intel-rapl*` | root since 5.10 |
 //! | `perf:PMU/EVENT/` | any perf PMU with a scale in joules, or a declared one | CAP_PERFMON |
 //! | `model` | `/proc/cpuinfo` and a table of published watts | nothing |
 
+pub mod core_perf;
 mod error;
 #[cfg(test)]
 mod hostile;
@@ -28,6 +30,7 @@ mod spec;
 pub(crate) mod testing;
 mod watts;
 
+pub use core_perf::{Core, CoreCounters};
 pub use error::SourceError;
 pub use kind::Kind;
 pub use open::{OpenCounter, OpenError, PerfEvent};
@@ -78,6 +81,8 @@ pub struct Domain {
 pub enum Reading {
     /// The tick program, on [`PerfEvent::cpu`].
     Kernel(PerfEvent),
+    /// Programs on the cores themselves, each its own.
+    Cores(CoreCounters),
     /// User space.
     Polled(Polled),
     /// Nobody: joules are computed from the busy clock of the package's CPUs.

@@ -1,7 +1,7 @@
 //! Chooses among the sources: one domain for each thing that can be measured, and why.
 //!
-//! `auto` climbs the contract's rungs for every domain by itself: RAPL through perf, then powercap,
-//! then the model for packages that nothing measures. A named source is an order: if it cannot be
+//! `auto` climbs the contract's rungs for every domain by itself: AMD's counters of single cores, by which
+//! the energy of their packages is then shared, RAPL through perf, then powercap, then the model for packages that nothing measures. A named source is an order: if it cannot be
 //! used, that is an error and no other takes its place. A domain that two sources read keeps the
 //! first; the second is kept beside it as `NAME@SOURCE`, never summed with it.
 
@@ -11,7 +11,8 @@ use probe_common::MAX_COUNTERS;
 
 use super::open::{OpenError, PerfEvent};
 use super::{
-    Domain, Kind, PerfSpec, Quality, Reading, SourceError, SourceSpec, model, perf, powercap,
+    Domain, Kind, PerfSpec, Quality, Reading, SourceError, SourceSpec, core_perf, model, perf,
+    powercap,
 };
 use crate::roots::Roots;
 use crate::topology::Topology;
@@ -83,6 +84,7 @@ pub fn select_with(
         }
         match spec {
             SourceSpec::Auto => choice.auto(),
+            SourceSpec::AmdCorePerf => choice.order(core_perf::domains(roots, topology)?)?,
             SourceSpec::RaplPerf => choice.order(perf::rapl(roots, topology)?)?,
             SourceSpec::RaplPowercap => choice.order(powercap::domains(roots, topology)?)?,
             SourceSpec::Model => choice.order(choice.model())?,
@@ -132,6 +134,10 @@ impl Choice<'_> {
     fn usable(&self, domain: &Domain) -> Result<(), SourceError> {
         match &domain.reading {
             Reading::Kernel(event) => (self.opener)(event).map_err(SourceError::Open),
+            Reading::Cores(counters) => {
+                let mut events = counters.cores.iter().map(|core| &core.event);
+                events.try_for_each(self.opener).map_err(SourceError::Open)
+            }
             Reading::Polled(polled) => polled.open().map(drop).map_err(SourceError::Sensor),
             Reading::Model(_) => Ok(()),
         }
@@ -140,6 +146,7 @@ impl Choice<'_> {
     /// The best rung of every domain that has none yet.
     fn auto(&mut self) {
         for (source, found) in [
+            (core_perf::NAME, core_perf::domains(self.roots, self.topology)),
             ("rapl-perf", perf::rapl(self.roots, self.topology)),
             ("rapl-powercap", powercap::domains(self.roots, self.topology)),
         ] {
@@ -213,6 +220,7 @@ impl Choice<'_> {
             let sum = if domain.additive { "summed" } else { "beside, not summed" };
             let how = match &domain.reading {
                 Reading::Kernel(e) => format!("read by the kernel on CPU {}", e.cpu),
+                Reading::Cores(counters) => counters.to_string(),
                 Reading::Polled(polled) => polled.to_string(),
                 Reading::Model(m) => format!(
                     "{} threads, {} W idle and {} W busy each, ±{:.0} %",

@@ -5,14 +5,18 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::core_perf;
+
 /// Names of the contract that this version cannot read yet.
-const LATER: [&str; 3] = ["amd-core-perf", "hwmon", "nvml"];
+const LATER: [&str; 2] = ["hwmon", "nvml"];
 
 /// One `--source` of the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceSpec {
     /// The best rung of each domain.
     Auto,
+    /// AMD's counters of single cores, through the perf PMU `power_core`.
+    AmdCorePerf,
     /// RAPL through the perf PMU `power`.
     RaplPerf,
     /// RAPL through powercap zones.
@@ -39,12 +43,12 @@ pub struct PerfSpec {
 pub enum SpecError {
     /// No such name.
     #[error(
-        "unknown source {0:?}; use auto, rapl-perf, rapl-powercap, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
+        "unknown source {0:?}; use auto, amd-core-perf, rapl-perf, rapl-powercap, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
     )]
     Unknown(String),
     /// A name of the contract without an implementation.
     #[error(
-        "source {0:?} is not in this version; use auto, rapl-perf, rapl-powercap, model or perf:PMU/EVENT/"
+        "source {0:?} is not in this version; use auto, amd-core-perf, rapl-perf, rapl-powercap, model or perf:PMU/EVENT/"
     )]
     Later(String),
     /// `perf:` without PMU and event.
@@ -69,6 +73,7 @@ impl FromStr for SourceSpec {
     fn from_str(text: &str) -> Result<Self, SpecError> {
         match text {
             "auto" => Ok(Self::Auto),
+            core_perf::NAME => Ok(Self::AmdCorePerf),
             "rapl-perf" => Ok(Self::RaplPerf),
             "rapl-powercap" => Ok(Self::RaplPowercap),
             "model" => Ok(Self::Model),
@@ -116,6 +121,7 @@ impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
+            Self::AmdCorePerf => f.write_str(core_perf::NAME),
             Self::RaplPerf => f.write_str("rapl-perf"),
             Self::RaplPowercap => f.write_str("rapl-powercap"),
             Self::Model => f.write_str("model"),
@@ -141,7 +147,14 @@ mod tests {
 
     #[test]
     fn every_name_of_this_version_is_read_back_as_it_is_shown() {
-        for text in ["auto", "rapl-perf", "rapl-powercap", "model", "perf:power/energy-pkg/"] {
+        for text in [
+            "auto",
+            "amd-core-perf",
+            "rapl-perf",
+            "rapl-powercap",
+            "model",
+            "perf:power/energy-pkg/",
+        ] {
             assert_eq!(text.parse::<SourceSpec>().unwrap().to_string(), text);
         }
     }

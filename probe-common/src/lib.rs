@@ -162,6 +162,16 @@ pub struct CoreState {
     pub rate: [u64; CONSUMERS],
 }
 
+/// One CPU's clocks as the tick takes them, where cores have energy counters.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CpuClocks {
+    /// Now.
+    pub now: [u64; CONSUMERS],
+    /// When they were weighed last.
+    pub weighed: [u64; CONSUMERS],
+}
+
 /// Binary places of [`CoreState::rate`].
 pub const RATE_BITS: u32 = 16;
 /// On-CPU time that a rate is a mean over: many of the counter's updates, which come about every

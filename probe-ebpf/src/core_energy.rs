@@ -15,9 +15,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, perf_event, raw_tracepoint},
     programs::{BtfTracePointContext, PerfEventContext, RawTracePointContext},
 };
-use probe_common::{
-    CoreState, CpuCore, Loss, CONSUMERS, CORE_WINDOW_NS, IDLE, RATE_BITS, RATE_NS,
-};
+use probe_common::{CoreState, CpuCore, Loss, CONSUMERS, CORE_WINDOW_NS, IDLE, RATE_BITS, RATE_NS};
 
 use crate::{
     atomic, clock,
@@ -141,12 +139,7 @@ fn read(core: u32) -> Option<u64> {
 
 /// Charges a window to who ran in it, in proportion to on-CPU time, or to nobody.
 #[inline(always)]
-unsafe fn charge(
-    core: *mut CoreState,
-    scratch: *mut CoreScratch,
-    delta: u64,
-    length: u64,
-) {
+unsafe fn charge(core: *mut CoreState, scratch: *mut CoreScratch, delta: u64, length: u64) {
     // SAFETY: the core is ours, and so is this CPU's scratch.
     unsafe {
         let used = &raw mut (*scratch).work;

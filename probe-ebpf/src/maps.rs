@@ -7,8 +7,9 @@ use aya_ebpf::{
     Global,
 };
 use probe_common::{
-    Conn, ConnKey, Control, CoreState, CoreTickRecord, CoreWeights, CpuCore, CpuSlot, IoRecord,
-    Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
+    Conn, ConnKey, Control, CoreState, CoreTickRecord, CoreWeights, CpuClocks, CpuCore, CpuSlot,
+    IoRecord, Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS,
+    MAX_PACKAGES,
 };
 
 /// Key: CPU. Written by `sched_switch` and the resync on that CPU alone, read by ticks and boundaries on
@@ -101,13 +102,13 @@ pub static CORES: Array<CoreState, 1> = Array::new();
 
 /// Key: CPU. Its clocks at the last tick. Written by the tick of its package alone.
 #[btf_map]
-pub static CORE_CLOCKS: Array<[u64; CONSUMERS], 1> = Array::new();
+pub static CORE_CLOCKS: Array<CpuClocks, 1> = Array::new();
 
 /// Key: package. Written by its tick alone.
 #[btf_map]
 pub static CORE_WEIGHTS: Array<CoreWeights, MAX_PACKAGES> = Array::new();
 
-/// Key: 0. Where the clocks of a core, or of one CPU of it, are put together; there is no room on the stack.
+/// Key: 0. Where the clocks of a core are put together; there is no room on the stack.
 #[btf_map]
 pub static CORE_SCRATCH: PerCpuArray<CoreScratch, 1> = PerCpuArray::new();
 
@@ -162,8 +163,6 @@ macro_rules! offsets {
 offsets! {
     /// Highest online CPU at load, plus 1: a CPU above it that comes online later is in no clock.
     NR_CPUS;
-    /// 1 where cores have energy counters that are used.
-    USE_CORES;
     /// `task_struct.tgid`.
     OFF_TGID;
     /// `task_struct.pid`.

@@ -16,20 +16,28 @@ use probe_common::{
 };
 
 use crate::{
-    clock, emit, share, weigh,
+    clock, emit,
     maps::{
         BOOKS, CONTROL, COUNTERS, ENERGY, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
     },
+    share, weigh,
 };
 
 #[perf_event]
 pub fn tick(_ctx: PerfEventContext) -> i32 {
-    let _ = try_tick();
+    let _ = try_tick::<false>();
+    0
+}
+
+/// The tick where cores have energy counters.
+#[perf_event]
+pub fn tick_cores(_ctx: PerfEventContext) -> i32 {
+    let _ = try_tick::<true>();
     0
 }
 
 #[inline(always)]
-fn try_tick() -> Result<(), ()> {
+fn try_tick<const CORES: bool>() -> Result<(), ()> {
     // SAFETY: helpers without side effects.
     let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
     let package = *PACKAGE_OF.get(cpu).ok_or(())? & (MAX_PACKAGES as u32 - 1);
@@ -46,7 +54,7 @@ fn try_tick() -> Result<(), ()> {
         (*record).t = now;
         (*record).number = (*state).number + 1;
         read_counters(record, package);
-        let read = if weigh::cores() {
+        let read = if CORES {
             weigh::read_clocks(whole, package, now)
         } else {
             read_clocks(record, package, now)
@@ -67,11 +75,8 @@ fn try_tick() -> Result<(), ()> {
                 (*state).clock[k] = (*record).clock[k];
             }
         }
-        if weigh::cores() {
-            emit::event(whole.cast(), size_of::<CoreTickRecord>() as u64, Loss::Tick);
-        } else {
-            emit::event(record.cast(), size_of::<TickRecord>() as u64, Loss::Tick);
-        }
+        let size = if CORES { size_of::<CoreTickRecord>() } else { size_of::<TickRecord>() };
+        emit::event(record.cast(), size as u64, Loss::Tick);
     }
     Ok(())
 }
@@ -151,7 +156,9 @@ unsafe fn read_clocks(record: *mut TickRecord, package: u32, now: u64) -> bool {
 unsafe fn charge(record: *const TickRecord, state: *const TickState, package: u32) {
     let mut used = [0u64; CONSUMERS];
     // SAFETY: the caller's record and state.
-    let sum = unsafe { share::used(&raw const (*record).clock, &raw const (*state).clock, &raw mut used) };
+    let sum = unsafe {
+        share::used(&raw const (*record).clock, &raw const (*state).clock, &raw mut used)
+    };
     let Some(shares) = share::of(sum) else { return };
     for i in 0..MAX_COUNTERS {
         // SAFETY: the caller's record and state.

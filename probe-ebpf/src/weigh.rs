@@ -7,39 +7,22 @@
 
 use core::ptr::{addr_of, addr_of_mut};
 
-use probe_common::{
-    CoreTickRecord, CoreWeights, CONSUMERS, IDLE, MAX_CPUS, RATE_BITS,
-};
+use probe_common::{CoreTickRecord, CoreWeights, CONSUMERS, IDLE, MAX_CPUS, RATE_BITS};
 
 use crate::{
     bound::{negative, or_else},
     clock,
-    maps::{
-        CORES, CORE_CLOCKS, CORE_OF, CORE_SCRATCH, CORE_WEIGHTS, NR_CPUS, PACKAGE_OF, SLOTS,
-        USE_CORES,
-    },
+    maps::{CORES, CORE_CLOCKS, CORE_OF, CORE_WEIGHTS, NR_CPUS, PACKAGE_OF, SLOTS},
 };
 
-/// Whether cores have counters that are used: a constant to the verifier, which drops what is not.
-#[inline(always)]
-pub fn cores() -> bool {
-    USE_CORES.load() != 0
-}
-
-/// Fills in clocks, weights and books. False when a slot stayed torn: then there is no tick, and what was
-/// weighed so far comes with the next one.
+/// Fills in clocks, weights and books. False when a slot stayed torn: then there is no tick, and nothing is
+/// weighed. Two walks over the CPUs, since the verifier takes every way through the one with every way
+/// through the other.
 #[inline(always)]
 pub unsafe fn read_clocks(record: *mut CoreTickRecord, package: u32, now: u64) -> bool {
-    let (Some(weights), Some(scratch)) =
-        (CORE_WEIGHTS.get_ptr_mut(package), CORE_SCRATCH.get_ptr_mut(0))
-    else {
-        return false;
-    };
-    let mut known = Known { units: 0, ns: 0 };
-    // SAFETY: the caller's record, this package's weights, this CPU's scratch.
+    // SAFETY: the caller's record, this package's clocks.
     unsafe {
-        clock::zero(&raw mut (*record).tick.clock);
-        clock::zero(&raw mut (*record).book);
+        clock::zero(addr_of_mut!((*record).tick.clock));
         for cpu in 0..MAX_CPUS as u32 {
             if cpu >= NR_CPUS.load() {
                 break;
@@ -48,16 +31,27 @@ pub unsafe fn read_clocks(record: *mut CoreTickRecord, package: u32, now: u64) -
                 continue;
             }
             let Some(slot) = SLOTS.get_ptr(cpu) else { break };
-            clock::zero(&raw mut (*scratch).clock);
-            let (one, copy) = (&raw mut (*scratch).clock, &raw mut (*scratch).work);
-            if !clock::add_all_by(slot, now, one, copy) {
+            let Some(clocks) = CORE_CLOCKS.get_ptr_mut(cpu) else { break };
+            let one = addr_of_mut!((*clocks).now);
+            clock::zero(one);
+            if !clock::add_all(slot, now, one) {
                 return false;
             }
-            for k in 0..CONSUMERS {
-                (*record).tick.clock[k] += (*one)[k];
+        }
+    }
+    let Some(weights) = CORE_WEIGHTS.get_ptr_mut(package) else { return false };
+    let mut known = Known { units: 0, ns: 0 };
+    // SAFETY: the caller's record, this package's weights.
+    unsafe {
+        clock::zero(addr_of_mut!((*record).book));
+        for cpu in 0..MAX_CPUS as u32 {
+            if cpu >= NR_CPUS.load() {
+                break;
             }
-            weigh(cpu, one, weights, &mut known);
-            add_book(cpu, addr_of_mut!((*record).book));
+            if PACKAGE_OF.get(cpu).copied() != Some(package) {
+                continue;
+            }
+            weigh(cpu, record, weights, &mut known);
         }
         if known.ns != 0 && known.units < 1 << 47 {
             (*weights).mean = (known.units << RATE_BITS) / known.ns;
@@ -76,29 +70,36 @@ struct Known {
     ns: u64,
 }
 
-/// Weighs what a CPU's clocks have run since the last tick. There are many CPUs and consumers, so without a
-/// branch.
+/// Weighs what a CPU's clocks have run since the last tick, and adds the book of the core that it stands
+/// for. There are many CPUs and consumers, so without a branch.
 #[inline(always)]
 unsafe fn weigh(
     cpu: u32,
-    clock: *const [u64; CONSUMERS],
+    record: *mut CoreTickRecord,
     weights: *mut CoreWeights,
     known: &mut Known,
 ) {
-    let (Some(last), Some(of)) = (CORE_CLOCKS.get_ptr_mut(cpu), CORE_OF.get(cpu)) else { return };
+    let (Some(clocks), Some(of)) = (CORE_CLOCKS.get_ptr_mut(cpu), CORE_OF.get(cpu)) else { return };
     // A CPU whose core has no counter: the rates of a core that never learns any.
     let Some(core) = CORES.get_ptr(of.core).or_else(|| CORES.get_ptr(cpu)) else { return };
+    // Whether it does not stand for a core: all ones, which masks the book.
+    let other = negative(u64::from(of.core ^ cpu).wrapping_neg());
     // SAFETY: maps and the caller's buffers. A rate is one word, so it is never torn.
     unsafe {
         let any = addr_of!((*core).rate[IDLE as usize]).read_volatile() & RATE_MASK;
         // Never 0: who was on CPU has a weight.
         let mean = or_else((*weights).mean & RATE_MASK, 1 << RATE_BITS);
-        for k in IDLE as usize + 1..CONSUMERS {
-            let (new, old) = ((*clock)[k], (*last)[k]);
+        for k in 0..CONSUMERS {
+            let (new, old) = ((*clocks).now[k], (*clocks).weighed[k]);
+            (*record).tick.clock[k] = (*record).tick.clock[k].wrapping_add(new);
+            (*record).book[k] += addr_of!((*core).book[k]).read_volatile() & !other;
+            if k == IDLE as usize {
+                continue;
+            }
             // A clock that went back stands still.
             let ns = new.wrapping_sub(old);
             let ns = ns & !negative(ns);
-            (*last)[k] = old.wrapping_add(ns);
+            (*clocks).weighed[k] = old.wrapping_add(ns);
             let own = addr_of!((*core).rate[k]).read_volatile() & RATE_MASK;
             let rate = or_else(own, any);
             let unknown = negative(rate.wrapping_sub(1));
@@ -117,19 +118,4 @@ const RATE_MASK: u64 = 0xffff_ffff;
 #[inline(always)]
 fn by(ns: u64, rate: u64) -> u64 {
     (ns >> 32) * (rate << (32 - RATE_BITS)) + (((ns & RATE_MASK) * rate) >> RATE_BITS)
-}
-
-/// Adds a core's book, with the CPU that stands for it.
-#[inline(always)]
-unsafe fn add_book(cpu: u32, sums: *mut [u64; CONSUMERS]) {
-    if CORE_OF.get(cpu).map(|of| of.core) != Some(cpu) {
-        return;
-    }
-    let Some(core) = CORES.get_ptr(cpu) else { return };
-    // SAFETY: a map value and the caller's buffer.
-    unsafe {
-        for k in 0..CONSUMERS {
-            (*sums)[k] += addr_of!((*core).book[k]).read_volatile();
-        }
-    }
 }

@@ -126,10 +126,9 @@ impl Classify for SourceError {
             | Self::Twice(_)
             | Self::TooManyCounters { .. } => ExitStatus::Usage,
             Self::Read { source, .. } => of_io(source),
-            Self::Sensor(_)
-            | Self::NoCpu { .. }
-            | Self::TwoCores { .. }
-            | Self::Garbage { .. } => ExitStatus::Failed,
+            Self::Sensor(_) | Self::NoCpu { .. } | Self::TwoCores { .. } | Self::Garbage { .. } => {
+                ExitStatus::Failed
+            }
         }
     }
 }

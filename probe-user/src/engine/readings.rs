@@ -164,7 +164,8 @@ impl Readings {
             let weights = weights.filter(|_| domain.weighed);
             let mut sample = |t, counter, clocks: Clocks, weights: Option<(Clocks, u64)>| {
                 let clocks = others.map_or(clocks, |others| add(clocks, others));
-                let by = weights.as_ref().map(|(by, nobody)| Weights { consumers: by, nobody: *nobody });
+                let by =
+                    weights.as_ref().map(|(by, nobody)| Weights { consumers: by, nobody: *nobody });
                 let sample = Sample { t: Nanos(t), counter, clocks: &clocks, weights: by };
                 // What became of the window is in the ledger's books.
                 let window = ledger.sample(id, &sample);

@@ -100,11 +100,16 @@ impl Probe {
     ///
     /// When the kernel refuses program or timer.
     pub fn attach_ticks(&mut self, leaders: &[u32]) -> Result<(), KernelError> {
-        let tick: &mut PerfEvent = program(&mut self.bpf, "tick")?;
+        let name = self.tick();
+        let tick: &mut PerfEvent = program(&mut self.bpf, name)?;
         tick.load()
             .and_then(|()| timer(tick, leaders, self.tick_hz))
             .map(|_| ())
-            .map_err(|e| KernelError::program("tick", e))
+            .map_err(|e| KernelError::program(name, e))
+    }
+
+    fn tick(&self) -> &'static str {
+        if self.cores.is_empty() { "tick" } else { "tick_cores" }
     }
 
     /// Starts the resync on every CPU, slowly: it must not keep idle CPUs awake.
@@ -186,7 +191,8 @@ impl Probe {
                 let _ = hook.unload();
             }
         }
-        if let Ok(tick) = program::<PerfEvent>(&mut self.bpf, "tick") {
+        let tick = self.tick();
+        if let Ok(tick) = program::<PerfEvent>(&mut self.bpf, tick) {
             let _ = tick.unload();
         }
     }

@@ -1,7 +1,9 @@
 //! Ring-buffer bytes to [`Event`]s. The bytes come from our own programs, but a short or unknown record
 //! is `None` all the same, never a panic.
 
-use probe_common::{CoreTickRecord, IoRecord, Kind, MAX_COUNTERS, ProcessRecord, SliceRecord, TickRecord};
+use probe_common::{
+    CoreTickRecord, IoRecord, Kind, MAX_COUNTERS, ProcessRecord, SliceRecord, TickRecord,
+};
 
 use crate::event::{ConnId, CoreBooks, Event, Io, IoKind, Process, ProcessChange, Tick};
 

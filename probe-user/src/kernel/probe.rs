@@ -8,7 +8,8 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use probe_common::{
-    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
+    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF,
+    SliceRecord,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -56,7 +57,7 @@ pub struct Settings<'a> {
     pub tick_hz: u32,
     /// Timer expiries per tick while nothing is in flight.
     pub idle_divisor: u32,
-    /// Whether cores have energy counters that will be handed over: the ticks then weigh the clocks.
+    /// Whether cores have energy counters: there is then room to hand them over.
     pub cores: bool,
 }
 
@@ -100,9 +101,7 @@ impl Probe {
         let nr_cpus = u32::try_from(settings.package_of.len()).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
         loader.btf(btf.as_ref());
-        let use_cores = u32::from(settings.cores);
         loader.override_global("NR_CPUS", &nr_cpus, true);
-        loader.override_global("USE_CORES", &use_cores, true);
         for (name, offset) in &offsets {
             loader.override_global(name, offset, true);
         }
@@ -297,11 +296,6 @@ impl Probe {
     #[must_use]
     pub fn host(&self) -> HostBooks {
         self.maps.host()
-    }
-
-    /// TEMP
-    pub fn verified(&self) -> Vec<(String, Option<u32>)> {
-        self.bpf.programs().filter_map(|(n, p)| p.info().ok().map(|i| (n.to_owned(), i.verified_instruction_count()))).collect()
     }
 
     /// What the attached programs have cost so far.

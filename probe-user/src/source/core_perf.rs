@@ -59,10 +59,9 @@ pub fn domains(roots: &Roots, topology: &Topology) -> Result<Vec<Domain>, Source
         read => read?,
     };
     let attr = pmu.attr(EVENT)?;
-    let scale = pmu.joules_per_count(EVENT)?.ok_or_else(|| SourceError::NoScale {
-        pmu: PMU.into(),
-        event: EVENT.into(),
-    })?;
+    let scale = pmu
+        .joules_per_count(EVENT)?
+        .ok_or_else(|| SourceError::NoScale { pmu: PMU.into(), event: EVENT.into() })?;
     let mask = pmu.cpumask.clone().unwrap_or_default();
     let mut packages: Vec<Vec<Core>> = topology.packages.iter().map(|_| vec![]).collect();
     for &cpu in &mask {

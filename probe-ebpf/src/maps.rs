@@ -50,14 +50,36 @@ pub static LAST_IO: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static PACKAGE_OF: Array<u32, MAX_CPUS> = Array::new();
 
-/// Key: package. Bit `i`: counter `i` is in `ENERGY`. Written by user space before the tick is attached.
+/// Key: package. Bit `i`: counter `i` is in `ENERGY_i`. Written by user space before the tick is attached.
 #[btf_map]
 pub static COUNTERS: Array<u32, MAX_PACKAGES> = Array::new();
 
-/// Key: package × MAX_COUNTERS + counter. The perf events of the energy counters, put there by user
-/// space; size at load.
+/// Key: package. The perf event of the package's first energy counter, put there by user space; the maps
+/// below hold its others. One map a counter, because aya cuts a perf event array down to the number of
+/// CPUs: a machine has no more packages than CPUs, but may well have more counters.
 #[btf_map]
-pub static ENERGY: PerfEventArray = PerfEventArray::new();
+pub static ENERGY_0: PerfEventArray = PerfEventArray::new();
+/// Second counter.
+#[btf_map]
+pub static ENERGY_1: PerfEventArray = PerfEventArray::new();
+/// Third counter.
+#[btf_map]
+pub static ENERGY_2: PerfEventArray = PerfEventArray::new();
+/// Fourth counter.
+#[btf_map]
+pub static ENERGY_3: PerfEventArray = PerfEventArray::new();
+/// Fifth counter.
+#[btf_map]
+pub static ENERGY_4: PerfEventArray = PerfEventArray::new();
+/// Sixth counter.
+#[btf_map]
+pub static ENERGY_5: PerfEventArray = PerfEventArray::new();
+/// Seventh counter.
+#[btf_map]
+pub static ENERGY_6: PerfEventArray = PerfEventArray::new();
+/// Eighth counter, the last of [`MAX_COUNTERS`].
+#[btf_map]
+pub static ENERGY_7: PerfEventArray = PerfEventArray::new();
 
 /// Key: package. State between two ticks. Written by the tick, of which each package has one.
 #[btf_map]

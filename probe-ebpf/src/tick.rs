@@ -6,6 +6,7 @@
 
 use aya_ebpf::{
     bindings::bpf_perf_event_value,
+    btf_maps::PerfEventArray,
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_perf_event_read_value},
     macros::perf_event,
     programs::PerfEventContext,
@@ -18,7 +19,8 @@ use probe_common::{
 use crate::{
     clock, emit,
     maps::{
-        BOOKS, CONTROL, COUNTERS, ENERGY, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
+        BOOKS, CONTROL, COUNTERS, ENERGY_0, ENERGY_1, ENERGY_2, ENERGY_3, ENERGY_4, ENERGY_5,
+        ENERGY_6, ENERGY_7, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
     },
     share, weigh,
 };
@@ -98,35 +100,49 @@ fn due(state: *mut TickState, now: u64) -> Result<bool, ()> {
     Ok(true)
 }
 
+/// Every counter of the package into its place in the record.
 #[inline(always)]
 unsafe fn read_counters(record: *mut TickRecord, package: u32) {
+    const { assert!(MAX_COUNTERS == 8) };
     let mask = COUNTERS.get(package).copied().unwrap_or(0);
-    let map = core::ptr::addr_of!(ENERGY).cast_mut().cast();
-    let mut valid = 0u32;
-    for i in 0..MAX_COUNTERS {
-        let mut value = bpf_perf_event_value { counter: 0, enabled: 0, running: 0 };
-        if mask & (1 << i) != 0 {
-            let index = package as usize * MAX_COUNTERS + i;
-            // SAFETY: the map holds perf events; the buffer is of the size the helper wants.
-            let failed = unsafe {
-                bpf_perf_event_read_value(
-                    map,
-                    index as u64,
-                    &raw mut value,
-                    size_of::<bpf_perf_event_value>() as u32,
-                )
-            };
-            if failed == 0 {
-                valid |= 1 << i;
-            } else {
-                emit::lost(Loss::Counter);
-            }
+    // SAFETY: the caller's record.
+    unsafe {
+        (*record).valid = 0;
+        read_counter(record, package, mask, &ENERGY_0, 0);
+        read_counter(record, package, mask, &ENERGY_1, 1);
+        read_counter(record, package, mask, &ENERGY_2, 2);
+        read_counter(record, package, mask, &ENERGY_3, 3);
+        read_counter(record, package, mask, &ENERGY_4, 4);
+        read_counter(record, package, mask, &ENERGY_5, 5);
+        read_counter(record, package, mask, &ENERGY_6, 6);
+        read_counter(record, package, mask, &ENERGY_7, 7);
+    }
+}
+
+#[inline(always)]
+unsafe fn read_counter(
+    record: *mut TickRecord,
+    package: u32,
+    mask: u32,
+    map: &'static PerfEventArray,
+    i: usize,
+) {
+    let mut value = bpf_perf_event_value { counter: 0, enabled: 0, running: 0 };
+    if mask & (1 << i) != 0 {
+        let map = core::ptr::from_ref(map).cast_mut().cast();
+        let size = size_of::<bpf_perf_event_value>() as u32;
+        // SAFETY: the map holds perf events; the buffer is of the size the helper wants.
+        let failed =
+            unsafe { bpf_perf_event_read_value(map, package.into(), &raw mut value, size) };
+        if failed == 0 {
+            // SAFETY: the caller's record.
+            unsafe { (*record).valid |= 1 << i };
+        } else {
+            emit::lost(Loss::Counter);
         }
-        // SAFETY: the caller's record.
-        unsafe { (*record).counter[i] = value.counter };
     }
     // SAFETY: the caller's record.
-    unsafe { (*record).valid = valid };
+    unsafe { (*record).counter[i] = value.counter };
 }
 
 /// False when a slot stayed torn: then there is no tick, and the next one closes a longer window.

@@ -98,6 +98,12 @@ fn powercap_zones_are_used_and_their_kinds_told_apart() {
     assert_eq!(find(&report["domains"], "dram-0")["additive"], true);
     assert_eq!(find(&report["domains"], "core-0")["additive"], false);
     assert_eq!(report["domains"].as_array().map(Vec::len), Some(3));
+    // A millisecond at both edges of package and memory, in quadrature: 0.1 % of the sum of the two.
+    let ratio = report["one_second_ratio"].as_f64().expect("a number");
+    assert!((ratio - 1e-3).abs() < 1e-5, "{ratio}");
+    let (_, text, _) = machine.run(&["doctor"]);
+    let text = String::from_utf8(text).expect("text");
+    assert!(text.contains("would carry an error bar of ±0.10 % here"), "{text}");
 }
 
 #[test]

@@ -119,7 +119,12 @@ fn shared_by<'a>(domain: &Domain, chosen: &'a [Domain]) -> Option<&'a Domain> {
     chosen.iter().find(cores)
 }
 
-fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
+/// What the ledger is told of a domain.
+///
+/// # Errors
+///
+/// When its scale is none.
+pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
     // The longest of all paces, also of those that user space reads at.
     const IDLE_TICK_NS: u64 = 1_000_000_000 / TICK_HZ as u64 * IDLE_DIVISOR as u64;
     const { assert!(POLL_NS <= IDLE_TICK_NS) };

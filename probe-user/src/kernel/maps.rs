@@ -44,6 +44,11 @@ pub struct TickBooks {
     pub charged: [u64; CONSUMERS],
 }
 
+/// The maps that hold the energy counters, by slot.
+const ENERGY: [&str; MAX_COUNTERS] = [
+    "ENERGY_0", "ENERGY_1", "ENERGY_2", "ENERGY_3", "ENERGY_4", "ENERGY_5", "ENERGY_6", "ENERGY_7",
+];
+
 /// The maps user space works with.
 pub(super) struct Maps {
     control: Array<MapData, Control>,
@@ -58,7 +63,8 @@ pub(super) struct Maps {
     package_of: Array<MapData, u32>,
     counters: Array<MapData, u32>,
     /// Kept open: the kernel takes events out of the array when its descriptor is closed.
-    energy: MapData,
+    /// By slot.
+    energy: Vec<MapData>,
     core_of: Array<MapData, CpuCore>,
     cores: Array<MapData, CoreState>,
     /// As `energy`.
@@ -96,6 +102,7 @@ fn hash<K: Pod, V: Pod>(
 
 impl Maps {
     pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, KernelError> {
+        let energy = ENERGY.into_iter().map(|name| events(bpf, name)).collect::<Result<_, _>>()?;
         Ok(Self {
             control: array(bpf, "CONTROL")?,
             processes: hash(bpf, "PROCESSES")?,
@@ -108,7 +115,7 @@ impl Maps {
             listeners: hash(bpf, "LISTENERS")?,
             package_of: array(bpf, "PACKAGE_OF")?,
             counters: array(bpf, "COUNTERS")?,
-            energy: events(bpf, "ENERGY")?,
+            energy,
             core_of: array(bpf, "CORE_OF")?,
             cores: array(bpf, "CORES")?,
             core_energy: events(bpf, "CORE_ENERGY")?,
@@ -129,9 +136,10 @@ impl Maps {
         counters: &[KernelCounter<'_>],
     ) -> Result<(), KernelError> {
         for counter in counters {
-            let index = counter.package * MAX_COUNTERS + counter.slot;
-            put_event(self.energy.fd().as_fd(), index, counter.fd)?;
             let package = u32::try_from(counter.package).unwrap_or(u32::MAX);
+            let map = self.energy.get(counter.slot);
+            let map = map.ok_or_else(|| KernelError::Mismatch(format!("slot {}", counter.slot)))?;
+            put_event(map.fd().as_fd(), package, counter.fd)?;
             let name = "COUNTERS";
             let mask = self.counters.get(&package, 0).map_err(|e| KernelError::map(name, e))?;
             self.counters
@@ -161,7 +169,7 @@ impl Maps {
                     return Err(KernelError::TooLarge { what, found, limit: 2 });
                 }
             };
-            put_event(self.core_energy.fd().as_fd(), core as usize, *fd)?;
+            put_event(self.core_energy.fd().as_fd(), core, *fd)?;
             for (cpu, sibling) in [(core, last), (last, core)] {
                 self.core_of.set(cpu, CpuCore { core, sibling }, 0).map_err(error)?;
             }
@@ -279,7 +287,7 @@ impl Maps {
 }
 
 /// `bpf(BPF_MAP_UPDATE_ELEM)` of a foreign perf event; aya has no call for it.
-fn put_event(map: BorrowedFd<'_>, index: usize, event: BorrowedFd<'_>) -> Result<(), KernelError> {
+fn put_event(map: BorrowedFd<'_>, key: u32, event: BorrowedFd<'_>) -> Result<(), KernelError> {
     #[repr(C)]
     struct Attr {
         map_fd: u32,
@@ -289,7 +297,6 @@ fn put_event(map: BorrowedFd<'_>, index: usize, event: BorrowedFd<'_>) -> Result
         flags: u64,
     }
     const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
-    let key = u32::try_from(index).unwrap_or(u32::MAX);
     let value = event.as_raw_fd();
     let attr = Attr {
         map_fd: map.as_raw_fd().cast_unsigned(),

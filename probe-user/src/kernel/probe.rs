@@ -8,8 +8,7 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 use probe_common::{
-    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES, SELF,
-    SliceRecord,
+    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -105,7 +104,6 @@ impl Probe {
         for (name, offset) in &offsets {
             loader.override_global(name, offset, true);
         }
-        loader.map_max_entries("ENERGY", (MAX_PACKAGES * MAX_COUNTERS) as u32);
         for name in ["CORE_OF", "CORE_ENERGY", "CORES", "CORE_CLOCKS"] {
             loader.map_max_entries(name, if settings.cores { nr_cpus } else { 1 });
         }

@@ -15,6 +15,8 @@ use crate::process::run as run_shown;
 pub(crate) enum Command {
     /// Nanoseconds per `sched_switch`, against an empty program and one that reads the clock.
     Kernel,
+    /// Microseconds a read of each source, and its share of a core.
+    Sources,
     /// Resident memory and CPU of the probe while a server is under load.
     Soak(soak::Args),
 }
@@ -22,19 +24,14 @@ pub(crate) enum Command {
 /// Runs one.
 pub(crate) fn run(paths: &Paths, command: &Command) -> Result<()> {
     match command {
-        Command::Kernel => kernel(paths),
+        Command::Kernel => cargo_bench(paths, "kernel"),
+        Command::Sources => cargo_bench(paths, "sources"),
         Command::Soak(args) => soak::run(paths, args),
     }
 }
 
-/// The benchmark is the probe's own, because it loads programs.
-fn kernel(paths: &Paths) -> Result<()> {
+/// The benchmark is the probe's own, because it loads programs and opens sensors.
+fn cargo_bench(paths: &Paths, name: &str) -> Result<()> {
     let mut cargo = process::Command::new("cargo");
-    run_shown(cargo.current_dir(&paths.root).args([
-        "bench",
-        "-p",
-        "wattprobe",
-        "--bench",
-        "kernel",
-    ]))
+    run_shown(cargo.current_dir(&paths.root).args(["bench", "-p", "wattprobe", "--bench", name]))
 }

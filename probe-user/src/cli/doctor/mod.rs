@@ -4,17 +4,20 @@
 //! whether this process could use it, and if not, why and what to do. The verdict is the exit status:
 //! 0 if `attach` has all it cannot do without, else 4.
 
+mod error_bar;
 mod kernel;
 mod sources;
 mod text;
 
 use serde::Serialize;
 
+use self::error_bar::Bars;
+
 use super::emit;
 use super::exit::{ExitStatus, Failure};
 use crate::record::Quality;
 use crate::roots::Roots;
-use crate::source::{Opener, Reading, Selection};
+use crate::source::{Opener, Selection};
 use crate::topology::Topology;
 
 /// Version of the report's shape.
@@ -62,6 +65,9 @@ pub struct DomainRow {
     pub additive: bool,
     /// Relative error of its class of sensor; 0 where none is published.
     pub class_ratio: f64,
+    /// Half the error bar of a request of one second in it, relative to its energy, by the ledger's own
+    /// arithmetic at 50 W; null if it cannot be worked out.
+    pub one_second_ratio: Option<f64>,
 }
 
 /// Everything `doctor` says.
@@ -81,6 +87,8 @@ pub struct Report {
     pub can_attach: bool,
     /// Best quality `auto` reaches in the additive set.
     pub quality: Quality,
+    /// The same over all domains that are summed; null if none is.
+    pub one_second_ratio: Option<f64>,
     /// What the kernel side needs.
     pub features: Vec<Row>,
     /// What there is to read joules from.
@@ -126,7 +134,10 @@ pub fn examine(roots: &Roots, opener: Opener<'_>) -> Report {
     let topology = topology.ok();
     let selection = topology.as_ref().and_then(|t| sources::auto(roots, t, opener));
     let chosen = selection.as_ref();
+    let packages = topology.as_ref().map_or(0, |t| t.packages.len());
+    let bars = chosen.map(|selection| error_bar::one_second(&selection.domains, packages));
     Report {
+        one_second_ratio: bars.as_ref().and_then(|bars| bars.total),
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         kernel: kernel::release(roots),
@@ -135,7 +146,7 @@ pub fn examine(roots: &Roots, opener: Opener<'_>) -> Report {
         can_attach: features.iter().all(|row| row.usable || !row.required),
         quality: chosen.map_or(Quality::Absent, best_quality),
         sources: sources::rows(roots, topology.as_ref(), chosen, opener),
-        domains: chosen.map(domains).unwrap_or_default(),
+        domains: chosen.zip(bars.as_ref()).map(|(s, b)| domains(s, b)).unwrap_or_default(),
         features,
     }
 }
@@ -145,15 +156,16 @@ fn best_quality(selection: &Selection) -> Quality {
     additive.map(|d| d.quality).min().unwrap_or(Quality::Absent)
 }
 
-fn domains(selection: &Selection) -> Vec<DomainRow> {
-    let row = |d: &crate::source::Domain| DomainRow {
+fn domains(selection: &Selection, bars: &Bars) -> Vec<DomainRow> {
+    let row = |(d, bar): (&crate::source::Domain, &Option<f64>)| DomainRow {
         name: d.name.clone(),
         source: d.source.clone(),
         quality: d.quality,
         additive: d.additive,
-        class_ratio: if matches!(d.reading, Reading::Model(_)) { d.class_ratio } else { 0.0 },
+        class_ratio: d.class_ratio,
+        one_second_ratio: *bar,
     };
-    selection.domains.iter().map(row).collect()
+    selection.domains.iter().zip(&bars.domains).map(row).collect()
 }
 
 /// A row for something that cannot be used, from an error's text: the problem, a semicolon, the remedy.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, Row};
+use super::{Report, Row, error_bar};
 
 /// Renders the report.
 pub(super) fn render(report: &Report) -> String {
@@ -34,19 +34,45 @@ pub(super) fn render(report: &Report) -> String {
         let sum = if domain.additive { "summed" } else { "not summed" };
         push(
             &mut out,
-            format_args!("  {}: {}, {quality}{error}, {sum}\n", domain.name, domain.source),
+            format_args!(
+                "  {}: {}, {quality}{error}, {sum}{}\n",
+                domain.name,
+                domain.source,
+                bar(domain.one_second_ratio)
+            ),
         );
     }
     if report.domains.is_empty() {
         out.push_str("  none\n");
     }
     out.push('\n');
+    if let Some(ratio) = report.one_second_ratio {
+        let percent = percent(ratio);
+        let text = format_args!(
+            "A request of 1 s, alone, at {} W a domain (or what it can draw), would carry an error bar of ±{percent} here.\n",
+            error_bar::WATTS
+        );
+        push(&mut out, text);
+    }
     out.push_str(if report.can_attach {
         "attach can work here.\n"
     } else {
         "attach cannot work here: see the lines marked NO.\n"
     });
     out
+}
+
+fn bar(ratio: Option<f64>) -> String {
+    ratio.map_or_else(String::new, |ratio| format!(", a request of 1 s to ±{}", percent(ratio)))
+}
+
+/// Two significant digits, whole percents above ten.
+fn percent(ratio: f64) -> String {
+    match ratio * 100.0 {
+        p if p >= 10.0 => format!("{p:.0} %"),
+        p if p >= 1.0 => format!("{p:.1} %"),
+        p => format!("{p:.2} %"),
+    }
 }
 
 fn line(out: &mut String, mark: &str, row: &Row, width: usize) {

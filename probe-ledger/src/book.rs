@@ -19,8 +19,8 @@ pub struct Book {
     pub void_windows: u64,
     /// Valid windows longer than expected.
     pub gaps: u64,
-    /// Valid windows shared by the clocks because no weight moved in them, though weights came with both
-    /// samples and somebody was on CPU.
+    /// Valid windows with active energy that was shared by the clocks because no weight moved in them, though
+    /// weights came with both samples and somebody was on CPU.
     pub unweighted: u64,
     /// Counter units in valid windows.
     pub units: u128,

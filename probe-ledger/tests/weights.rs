@@ -1,5 +1,7 @@
 //! Windows that are shared by weights instead of clocks.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use probe_ledger::{
     Book, Boundary, Change, Config, ConsumerId, DomainId, DomainSpec, Ledger, Nanojoules, Nanos,
     Nanowatts, Policies, Range, Ratio, RequestId, Sample, Scale, Scope, Weights, Window,
@@ -125,8 +127,8 @@ fn play(steps: &[Step], idle: bool, weights: impl Fn(&Step) -> Option<([u64; 3],
     sample(&mut ledger, t, nj, &clocks, Some((&sums, 0)));
     for step in steps {
         (t, nj) = (t + step.0, nj + step.1);
-        for k in 0..3 {
-            clocks[k] += step.2[k];
+        for (clock, more) in clocks.iter_mut().zip(step.2) {
+            *clock += more;
         }
         let given = weights(step).map(|(more, none)| {
             for k in 0..3 {

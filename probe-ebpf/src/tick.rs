@@ -100,8 +100,9 @@ fn due(state: *mut TickState, now: u64) -> Result<bool, ()> {
     Ok(true)
 }
 
-/// Every counter of the package into its place in the record.
-#[inline(always)]
+/// Every counter of the package into its place in the record. Not inlined: what it leaves behind on the stack would
+/// make the verifier walk the loops after it twice, and on 256 CPUs that is more than it does.
+#[inline(never)]
 unsafe fn read_counters(record: *mut TickRecord, package: u32) {
     const { assert!(MAX_COUNTERS == 8) };
     let mask = COUNTERS.get(package).copied().unwrap_or(0);

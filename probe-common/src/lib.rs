@@ -8,7 +8,7 @@ use core::mem::{offset_of, size_of};
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Conn, ConnKey, Control, CpuSlot, Process, TickState};
+    use super::{Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, Process, TickState};
 
     // SAFETY: all are `repr(C)` without implicit padding, and any bit pattern is valid.
     unsafe impl aya::Pod for CpuSlot {}
@@ -22,6 +22,10 @@ mod pod {
     unsafe impl aya::Pod for Control {}
     // SAFETY: as above.
     unsafe impl aya::Pod for TickState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for CpuCore {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for CoreState {}
 }
 
 /// CPUs the clock slots cover; a machine with more is refused at load.
@@ -125,6 +129,67 @@ pub struct TickState {
     pub skipped: u32,
 }
 
+/// Which core a CPU belongs to, where cores have energy counters of their own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuCore {
+    /// The CPU that stands for the core: key of its [`CoreState`] and of its perf event. [`NO_CORE`]: the
+    /// CPU's core has no counter.
+    pub core: u32,
+    /// The other CPU of the core; itself where there is none.
+    pub sibling: u32,
+}
+
+/// No core: its energy is not counted.
+pub const NO_CORE: u32 = u32::MAX;
+
+/// One core's energy: key is the CPU that stands for it. Written by whoever holds `lock`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CoreState {
+    /// 1 while a CPU of the core closes a window.
+    pub lock: u64,
+    /// End of the last window, `CLOCK_MONOTONIC` ns; 0: none yet.
+    pub t: u64,
+    /// The counter then.
+    pub counter: u64,
+    /// On-CPU nanoseconds of the core's CPUs by consumer then.
+    pub clock: [u64; CONSUMERS],
+    /// What the core counted, by who ran on it, in counter units; [`IDLE`]: while nobody did.
+    pub book: [u64; CONSUMERS],
+    /// What a consumer draws on this core: counter units in 2^[`RATE_BITS`] ns on CPU, over the last
+    /// [`RATE_NS`] of them; [`IDLE`]: whoever ran; 0: not known yet.
+    pub rate: [u64; CONSUMERS],
+}
+
+/// One CPU's clocks as the tick takes them, where cores have energy counters.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CpuClocks {
+    /// Now.
+    pub now: [u64; CONSUMERS],
+    /// When they were weighed last.
+    pub weighed: [u64; CONSUMERS],
+}
+
+/// Binary places of [`CoreState::rate`].
+pub const RATE_BITS: u32 = 16;
+/// On-CPU time that a rate is a mean over: many of the counter's updates, which come about every
+/// millisecond, and few of a reader's changes of mind.
+pub const RATE_NS: u64 = 1 << 24;
+/// A core's window is at least this long: the counter does not move more often.
+pub const CORE_WINDOW_NS: u64 = 1_000_000;
+
+/// A package's energy weights: key is the package. Written by its tick.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CoreWeights {
+    /// On-CPU time of each consumer, each nanosecond weighed with what it drew: counter units.
+    pub weight: [u64; CONSUMERS],
+    /// The rate where neither consumer nor core has one: the mean of those that had in the last tick.
+    pub mean: u64,
+}
+
 /// What user space tells the programs; map index 0.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -218,6 +283,18 @@ pub struct TickRecord {
     pub clock: [u64; CONSUMERS],
 }
 
+/// A tick where cores have energy counters.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CoreTickRecord {
+    /// The tick.
+    pub tick: TickRecord,
+    /// [`CoreWeights::weight`] at its instant, slices in progress included.
+    pub weight: [u64; CONSUMERS],
+    /// [`CoreState::book`], all cores of the package together, as of the last window of each.
+    pub book: [u64; CONSUMERS],
+}
+
 /// A clock that could not be read.
 pub const TORN: u64 = u64::MAX;
 
@@ -292,6 +369,10 @@ const _: () = {
     assert!(size_of::<Control>() == 24);
     assert!(size_of::<TickRecord>() == 32 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
     assert!(offset_of!(TickRecord, counter) == 32);
+    assert!(size_of::<CpuCore>() == 8);
+    assert!(size_of::<CoreState>() == 24 + 3 * 8 * CONSUMERS);
+    assert!(size_of::<CoreWeights>() == 8 + 8 * CONSUMERS);
+    assert!(size_of::<CoreTickRecord>() == size_of::<TickRecord>() + 2 * 8 * CONSUMERS);
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);
     assert!(size_of::<ProcessRecord>() == 24);
     assert!(size_of::<SliceRecord>() == 32);

@@ -18,6 +18,19 @@ use crate::atomic;
 const RETRIES: usize = 3;
 const MASK: usize = CONSUMERS - 1;
 
+/// Sets clocks to 0, word by word: the compiler would call a loop over their bytes, which the verifier walks.
+///
+/// # Safety
+///
+/// `clocks` must be writable.
+#[inline(always)]
+pub unsafe fn zero(clocks: *mut [u64; CONSUMERS]) {
+    for k in 0..CONSUMERS {
+        // SAFETY: the caller answers for it.
+        unsafe { write_volatile(addr_of_mut!((*clocks)[k]), 0) };
+    }
+}
+
 /// What a reader needs of a slot besides the closed nanoseconds.
 pub struct Progress {
     /// Who is charged with (or, after the instant, relieved of) the time.
@@ -86,18 +99,34 @@ fn progress(slot: *const CpuSlot, now: u64) -> Option<Progress> {
 #[inline(always)]
 pub fn add_all(slot: *const CpuSlot, now: u64, sums: *mut [u64; CONSUMERS]) -> bool {
     let mut copy = [0u64; CONSUMERS];
+    // SAFETY: `copy` is of that size.
+    unsafe { add_all_by(slot, now, sums, &raw mut copy) }
+}
+
+/// As [`add_all`], with a buffer of the caller's, for those whose stack is full.
+///
+/// # Safety
+///
+/// `copy` must be writable and not `sums`.
+#[inline(always)]
+pub unsafe fn add_all_by(
+    slot: *const CpuSlot,
+    now: u64,
+    sums: *mut [u64; CONSUMERS],
+    copy: *mut [u64; CONSUMERS],
+) -> bool {
     for _ in 0..RETRIES {
-        // SAFETY: a map value and a caller's buffer; indices are masked.
+        // SAFETY: a map value and the caller's buffers; indices are masked.
         unsafe {
             let seq = read_volatile(addr_of!((*slot).seq));
             for k in 0..CONSUMERS {
-                copy[k] = read_volatile(addr_of!((*slot).ns[k]));
+                (*copy)[k] = read_volatile(addr_of!((*slot).ns[k]));
             }
             let open = progress(slot, now);
             if seq & 1 == 0 && read_volatile(addr_of!((*slot).seq)) == seq {
                 let Some(open) = open else { break };
                 for k in 0..CONSUMERS {
-                    (*sums)[k] = (*sums)[k].wrapping_add(copy[k]);
+                    (*sums)[k] = (*sums)[k].wrapping_add((*copy)[k]);
                 }
                 let cell = sums.cast::<u64>().add(open.who as usize & MASK);
                 *cell = (*cell).wrapping_add(open.ns as u64);

@@ -9,14 +9,17 @@ mod bench;
 mod bound;
 mod capture;
 mod clock;
+mod core_energy;
 mod emit;
 mod maps;
 mod process;
 mod resync;
 mod sched;
+mod share;
 mod socket;
 mod task;
 mod tick;
+mod weigh;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -7,8 +7,9 @@ use aya_ebpf::{
     Global,
 };
 use probe_common::{
-    Conn, ConnKey, Control, CpuSlot, IoRecord, Process, TickRecord, TickState, CONSUMERS,
-    HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
+    Conn, ConnKey, Control, CoreState, CoreTickRecord, CoreWeights, CpuClocks, CpuCore, CpuSlot,
+    IoRecord, Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS,
+    MAX_PACKAGES,
 };
 
 /// Key: CPU. Written by `sched_switch` and the resync on that CPU alone, read by ticks and boundaries on
@@ -105,7 +106,33 @@ pub static IO_SCRATCH: PerCpuArray<IoScratch, 1> = PerCpuArray::new();
 
 /// Key: 0. Where a tick is put together.
 #[btf_map]
-pub static TICK_SCRATCH: PerCpuArray<TickRecord, 1> = PerCpuArray::new();
+pub static TICK_SCRATCH: PerCpuArray<CoreTickRecord, 1> = PerCpuArray::new();
+
+/// Key: CPU. Its core. Written by user space before anything is attached. This map and those below are as
+/// large as the machine where cores have energy counters, and else of one entry; size at load.
+#[btf_map]
+pub static CORE_OF: Array<CpuCore, 1> = Array::new();
+
+/// Key: the CPU that stands for a core. Its perf event, put there by user space; size at load.
+#[btf_map]
+pub static CORE_ENERGY: PerfEventArray = PerfEventArray::new();
+
+/// Key: the CPU that stands for a core. Written by `core_switch` and `core_timer` on a CPU of that core,
+/// under its lock; books and rates are read by the tick.
+#[btf_map]
+pub static CORES: Array<CoreState, 1> = Array::new();
+
+/// Key: CPU. Its clocks at the last tick. Written by the tick of its package alone.
+#[btf_map]
+pub static CORE_CLOCKS: Array<CpuClocks, 1> = Array::new();
+
+/// Key: package. Written by its tick alone.
+#[btf_map]
+pub static CORE_WEIGHTS: Array<CoreWeights, MAX_PACKAGES> = Array::new();
+
+/// Key: 0. Where the clocks of a core are put together; there is no room on the stack.
+#[btf_map]
+pub static CORE_SCRATCH: PerCpuArray<CoreScratch, 1> = PerCpuArray::new();
 
 /// Key: 0. Connections accepted by this CPU, the low part of their ids.
 #[btf_map]
@@ -118,6 +145,15 @@ pub static EVENTS: RingBuf<(), { 4 << 20 }> = RingBuf::new();
 /// The slice stream; one page until `--slices` sets its size at load.
 #[btf_map]
 pub static SLICES: RingBuf<(), 4096> = RingBuf::new();
+
+/// Clocks being put together.
+#[repr(C)]
+pub struct CoreScratch {
+    /// The sum.
+    pub clock: [u64; CONSUMERS],
+    /// One CPU's, as long as it may turn out torn; then how far each clock has run.
+    pub work: [u64; CONSUMERS],
+}
 
 /// A boundary with room for its payload. The slack after the tail is never sent: it lets the verifier
 /// bound every copy without knowing where the last one ended.

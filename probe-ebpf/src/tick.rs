@@ -12,7 +12,8 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 use probe_common::{
-    Kind, Loss, TickRecord, TickState, CONSUMERS, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
+    CoreTickRecord, Kind, Loss, TickRecord, TickState, CONSUMERS, IDLE, MAX_COUNTERS, MAX_CPUS,
+    MAX_PACKAGES,
 };
 
 use crate::{
@@ -21,16 +22,24 @@ use crate::{
         BOOKS, CONTROL, COUNTERS, ENERGY_0, ENERGY_1, ENERGY_2, ENERGY_3, ENERGY_4, ENERGY_5,
         ENERGY_6, ENERGY_7, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
     },
+    share, weigh,
 };
 
 #[perf_event]
 pub fn tick(_ctx: PerfEventContext) -> i32 {
-    let _ = try_tick();
+    let _ = try_tick::<false>();
+    0
+}
+
+/// The tick where cores have energy counters.
+#[perf_event]
+pub fn tick_cores(_ctx: PerfEventContext) -> i32 {
+    let _ = try_tick::<true>();
     0
 }
 
 #[inline(always)]
-fn try_tick() -> Result<(), ()> {
+fn try_tick<const CORES: bool>() -> Result<(), ()> {
     // SAFETY: helpers without side effects.
     let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
     let package = *PACKAGE_OF.get(cpu).ok_or(())? & (MAX_PACKAGES as u32 - 1);
@@ -38,7 +47,8 @@ fn try_tick() -> Result<(), ()> {
     if !due(state, now)? {
         return Ok(());
     }
-    let record = TICK_SCRATCH.get_ptr_mut(0).ok_or(())?;
+    let whole = TICK_SCRATCH.get_ptr_mut(0).ok_or(())?;
+    let record = whole.cast::<TickRecord>();
     // SAFETY: this CPU's scratch and this package's state; a tick does not interrupt itself.
     unsafe {
         (*record).kind = Kind::Tick as u32;
@@ -46,7 +56,13 @@ fn try_tick() -> Result<(), ()> {
         (*record).t = now;
         (*record).number = (*state).number + 1;
         read_counters(record, package);
-        if !read_clocks(record, package, now) {
+        let read = if CORES {
+            weigh::read_clocks(whole, package, now)
+        } else {
+            read_clocks(record, package, now)
+        };
+        if !read {
+            emit::lost(Loss::Torn);
             return Err(());
         }
         if (*state).number != 0 {
@@ -61,7 +77,8 @@ fn try_tick() -> Result<(), ()> {
                 (*state).clock[k] = (*record).clock[k];
             }
         }
-        emit::event(record.cast(), size_of::<TickRecord>() as u64, Loss::Tick);
+        let size = if CORES { size_of::<CoreTickRecord>() } else { size_of::<TickRecord>() };
+        emit::event(record.cast(), size as u64, Loss::Tick);
     }
     Ok(())
 }
@@ -83,8 +100,9 @@ fn due(state: *mut TickState, now: u64) -> Result<bool, ()> {
     Ok(true)
 }
 
-/// Every counter of the package into its place in the record.
-#[inline(always)]
+/// Every counter of the package into its place in the record. Not inlined: what it leaves behind on the stack would
+/// make the verifier walk the loops after it twice, and on 256 CPUs that is more than it does.
+#[inline(never)]
 unsafe fn read_counters(record: *mut TickRecord, package: u32) {
     const { assert!(MAX_COUNTERS == 8) };
     let mask = COUNTERS.get(package).copied().unwrap_or(0);
@@ -143,7 +161,6 @@ unsafe fn read_clocks(record: *mut TickRecord, package: u32, now: u64) -> bool {
             }
             let Some(slot) = SLOTS.get_ptr(cpu) else { break };
             if !clock::add_all(slot, now, &raw mut (*record).clock) {
-                emit::lost(Loss::Torn);
                 return false;
             }
         }
@@ -151,32 +168,15 @@ unsafe fn read_clocks(record: *mut TickRecord, package: u32, now: u64) -> bool {
     true
 }
 
-/// Kernel books: each counter's energy since the last tick, in proportion to on-CPU time. `probe-ledger`
-/// has the same arithmetic in `kernel_charge`.
+/// Kernel books: each counter's energy since the last tick, in proportion to on-CPU time.
 #[inline(always)]
 unsafe fn charge(record: *const TickRecord, state: *const TickState, package: u32) {
     let mut used = [0u64; CONSUMERS];
-    let mut sum = 0u64;
-    for k in IDLE as usize + 1..CONSUMERS {
-        // SAFETY: the caller's record and state.
-        let (new, old) = unsafe { ((*record).clock[k], (*state).clock[k]) };
-        used[k] = if new > old { new - old } else { 0 };
-        sum += used[k];
-    }
-    if sum == 0 {
-        return;
-    }
-    // Twice the shift that brings the sum below 2^32, so that rest × used fits into 64 bits.
-    let mut shift = 0u32;
-    for _ in 0..16 {
-        if sum >> (shift / 2) >= 1 << 32 {
-            shift += 2;
-        }
-    }
-    let part = sum >> shift;
-    if part == 0 {
-        return;
-    }
+    // SAFETY: the caller's record and state.
+    let sum = unsafe {
+        share::used(&raw const (*record).clock, &raw const (*state).clock, &raw mut used)
+    };
+    let Some(shares) = share::of(sum) else { return };
     for i in 0..MAX_COUNTERS {
         // SAFETY: the caller's record and state.
         unsafe {
@@ -187,9 +187,9 @@ unsafe fn charge(record: *const TickRecord, state: *const TickState, package: u3
             let Some(row) = BOOKS.get_ptr_mut(package * MAX_COUNTERS as u32 + i as u32) else {
                 continue;
             };
-            let (whole, rest) = (delta / sum, delta % sum);
+            let split = shares.split(delta);
             for k in IDLE as usize + 1..CONSUMERS {
-                (*row)[k] += whole * used[k] + (rest * (used[k] >> shift) + part / 2) / part;
+                (*row)[k] += split.part(used[k]);
             }
         }
     }

@@ -37,6 +37,7 @@ const POWER_SCALE: &str = "2.3283064365386962890625e-10";
 // PMU types that no kernel hands out: to open an event of a fake PMU is an error on every machine.
 const MSR_TYPE: &str = "990001";
 const POWER_TYPE: &str = "990002";
+const POWER_CORE_TYPE: &str = "990003";
 
 impl FakeRoot {
     /// A machine without CPUs, sensors or PMUs, to be built in `dir`.
@@ -198,6 +199,32 @@ impl FakeRoot {
             self.write(&file, format!("event=0x{code:02x}\n"))?;
             self.write(format!("{file}.scale"), format!("{POWER_SCALE}\n"))?;
             self.write(format!("{file}.unit"), "Joules\n")?;
+        }
+        Ok(())
+    }
+
+    /// The PMU of AMD's energy counters of single cores; `cpumask` lists the first CPU of each core.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn power_core_pmu(&self, cpumask: &str) -> io::Result<()> {
+        self.pmu("power_core", POWER_CORE_TYPE, "config:0-7")?;
+        self.write("sys/devices/power_core/cpumask", format!("{cpumask}\n"))?;
+        let file = "sys/devices/power_core/events/energy-core";
+        self.write(file, "event=0x01\n")?;
+        self.write(format!("{file}.scale"), format!("{POWER_SCALE}\n"))?;
+        self.write(format!("{file}.unit"), "Joules\n")
+    }
+
+    /// The CPUs of each core, as lists such as `0,4`, whose first one tells them.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn siblings(&self, cores: &[&str]) -> io::Result<()> {
+        for list in cores {
+            let first = list.split([',', '-']).next().unwrap_or_default();
+            let file = format!("sys/devices/system/cpu/cpu{first}/topology/thread_siblings_list");
+            self.write(file, format!("{list}\n"))?;
         }
         Ok(())
     }

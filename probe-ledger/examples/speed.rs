@@ -64,7 +64,7 @@ fn run(residents: u64, boundaries: bool) -> Result<f64, Box<dyn std::error::Erro
         }
         for d in 0..DOMAINS {
             let counter = Some(round * 400_000_000 + (round * 13) % 1_000);
-            let sample = Sample { t: Nanos(t), counter, clocks: &clocks };
+            let sample = Sample { t: Nanos(t), counter, clocks: &clocks, weights: None };
             black_box(ledger.sample(DomainId(d), &sample));
         }
         black_box(ledger.settled());

@@ -7,7 +7,7 @@ use crate::unit::{Nanojoules, Nanos};
 pub struct Book {
     /// Everything counted in valid windows.
     pub measured: Nanojoules,
-    /// The domain's idle power over its windows, at most what was measured.
+    /// The domain's idle power over its windows, at most what was measured, and what weighed for nobody.
     pub idle: Nanojoules,
     /// Measured above idle while nobody was on CPU.
     pub residual: Nanojoules,
@@ -26,9 +26,12 @@ pub struct Book {
     pub held_samples: u64,
     /// Valid windows longer than expected.
     pub gaps: u64,
+    /// Valid windows with active energy that was shared by the clocks because no weight moved in them, though
+    /// weights came with both samples and somebody was on CPU.
+    pub unweighted: u64,
     /// Counter units in valid windows.
     pub units: u128,
-    /// Counter units by `ConsumerId`, as if idle power were 0: what the kernel's own books charge, to the
+    /// Counter units by `ConsumerId`, as if idle power were 0 and there were no weights: what the kernel's own books charge, to the
     /// bit ([`kernel_charge`](crate::kernel_charge)). Each window is rounded half up, so they need not add
     /// up to `units`.
     pub gross_units: Vec<u128>,

@@ -20,6 +20,7 @@ use crate::split::Split;
 use crate::tally::Whole;
 use crate::target::Target;
 use crate::unit::{Nanojoules, Nanos};
+use crate::weighing::By;
 
 /// The books of a run. Feed it samples and boundaries in the order of their instants.
 #[derive(Debug)]
@@ -79,7 +80,8 @@ impl Ledger {
             self.anomalies.malformed_samples += 1;
             return Window::Ignored(Ignored::NoSuchDomain);
         };
-        if sample.clocks.len() != self.targets.len() {
+        let fits = |list: &[u64]| list.len() == self.targets.len();
+        if !fits(sample.clocks) || !sample.weights.is_none_or(|w| fits(w.consumers)) {
             self.anomalies.malformed_samples += 1;
             return Window::Ignored(Ignored::Clocks);
         }
@@ -140,10 +142,15 @@ impl Ledger {
         let (meter, book, scratch) = (&self.meters[d], &mut self.books[d], &mut self.scratch);
         let gap = interval.length() > meter.spec.expected_window;
         let Scratch { charges, remainders, .. } = scratch;
-        let residual = apportion(energy.active.0, &meter.used, charges, remainders);
+        let by = meter.weighing.by(&meter.used);
+        let weights = if by == By::Weights { meter.weighing.used() } else { &meter.used };
+        let residual = apportion(energy.active.0, weights, charges, remainders);
+        // Nobody's part, the last one, where there are weights.
+        let idle = energy.idle.0 + charges.get(self.targets.len()).copied().unwrap_or(0);
         // None of these sums overflows: each is at most `measured`, and the meter kept to the room left.
         book.measured.0 += energy.total.0;
-        book.idle.0 += energy.idle.0;
+        book.idle.0 += idle;
+        book.unweighted += u64::from(by == By::ClocksForWant && energy.active.0 > 0);
         book.residual.0 += residual;
         book.windows += 1;
         book.gaps += u64::from(gap);
@@ -152,7 +159,7 @@ impl Ledger {
         for (sum, used) in book.gross_units.iter_mut().zip(&meter.used) {
             *sum += u128::from(kernel_charge(energy.units, *used, on_cpu));
         }
-        let (period, active, split) = (meter.period().0, energy.active.0, meter.split);
+        let (period, active, split) = (meter.period().0, energy.total.0 - idle, meter.split);
         let late = meter.pulse.late(&meter.spec);
         self.books[d].late_windows += u64::from(late);
         for k in 0..self.targets.len() {

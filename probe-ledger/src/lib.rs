@@ -24,6 +24,11 @@
 //! measured  = Σ E = idle + residual + Σ charges       exactly, always
 //! ```
 //!
+//! A sample may bring [`Weights`] besides the clocks, where something better is known (energy counters of single cores,
+//! cycles): u<sub>k</sub> is then the weight. What weighs for nobody is idle energy. Weights that did not move while
+//! somebody was on CPU leave the window to the clocks, which is counted ([`Book::unweighted`]). Boundaries, below, are
+//! placed on the clocks in every case.
+//!
 //! Everything is an integer number of nanojoules. The counter's fixed-point [`Scale`] carries fractions from window to
 //! window, so that the sum of all E is the conversion of the sum of all counts. What an idle window could
 //! not cover (a sensor that updates in lumps shows none in one window and two in the next) stays due for at most one
@@ -107,14 +112,14 @@
 //! let (domain, server, request) = (DomainId(0), ConsumerId(0), RequestId(1));
 //! let ms = Nanos::from_millis;
 //!
-//! ledger.sample(domain, &Sample { t: ms(0), counter: Some(0), clocks: &[0, 0] });
+//! ledger.sample(domain, &Sample { t: ms(0), counter: Some(0), clocks: &[0, 0], weights: None });
 //! let enter = Boundary { t: ms(20), clocks: &[0], request, change: Change::Enter };
 //! ledger.boundary(server, &enter)?;
 //! let leave = Boundary { t: ms(80), clocks: &[60_000_000], request, change: Change::Leave };
 //! ledger.boundary(server, &leave)?;
 //! // 7 J in 100 ms: 1 J of it idle; the server ran 60 ms, others 40.
 //! let clocks = &[60_000_000, 40_000_000];
-//! ledger.sample(domain, &Sample { t: ms(100), counter: Some(7 << 32), clocks });
+//! ledger.sample(domain, &Sample { t: ms(100), counter: Some(7 << 32), clocks, weights: None });
 //!
 //! let account = ledger.settled().remove(0);
 //! let energy = account.energy.ok_or("not measured")?;
@@ -150,6 +155,7 @@ mod split;
 mod tally;
 mod target;
 mod unit;
+mod weighing;
 
 pub use account::{Account, DomainShare};
 pub use bar::{ErrorParts, Estimate};
@@ -163,7 +169,7 @@ pub use id::{ConsumerId, DomainId, RequestId};
 pub use kernel_books::kernel_charge;
 pub use ledger::Ledger;
 pub use policy::{Idle, Policies, Share, Weight};
-pub use sample::{Cause, Closed, Ignored, Sample, Void, Window};
+pub use sample::{Cause, Closed, Ignored, Sample, Void, Weights, Window};
 pub use scale::{Scale, ScaleError};
 pub use split::Split;
 pub use unit::{Nanojoules, Nanos, Nanowatts, Ratio};

@@ -10,6 +10,7 @@ use crate::sample::{Cause, Sample, Void};
 use crate::scale::Accumulator;
 use crate::split::Split;
 use crate::unit::{NANO, Nanojoules, Nanos, clamp};
+use crate::weighing::Weighing;
 
 /// A domain's counter and clocks as of its last sample.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Meter {
     pub(crate) used: Vec<u64>,
     /// How it is known who uses it.
     pub(crate) split: Split,
+    /// What the window's energy is shared by instead, where weights come with the samples.
+    pub(crate) weighing: Weighing,
     /// Nobody waits for it until it samples again.
     pub(crate) stalled: bool,
     pub(crate) pulse: Pulse,
@@ -78,6 +81,7 @@ impl Meter {
             from: vec![0; consumers],
             used: vec![0; consumers],
             split: Split::Clocks,
+            weighing: Weighing::default(),
             stalled: false,
             pulse: Pulse::default(),
             broken: None,
@@ -103,6 +107,7 @@ impl Meter {
             self.last = Some((sample.t, counter));
             self.from.copy_from_slice(sample.clocks);
             self.pulse.begin(sample.t, sample.clocks);
+            self.weighing.advance(sample.weights.as_ref(), seen);
             return Reading::First(sample.t);
         };
         if sample.t <= begin {
@@ -123,6 +128,7 @@ impl Meter {
         }
         self.last = Some((sample.t, counter));
         self.advance_clocks(sample.clocks, seen);
+        self.weighing.advance(sample.weights.as_ref(), seen);
         match (cause, beat) {
             (Some((_, cause)), _) => return Reading::Void(interval, cause.into()),
             (None, Beat::Stuck) => return Reading::Void(interval, Void::Stuck),

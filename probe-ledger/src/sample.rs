@@ -12,6 +12,18 @@ pub struct Sample<'a> {
     pub counter: Option<u64>,
     /// Cumulative on-CPU nanoseconds of each consumer on the domain's CPUs, by `ConsumerId`; idle is nobody's.
     pub clocks: &'a [u64],
+    /// What the window's energy is shared by, where something better than the clocks is known; `None`: the
+    /// clocks. Boundaries are placed on the clocks in either case.
+    pub weights: Option<Weights<'a>>,
+}
+
+/// Cumulative weights, in any unit: only their proportions in a window count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights<'a> {
+    /// Of each consumer, by `ConsumerId`.
+    pub consumers: &'a [u64],
+    /// Of nobody: that part of the energy is idle energy.
+    pub nobody: u64,
 }
 
 /// What a sample did.
@@ -79,7 +91,7 @@ pub enum Ignored {
     Stale,
     /// There is no such domain.
     NoSuchDomain,
-    /// It does not carry one clock a consumer.
+    /// It does not carry one clock, or not one weight, a consumer.
     Clocks,
 }
 

@@ -90,7 +90,7 @@ proptest! {
         for input in &inputs {
             match input {
                 Input::Sample { domain, t, counter, clocks } => {
-                    let sample = Sample { t: Nanos(*t), counter: *counter, clocks };
+                    let sample = Sample { t: Nanos(*t), counter: *counter, clocks, weights: None };
                     ledger.sample(DomainId(*domain), &sample);
                 }
                 Input::Boundary { target, t, clocks, request, change } => {

@@ -40,6 +40,7 @@ fn main() -> Result<()> {
         slice_bytes: None,
         tick_hz: 1000,
         idle_divisor: 100,
+        cores: false,
     })?;
     let btf = Btf::from_sys_fs()?;
     let mut yardsticks = Ebpf::load(OBJECT)?;

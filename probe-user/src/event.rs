@@ -20,6 +20,18 @@ pub struct Tick {
     pub counter: [Option<u64>; MAX_COUNTERS],
     /// On-CPU nanoseconds by consumer index (`probe_common::IDLE` …).
     pub clock: [u64; CONSUMERS],
+    /// Where cores have energy counters.
+    pub cores: Option<Box<CoreBooks>>,
+}
+
+/// What the cores of a package counted, by who ran on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreBooks {
+    /// The clocks at the tick's instant, each nanosecond weighed with what was drawn: counter units, by
+    /// consumer index; idle weighs nothing.
+    pub weight: [u64; CONSUMERS],
+    /// Counted up to the last window of each core, by consumer index; idle is while nobody ran.
+    pub book: [u64; CONSUMERS],
 }
 
 /// A connection of a target, unique for the life of the probe.

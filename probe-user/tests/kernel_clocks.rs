@@ -40,6 +40,7 @@ fn load(rung: Rung, package_of: &[usize]) -> Result<Probe, KernelError> {
         tick_hz: 1000,
         // Every expiry: some hundred ticks, of which one in a hundred may be torn.
         idle_divisor: 1,
+        cores: false,
     })
 }
 

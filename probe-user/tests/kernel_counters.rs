@@ -37,6 +37,7 @@ fn every_place_of_a_package_can_hold_a_counter_and_is_read_at_every_tick() {
         slice_bytes: None,
         tick_hz: 1000,
         idle_divisor: 1,
+        cores: false,
     })
     .expect("root may load it");
     probe.set_counters(&counters).expect("there is a place for each");

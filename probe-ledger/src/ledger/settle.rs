@@ -122,7 +122,8 @@ mod tests {
         for t in (0..100_000).step_by(1_000) {
             request(&mut ledger, t + 100);
             for d in 0..2 {
-                let sample = Sample { t: Nanos(t + 900), counter: Some(t), clocks: &[t] };
+                let sample =
+                    Sample { t: Nanos(t + 900), counter: Some(t), clocks: &[t], weights: None };
                 ledger.sample(DomainId(d), &sample);
                 assert_eq!(ledger.targets[0].oldest().is_some(), d == 0);
             }

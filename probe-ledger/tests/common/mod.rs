@@ -35,12 +35,12 @@ pub(crate) fn sample(
     counter: u64,
     clocks: &[u64],
 ) -> Window {
-    let sample = Sample { t: Nanos(t), counter: Some(counter), clocks };
+    let sample = Sample { t: Nanos(t), counter: Some(counter), clocks, weights: None };
     ledger.sample(DomainId(domain), &sample)
 }
 
 pub(crate) fn missing(ledger: &mut Ledger, domain: usize, t: u64, clocks: &[u64]) -> Window {
-    ledger.sample(DomainId(domain), &Sample { t: Nanos(t), counter: None, clocks })
+    ledger.sample(DomainId(domain), &Sample { t: Nanos(t), counter: None, clocks, weights: None })
 }
 
 pub(crate) fn at(

@@ -265,7 +265,7 @@ impl Told {
     fn sample(&mut self, host: &Host<'_>, d: usize, missing: bool) {
         let clocks = host.clocks(d);
         let counter = (!missing).then(|| host.counter(d));
-        let sample = Sample { t: Nanos(host.t), counter, clocks: &clocks };
+        let sample = Sample { t: Nanos(host.t), counter, clocks: &clocks, weights: None };
         if let Window::Closed(window) = self.ledger.sample(DomainId(d), &sample) {
             self.closed[d] += u128::from(window.energy.get());
         }

@@ -119,6 +119,8 @@ impl Classify for SourceError {
             | Self::NoHwmon { .. }
             | Self::NoBattery { .. }
             | Self::Sensor(ReadError::OnMains { .. })
+            | Self::NoCoreEnergy { .. }
+            | Self::TooManyThreads { .. }
             | Self::Open(_)
             | Self::Sensor(ReadError::Gpu { .. })
             | Self::Sensor(ReadError::Permission { .. } | ReadError::Vanished { .. }) => {
@@ -129,7 +131,9 @@ impl Classify for SourceError {
             | Self::Twice(_)
             | Self::TooManyCounters { .. } => ExitStatus::Usage,
             Self::Read { source, .. } => of_io(source),
-            Self::Sensor(_) | Self::NoCpu { .. } | Self::Garbage { .. } => ExitStatus::Failed,
+            Self::Sensor(_) | Self::NoCpu { .. } | Self::TwoCores { .. } | Self::Garbage { .. } => {
+                ExitStatus::Failed
+            }
         }
     }
 }

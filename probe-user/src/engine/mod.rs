@@ -106,6 +106,8 @@ pub struct Engine<'a> {
     ticking: Vec<Option<u32>>,
     /// What the kernel reads, open as long as it does: package, place and event.
     counters: Vec<(usize, usize, PerfEvent, OpenCounter)>,
+    /// The cores' own, likewise.
+    _cores: Vec<OpenCounter>,
 }
 
 /// Runs until `stop` is set, the time is over, enough requests have finished or no target can come back.
@@ -157,9 +159,9 @@ impl<'a> Engine<'a> {
         }
         let package_of = setup::package_of(&options.topology);
         let packages = options.topology.packages.len();
-        let Domains { readings, labels, ledger, counters, sensors } =
+        let Domains { readings, labels, ledger, counters, cores, sensors } =
             setup::domains(&options.selection.domains, packages, options.policies)?;
-        let probe = setup::probe(roots, &package_of, &counters, options.slices.is_some())?;
+        let probe = setup::probe(roots, &package_of, &counters, &cores, options.slices.is_some())?;
         let names = targets.names();
         let slices = match &options.slices {
             Some(path) => {
@@ -180,6 +182,7 @@ impl<'a> Engine<'a> {
         let cpus = options.topology.online().collect();
         let counters = setup::with_events(counters, &options.selection.domains);
         let watch = Watch::new(clock.now(), clock.asleep(), options.topology.online());
+        let cores = cores.into_iter().map(|(_, counter)| counter).collect();
         let roots = roots.clone();
         let mut engine = Self {
             roots,
@@ -197,6 +200,7 @@ impl<'a> Engine<'a> {
             topology: options.topology,
             ticking: options.selection.tick_cpus.iter().copied().map(Some).collect(),
             counters,
+            _cores: cores,
         };
         engine.start(&options.selection.tick_cpus)?;
         engine.give_up_privileges()?;
@@ -212,6 +216,7 @@ impl<'a> Engine<'a> {
             self.look(index, false)?;
         }
         self.probe.attach_clocks()?;
+        self.probe.attach_cores()?;
         self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
         self.probe.attach_ticks(tick_cpus)?;

@@ -171,6 +171,11 @@ impl Publisher {
         ];
         let met = contradictions.iter().filter(|(count, _)| *count > 0);
         flags.extend(met.map(|(_, flag)| (*flag).to_owned()));
+        let domains_by_id = (0..self.labels.len()).map(DomainId);
+        if domains_by_id.filter_map(|d| core.ledger.books(d)).any(|book| book.unweighted > 0) {
+            // A window of a package in which somebody ran, and nothing is known of what that drew.
+            flags.push("weights-missing".to_owned());
+        }
         let degraded = TROUBLES.iter().filter(|(loss, _)| lost[*loss as usize] > 0);
         flags.extend(degraded.map(|(_, flag)| (*flag).to_owned()));
         let unread = |fed: &Fed| fed.failed > 0;

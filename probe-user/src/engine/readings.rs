@@ -4,16 +4,19 @@
 //! - A counter that user space reads (powercap, hwmon) falls between two ticks: the clocks at its instant
 //!   are interpolated between theirs.
 //! - A device (a GPU) has clocks of its own: the time each consumer used it, as its reading tells.
+//! - The cores' books come with the tick; so do the weights that a package's energy is shared by then.
 //! - The model has no counter: it follows from the busy clock of the tick.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use probe_common::{CONSUMERS, IDLE, MAX_PACKAGES};
-use probe_ledger::{DomainId, Flag, Ledger, Nanos, Nanowatts, Sample, Scope, Split, Window};
+use probe_ledger::{
+    DomainId, Flag, Ledger, Nanos, Nanowatts, Sample, Scope, Split, Weights, Window,
+};
 
 use super::{core::consumer, samplers::Taken};
 use crate::{
-    event::Tick,
+    event::{CoreBooks, Tick},
     source::{ModelPower, Users},
 };
 
@@ -24,6 +27,8 @@ pub enum Feed {
         /// Place among the package's counters.
         slot: usize,
     },
+    /// The books of the package's cores.
+    Cores,
     /// Read by user space.
     Polled {
         /// Read, but no tick has passed them yet.
@@ -62,6 +67,8 @@ pub struct Fed {
     pub failed: u64,
     /// How its use was known so far, where it is a device.
     pub splits: BTreeSet<&'static str>,
+    /// Its energy is shared by what was drawn on the cores, not by time.
+    pub weighed: bool,
 }
 
 /// Cumulative clocks, idle left out: the ledger's order of consumers.
@@ -71,7 +78,16 @@ pub type Clocks = [u64; CONSUMERS - 1];
 pub struct Readings {
     domains: Vec<Fed>,
     packages: usize,
-    last: [Option<(u64, Clocks)>; MAX_PACKAGES],
+    last: [Option<Last>; MAX_PACKAGES],
+}
+
+/// A package's last tick.
+#[derive(Clone, Copy)]
+struct Last {
+    t: u64,
+    clocks: Clocks,
+    /// Where cores have counters.
+    weights: Option<Clocks>,
 }
 
 impl Readings {
@@ -148,17 +164,24 @@ impl Readings {
     ) {
         let Some(slot) = self.last.get_mut(tick.package) else { return };
         let clocks = without_idle(&tick.clock);
-        let before = slot.replace((tick.t, clocks));
+        let books = tick.cores.as_deref();
+        let weights = books.map(|books| without_idle(&books.weight));
+        let now = Last { t: tick.t, clocks, weights };
+        let before = slot.replace(now);
         let machine = |d: &Fed| d.scope == Scope::Machine;
         let whole = self.domains.iter().any(|d| machine(d) && d.package == tick.package);
         let others = whole.then(|| machine_clocks(&self.last, tick.package));
         for domain in self.domains.iter_mut().filter(|domain| domain.package == tick.package) {
             let (id, others) = (domain.id, others.as_ref().filter(|_| machine(domain)));
-            let mut sample = |t, counter, clocks: Clocks, split: Split| {
+            let weights = weights.filter(|_| domain.weighed);
+            let mut sample = |t, counter, clocks: Clocks, split, weights: Option<(Clocks, u64)>| {
                 ledger.split(id, split);
                 let clocks = others.map_or(clocks, |others| add(clocks, others));
+                let by =
+                    weights.as_ref().map(|(by, nobody)| Weights { consumers: by, nobody: *nobody });
+                let sample = Sample { t: Nanos(t), counter, clocks: &clocks, weights: by };
                 // What became of the window is in the ledger's books.
-                let window = ledger.sample(id, &Sample { t: Nanos(t), counter, clocks: &clocks });
+                let window = ledger.sample(id, &sample);
                 if !matches!(window, Window::Missing | Window::Held | Window::Ignored(_)) {
                     sampled(ledger, id, t, &clocks);
                 }
@@ -167,11 +190,16 @@ impl Readings {
                 Feed::Kernel { slot } => {
                     let counter = tick.counter.get(*slot).copied().flatten();
                     domain.failed += u64::from(counter.is_none());
-                    sample(tick.t, counter, clocks, Split::Clocks);
+                    sample(tick.t, counter, clocks, Split::Clocks, weights.map(|w| (w, 0)));
+                }
+                Feed::Cores => {
+                    domain.failed += u64::from(books.is_none());
+                    let count = books.map(counted);
+                    sample(tick.t, count, clocks, Split::Clocks, books.map(charged));
                 }
                 Feed::Model(power) => {
                     let count = modelled(*power, tick.t, &clocks);
-                    sample(tick.t, Some(count), clocks, Split::Clocks);
+                    sample(tick.t, Some(count), clocks, Split::Clocks, None);
                 }
                 Feed::Polled { waiting, used } => {
                     while let Some(read) = waiting.pop_front_if(|read| read.t <= tick.t) {
@@ -179,10 +207,12 @@ impl Readings {
                             *used = add(*used, more);
                         }
                         if domain.scope == Scope::Device {
-                            sample(read.t, read.count, *used, read.split);
-                        } else if let Some(before) = before.filter(|before| read.t > before.0) {
-                            let clocks = between(before, (tick.t, clocks), read.t);
-                            sample(read.t, read.count, clocks, read.split);
+                            sample(read.t, read.count, *used, read.split, None);
+                        } else if let Some(before) = before.filter(|before| read.t > before.t) {
+                            let at = |a: Clocks, b| between((before.t, a), (tick.t, b), read.t);
+                            let weights = before.weights.zip(weights).map(|(a, b)| (at(a, b), 0));
+                            let clocks = at(before.clocks, clocks);
+                            sample(read.t, read.count, clocks, read.split, weights);
                         }
                     }
                 }
@@ -194,7 +224,7 @@ impl Readings {
     #[must_use]
     pub fn target_clock(&self, who: u32) -> [u64; MAX_PACKAGES] {
         let index = (who as usize).saturating_sub(1);
-        self.last.map(|last| last.and_then(|(_, c)| c.get(index).copied()).unwrap_or(0))
+        self.last.map(|last| last.and_then(|last| last.clocks.get(index).copied()).unwrap_or(0))
     }
 }
 
@@ -211,9 +241,20 @@ fn add(mut a: Clocks, b: &Clocks) -> Clocks {
 }
 
 /// The latest clocks of all packages but one.
-fn machine_clocks(last: &[Option<(u64, Clocks)>; MAX_PACKAGES], except: usize) -> Clocks {
+fn machine_clocks(last: &[Option<Last>; MAX_PACKAGES], except: usize) -> Clocks {
     let others = last.iter().enumerate().filter(|(package, _)| *package != except);
-    others.filter_map(|(_, last)| last.as_ref()).fold([0; CONSUMERS - 1], |sum, (_, c)| add(sum, c))
+    let others = others.filter_map(|(_, last)| last.as_ref());
+    others.fold([0; CONSUMERS - 1], |sum, last| add(sum, &last.clocks))
+}
+
+/// What the cores counted.
+fn counted(books: &CoreBooks) -> u64 {
+    books.book.iter().fold(0, |sum, units| sum.wrapping_add(*units))
+}
+
+/// By who ran on them, and while nobody did.
+fn charged(books: &CoreBooks) -> (Clocks, u64) {
+    (without_idle(&books.book), books.book[IDLE as usize])
 }
 
 /// Linear between two ticks.

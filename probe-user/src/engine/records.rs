@@ -27,6 +27,20 @@ pub struct DomainLabel {
     pub additive: bool,
     /// Whether its idle power is known; else idle energy is inside the joules.
     pub idle_known: bool,
+    /// The domain and source that its energy is shared by, such as `core-0=amd-core-perf`; `None`: time.
+    pub shared_by: Option<String>,
+}
+
+/// The domains that were summed, then those that their energy was shared by.
+fn sources(used: &[&DomainLabel]) -> Vec<String> {
+    let summed = used.iter().map(|label| format!("{}={}", label.name, label.source));
+    let mut sources: Vec<String> = summed.collect();
+    for by in used.iter().filter_map(|label| label.shared_by.as_ref()) {
+        if !sources.contains(by) {
+            sources.push(by.clone());
+        }
+    }
+    sources
 }
 
 /// Requests that have ended and wait for their account.
@@ -128,7 +142,7 @@ impl Records {
             cpu_s: account.map(|a| a.cpu.seconds()),
             mean_residents: account.map(|a| a.mean_residents),
             quality,
-            sources: used.iter().map(|l| format!("{}={}", l.name, l.source)).collect(),
+            sources: sources(&used),
             weight: self.policies.weight.clone(),
             share: self.policies.share.clone(),
             idle: self.policies.idle.clone(),

@@ -15,7 +15,7 @@ use super::{
     samplers::Opened,
 };
 use crate::{
-    kernel::{KernelCounter, Probe, Rung, Settings},
+    kernel::{CoreCounter, KernelCounter, Probe, Rung, Settings},
     roots::Roots,
     source::{Domain, OpenCounter, PerfEvent, Reading},
     topology::Topology,
@@ -47,6 +47,8 @@ pub struct Domains {
     pub ledger: Ledger,
     /// Counters the kernel reads: package, slot and the open event.
     pub counters: Vec<(usize, usize, OpenCounter)>,
+    /// Counters of single cores: the core's CPUs and the open event.
+    pub cores: Vec<(Vec<u32>, OpenCounter)>,
     /// Sensors that user space reads.
     pub sensors: Vec<Opened>,
 }
@@ -62,11 +64,16 @@ pub fn domains(
     policies: Policies,
 ) -> Result<Domains, EngineError> {
     let Books { readings, labels, ledger } = books(chosen, packages, policies)?;
-    let (mut counters, mut sensors) = (vec![], vec![]);
+    let (mut counters, mut cores, mut sensors) = (vec![], vec![], vec![]);
     for (fed, domain) in readings.domains().iter().zip(chosen) {
         match (&domain.reading, &fed.feed) {
             (Reading::Kernel(event), Feed::Kernel { slot }) => {
                 counters.push((fed.package, *slot, event.open()?));
+            }
+            (Reading::Cores(found), _) => {
+                for core in &found.cores {
+                    cores.push((core.cpus.clone(), core.event.open()?));
+                }
             }
             (Reading::Polled(polled), _) => {
                 let (pace, sensor) = (polled.pace(), polled.open()?);
@@ -75,7 +82,7 @@ pub fn domains(
             _ => {}
         }
     }
-    Ok(Domains { readings, labels, ledger, counters, sensors })
+    Ok(Domains { readings, labels, ledger, counters, cores, sensors })
 }
 
 /// The domains as the pure part of the engine knows them.
@@ -107,19 +114,23 @@ pub fn books(chosen: &[Domain], packages: usize, policies: Policies) -> Result<B
                 let slot = std::mem::replace(next, *next + 1);
                 Feed::Kernel { slot }
             }
+            Reading::Cores(_) => Feed::Cores,
             Reading::Polled(_) => {
                 Feed::Polled { waiting: <_>::default(), used: [0; CONSUMERS - 1] }
             }
             Reading::Model(power) => Feed::Model(*power),
         };
         let (scope, additive) = (domain.scope, domain.additive);
-        fed.push(Fed { id, package, scope, additive, feed, failed: 0, splits: <_>::default() });
+        let by = shared_by(domain, chosen);
+        let (splits, weighed) = (<_>::default(), by.is_some());
+        fed.push(Fed { id, package, scope, additive, feed, failed: 0, splits, weighed });
         labels.push(DomainLabel {
             name: domain.name.clone(),
             source: domain.source.clone(),
             quality: domain.quality,
             additive: domain.additive,
             idle_known: domain.idle_watts.is_some(),
+            shared_by: by.map(|by| format!("{}={}", by.name, by.source)),
         });
         specs.push(spec(domain)?);
     }
@@ -141,6 +152,17 @@ pub fn with_events(
     });
     let joined = counters.into_iter().zip(events);
     joined.map(|((package, slot, counter), event)| (package, slot, event, counter)).collect()
+}
+
+/// The cores whose counters tell how to share a domain's energy: those of a package that is measured. The
+/// model knows no more than time, and memory does not follow the cores.
+fn shared_by<'a>(domain: &Domain, chosen: &'a [Domain]) -> Option<&'a Domain> {
+    let package = domain.name.starts_with("package-") && matches!(domain.scope, Scope::Package(_));
+    if !package || matches!(domain.reading, Reading::Model(_)) {
+        return None;
+    }
+    let cores = |by: &&Domain| matches!(by.reading, Reading::Cores(_)) && by.scope == domain.scope;
+    chosen.iter().find(cores)
 }
 
 /// What the ledger is told of a domain.
@@ -177,6 +199,7 @@ pub fn probe(
     roots: &Roots,
     package_of: &[usize],
     counters: &[(usize, usize, OpenCounter)],
+    cores: &[(Vec<u32>, OpenCounter)],
     slices: bool,
 ) -> Result<Probe, EngineError> {
     let mut probe = Probe::load(&Settings {
@@ -186,6 +209,7 @@ pub fn probe(
         slice_bytes: slices.then_some(SLICE_BYTES),
         tick_hz: TICK_HZ,
         idle_divisor: IDLE_DIVISOR,
+        cores: !cores.is_empty(),
     })?;
     let events: Vec<KernelCounter<'_>> = counters
         .iter()
@@ -196,6 +220,11 @@ pub fn probe(
         })
         .collect();
     probe.set_counters(&events)?;
+    if !cores.is_empty() {
+        let cores: Vec<CoreCounter<'_>> =
+            cores.iter().map(|(cpus, counter)| CoreCounter { cpus, fd: counter.as_fd() }).collect();
+        probe.set_cores(&cores)?;
+    }
     Ok(probe)
 }
 

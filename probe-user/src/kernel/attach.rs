@@ -23,6 +23,8 @@ const PROCESS_HOOKS: [(&str, &str); 4] = [
     ("process_free", "sched_process_free"),
 ];
 const SWITCH_HOOK: (&str, &str) = ("sched_switch", "sched_switch");
+const CORE_HOOK: (&str, &str) = ("core_switch", "sched_switch");
+const CORE_TIMER: &str = "core_timer";
 const SOCKET_HOOKS: [(&str, &str); 14] = [
     ("on_listen", "sys_exit_listen"),
     ("on_close", "sys_enter_close"),
@@ -41,6 +43,11 @@ const SOCKET_HOOKS: [(&str, &str); 14] = [
 ];
 /// Timer expiries a second of the resync while no switch was missed.
 const RESYNC_HZ: u32 = 20;
+/// How often a core's energy window is closed at least. Switches close it too, and the ticks need no more than
+/// rates; a quicker timer would keep idle cores awake for nothing.
+const CORE_HZ: u32 = 20;
+/// How long a core's energy window may last, ns.
+pub const CORE_PERIOD_NS: u64 = 1_000_000_000 / CORE_HZ as u64;
 
 /// The resync's timers.
 #[derive(Default)]
@@ -93,11 +100,12 @@ impl Probe {
     ///
     /// When the kernel refuses program or timer.
     pub fn attach_ticks(&mut self, leaders: &[u32]) -> Result<(), KernelError> {
-        let tick: &mut PerfEvent = program(&mut self.bpf, "tick")?;
+        let name = self.tick();
+        let tick: &mut PerfEvent = program(&mut self.bpf, name)?;
         let links = tick
             .load()
             .and_then(|()| timer(tick, leaders, self.tick_hz))
-            .map_err(|e| KernelError::program("tick", e))?;
+            .map_err(|e| KernelError::program(name, e))?;
         self.ticks = leaders.iter().copied().zip(links).collect();
         Ok(())
     }
@@ -108,13 +116,13 @@ impl Probe {
     ///
     /// When the kernel refuses the timer.
     pub fn move_tick(&mut self, from: Option<u32>, to: u32) -> Result<(), KernelError> {
-        let tick: &mut PerfEvent = program(&mut self.bpf, "tick")?;
+        let name = self.tick();
+        let tick: &mut PerfEvent = program(&mut self.bpf, name)?;
         if let Some(place) = self.ticks.iter().position(|(cpu, _)| Some(*cpu) == from) {
             // It died with its CPU; it must not come back with it.
             let _ = tick.detach(self.ticks.swap_remove(place).1);
         }
-        let links =
-            timer(tick, &[to], self.tick_hz).map_err(|e| KernelError::program("tick", e))?;
+        let links = timer(tick, &[to], self.tick_hz).map_err(|e| KernelError::program(name, e))?;
         self.ticks.extend(links.into_iter().map(|link| (to, link)));
         Ok(())
     }
@@ -128,6 +136,10 @@ impl Probe {
         self.resync.cpus = cpus.to_vec();
         let hz = if self.resync.quick { self.tick_hz } else { RESYNC_HZ };
         self.time_resync(hz)
+    }
+
+    fn tick(&self) -> &'static str {
+        if self.cores.is_empty() { "tick" } else { "tick_cores" }
     }
 
     /// Starts the resync on every CPU, slowly: it must not keep idle CPUs awake.
@@ -167,6 +179,25 @@ impl Probe {
         Ok(())
     }
 
+    /// Starts the windows of the cores' energy counters, where there are any; the clocks are running.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses program or timer.
+    pub fn attach_cores(&mut self) -> Result<(), KernelError> {
+        if self.cores.is_empty() {
+            return Ok(());
+        }
+        // After the clocks' hook: it ends the window at the instant which that one has written down.
+        self.attach_tracing(CORE_HOOK)?;
+        let cores: &mut PerfEvent = program(&mut self.bpf, CORE_TIMER)?;
+        cores
+            .load()
+            .and_then(|()| timer(cores, &self.cores, CORE_HZ))
+            .map(|_| ())
+            .map_err(|e| KernelError::program(CORE_TIMER, e))
+    }
+
     /// Hooks the socket system calls.
     ///
     /// # Errors
@@ -190,7 +221,8 @@ impl Probe {
                 let _ = hook.unload();
             }
         }
-        if let Ok(tick) = program::<PerfEvent>(&mut self.bpf, "tick") {
+        let tick = self.tick();
+        if let Ok(tick) = program::<PerfEvent>(&mut self.bpf, tick) {
             let _ = tick.unload();
         }
     }
@@ -253,6 +285,7 @@ mod tests {
             slice_bytes: None,
             tick_hz: 1000,
             idle_divisor: 100,
+            cores: false,
         };
         let mut probe = Probe::load(&settings).unwrap();
         // Runs in 200 ms, and how many had been before.

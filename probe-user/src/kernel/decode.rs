@@ -1,9 +1,11 @@
 //! Ring-buffer bytes to [`Event`]s. The bytes come from our own programs, but a short or unknown record
 //! is `None` all the same, never a panic.
 
-use probe_common::{IoRecord, Kind, MAX_COUNTERS, ProcessRecord, SliceRecord, TickRecord};
+use probe_common::{
+    CoreTickRecord, IoRecord, Kind, MAX_COUNTERS, ProcessRecord, SliceRecord, TickRecord,
+};
 
-use crate::event::{ConnId, Event, Io, IoKind, Process, ProcessChange, Tick};
+use crate::event::{ConnId, CoreBooks, Event, Io, IoKind, Process, ProcessChange, Tick};
 
 /// Reads one record of the event ring; `None` when kind or length are not those of a record.
 #[must_use]
@@ -54,6 +56,10 @@ fn tick(bytes: &[u8]) -> Option<Event> {
         number: record.number,
         counter,
         clock: record.clock,
+        cores: read(bytes).map(|r: CoreTickRecord| {
+            let CoreTickRecord { weight, book, .. } = r;
+            Box::new(CoreBooks { weight, book })
+        }),
     }))
 }
 
@@ -103,6 +109,21 @@ mod tests {
             }
             assert_eq!(event(&bytes).is_some(), len >= size_of::<TickRecord>());
         }
+    }
+
+    #[test]
+    fn a_tick_says_what_the_cores_counted_only_where_they_have_counters() {
+        let mut bytes = vec![0; size_of::<CoreTickRecord>()];
+        bytes[0] = Kind::Tick as u8;
+        bytes[std::mem::offset_of!(CoreTickRecord, weight) + 8] = 7;
+        bytes[std::mem::offset_of!(CoreTickRecord, book)] = 9;
+        let cores = |bytes: &[u8]| match event(bytes) {
+            Some(Event::Tick(tick)) => tick.cores,
+            other => panic!("{other:?}"),
+        };
+        let books = cores(&bytes).unwrap();
+        assert_eq!((books.weight[1], books.book[0]), (7, 9));
+        assert_eq!(cores(&bytes[..size_of::<TickRecord>()]), None);
     }
 
     #[test]

@@ -9,7 +9,10 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
-use probe_common::{CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_COUNTERS, Process, TickState};
+use probe_common::{
+    CONSUMERS, Conn, ConnKey, Control, CoreState, CpuCore, LOSSES, MAX_COUNTERS, NO_CORE, Process,
+    TickState,
+};
 
 use super::error::KernelError;
 use crate::snapshot::HostBooks;
@@ -21,6 +24,14 @@ pub struct KernelCounter<'a> {
     /// Its place among the package's counters.
     pub slot: usize,
     /// The perf event.
+    pub fd: BorrowedFd<'a>,
+}
+
+/// A core with an energy counter of its own.
+pub struct CoreCounter<'a> {
+    /// Its CPUs: at most two, the one that stands for it first.
+    pub cpus: &'a [u32],
+    /// The perf event, opened on the first.
     pub fd: BorrowedFd<'a>,
 }
 
@@ -54,6 +65,17 @@ pub(super) struct Maps {
     /// Kept open: the kernel takes events out of the array when its descriptor is closed.
     /// By slot.
     energy: Vec<MapData>,
+    core_of: Array<MapData, CpuCore>,
+    cores: Array<MapData, CoreState>,
+    /// As `energy`.
+    core_energy: MapData,
+}
+
+fn events(bpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelError> {
+    match take(bpf, name)? {
+        Map::PerfEventArray(map) => Ok(map),
+        _ => Err(KernelError::Mismatch(format!("perf event array {name}"))),
+    }
 }
 
 fn take(bpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
@@ -80,11 +102,7 @@ fn hash<K: Pod, V: Pod>(
 
 impl Maps {
     pub(super) fn take(bpf: &mut Ebpf) -> Result<Self, KernelError> {
-        let mut energy = |name: &'static str| match take(bpf, name)? {
-            Map::PerfEventArray(map) => Ok(map),
-            _ => Err(KernelError::Mismatch(format!("perf event array {name}"))),
-        };
-        let energy = ENERGY.into_iter().map(&mut energy).collect::<Result<_, _>>()?;
+        let energy = ENERGY.into_iter().map(|name| events(bpf, name)).collect::<Result<_, _>>()?;
         Ok(Self {
             control: array(bpf, "CONTROL")?,
             processes: hash(bpf, "PROCESSES")?,
@@ -98,6 +116,9 @@ impl Maps {
             package_of: array(bpf, "PACKAGE_OF")?,
             counters: array(bpf, "COUNTERS")?,
             energy,
+            core_of: array(bpf, "CORE_OF")?,
+            cores: array(bpf, "CORES")?,
+            core_energy: events(bpf, "CORE_ENERGY")?,
         })
     }
 
@@ -126,6 +147,39 @@ impl Maps {
                 .map_err(|e| KernelError::map(name, e))?;
         }
         Ok(())
+    }
+
+    /// Hands the cores' counters to the core programs; a CPU below `cpus` that is in no core is in none.
+    pub(super) fn set_cores(
+        &mut self,
+        cores: &[CoreCounter<'_>],
+        cpus: u32,
+    ) -> Result<(), KernelError> {
+        let error = |e| KernelError::map("CORE_OF", e);
+        for cpu in 0..cpus {
+            let none = CpuCore { core: NO_CORE, sibling: cpu };
+            self.core_of.set(cpu, none, 0).map_err(error)?;
+        }
+        for CoreCounter { cpus, fd } in cores {
+            let (core, last) = match **cpus {
+                [one] => (one, one),
+                [one, two] => (one, two),
+                _ => {
+                    let (what, found) = ("threads of one core", cpus.len());
+                    return Err(KernelError::TooLarge { what, found, limit: 2 });
+                }
+            };
+            put_event(self.core_energy.fd().as_fd(), core, *fd)?;
+            for (cpu, sibling) in [(core, last), (last, core)] {
+                self.core_of.set(cpu, CpuCore { core, sibling }, 0).map_err(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a core counted, by who ran on it, in counter units.
+    pub(super) fn core_book(&self, core: u32) -> Option<[u64; CONSUMERS]> {
+        self.cores.get(&core, 0).ok().map(|state| state.book)
     }
 
     /// Makes a process a consumer's, with the time it has used so far. False when it has ended: then its

@@ -17,9 +17,10 @@ mod tracefs;
 mod verified;
 
 pub use alive::alive;
+pub use attach::CORE_PERIOD_NS;
 pub use btf::BtfError;
 pub use error::KernelError;
-pub use maps::{KernelCounter, TickBooks};
+pub use maps::{CoreCounter, KernelCounter, TickBooks};
 pub use probe::{Probe, Rung, Settings};
 pub use sweep::sweep;
 pub use tracefs::tracefs;

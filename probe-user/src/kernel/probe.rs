@@ -8,7 +8,9 @@ use aya::{
     programs::perf_event::PerfEventLinkId,
     sys::{Stats, enable_stats},
 };
-use probe_common::{Conn, ConnKey, Control, LOSSES, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord};
+use probe_common::{
+    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
     attach::Resync,
     decode,
     error::KernelError,
-    maps::{KernelCounter, Maps, TickBooks},
+    maps::{CoreCounter, KernelCounter, Maps, TickBooks},
     offsets, tracefs,
 };
 use crate::{
@@ -55,6 +57,8 @@ pub struct Settings<'a> {
     pub tick_hz: u32,
     /// Timer expiries per tick while nothing is in flight.
     pub idle_divisor: u32,
+    /// Whether cores have energy counters: there is then room to hand them over.
+    pub cores: bool,
 }
 
 /// The loaded programs and their maps.
@@ -70,6 +74,9 @@ pub struct Probe {
     pub(super) resync: Resync,
     /// The CPUs that tick, with their timers.
     pub(super) ticks: Vec<(u32, PerfEventLinkId)>,
+    /// The CPUs that stand for cores with an energy counter.
+    pub(super) cores: Vec<u32>,
+    nr_cpus: u32,
     roots: Roots,
     seeded: u64,
     undecodable: u64,
@@ -99,6 +106,9 @@ impl Probe {
         loader.override_global("NR_CPUS", &nr_cpus, true);
         for (name, offset) in &offsets {
             loader.override_global(name, offset, true);
+        }
+        for name in ["CORE_OF", "CORE_ENERGY", "CORES", "CORE_CLOCKS"] {
+            loader.map_max_entries(name, if settings.cores { nr_cpus } else { 1 });
         }
         if let Some(bytes) = settings.slice_bytes {
             loader.map_max_entries("SLICES", bytes);
@@ -132,6 +142,8 @@ impl Probe {
             tick_hz: settings.tick_hz,
             resync: Resync::default(),
             ticks: Vec::new(),
+            cores: Vec::new(),
+            nr_cpus,
             roots: settings.roots.clone(),
             seeded: 0,
             undecodable: 0,
@@ -156,6 +168,24 @@ impl Probe {
     /// When there is no such CPU in the kernel's tables.
     pub fn set_package(&mut self, cpu: u32, package: usize) -> Result<(), KernelError> {
         self.maps.set_package(cpu, u32::try_from(package).unwrap_or(0))
+    }
+
+    /// Hands the cores' energy counters to the kernel side, which was loaded for them; they must stay open as
+    /// long as the probe.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses one, or a core has more than two CPUs.
+    pub fn set_cores(&mut self, cores: &[CoreCounter<'_>]) -> Result<(), KernelError> {
+        self.maps.set_cores(cores, self.nr_cpus)?;
+        self.cores = cores.iter().filter_map(|core| core.cpus.first().copied()).collect();
+        Ok(())
+    }
+
+    /// What the core that a CPU stands for has counted, by who ran on it, in counter units.
+    #[must_use]
+    pub fn core_book(&self, core: u32) -> Option<[u64; CONSUMERS]> {
+        self.maps.core_book(core)
     }
 
     /// Gives back the memory that only loading needed: the kernel's types take tens of megabytes. No

@@ -56,6 +56,32 @@ pub enum SourceError {
         "the PMU \"power\" lists no energy event; this CPU's RAPL is not supported by the kernel, try rapl-powercap or model"
     )]
     NoEnergyEvents,
+    /// No energy counters of single cores.
+    #[error("no energy counters of single cores: {why}, or use rapl-perf")]
+    NoCoreEnergy {
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Two cores share a CPU.
+    #[error(
+        "the PMU \"power_core\" counts CPU {cpu} in two cores; this looks like no real sysfs, use rapl-perf"
+    )]
+    TwoCores {
+        /// The CPU.
+        cpu: u32,
+    },
+    /// A core of more CPUs than the kernel side can sum.
+    #[error(
+        "the core of CPU {cpu} has {found} hardware threads, {most} are supported; use rapl-perf"
+    )]
+    TooManyThreads {
+        /// Its CPU that the PMU names.
+        cpu: u32,
+        /// How many.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The PMU's cpumask names no online CPU.
     #[error("the PMU {pmu:?} is read on CPUs {cpus:?}, none of which is online; bring one online")]
     NoCpu {

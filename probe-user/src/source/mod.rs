@@ -7,6 +7,7 @@
 //!
 //! | source | facility | needs |
 //! |---|---|---|
+//! | `amd-core-perf` | perf PMU `power_core` | CAP_PERFMON; Linux 6.14 |
 //! | `rapl-perf` | perf PMU `power` | CAP_PERFMON; Linux 3.14 |
 //! | `rapl-powercap` | `/sys/class/powercap/intel-rapl*` | root since 5.10 |
 //! | `perf:PMU/EVENT/` | any perf PMU with a scale in joules, or a declared one | CAP_PERFMON |
@@ -16,6 +17,7 @@
 //! | `model` | `/proc/cpuinfo` and a table of published watts | nothing |
 
 pub mod battery;
+pub mod core_perf;
 mod error;
 mod filtering;
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub(crate) mod testing;
 mod watts;
 
 pub use battery::Batteries;
+pub use core_perf::{Core, CoreCounters};
 pub use error::SourceError;
 pub use filtering::Filtering;
 pub use hwmon::HwmonInput;
@@ -113,6 +116,8 @@ impl Domain {
 pub enum Reading {
     /// The tick program, on [`PerfEvent::cpu`].
     Kernel(PerfEvent),
+    /// Programs on the cores themselves, each its own.
+    Cores(CoreCounters),
     /// User space.
     Polled(Polled),
     /// Nobody: joules are computed from the busy clock of the package's CPUs.

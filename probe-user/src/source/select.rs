@@ -1,7 +1,7 @@
 //! Chooses among the sources: one domain for each thing that can be measured, and why.
 //!
-//! `auto` climbs the contract's rungs for every domain by itself: RAPL through perf, then powercap,
-//! then hwmon, then a battery where no package is measured, then the model for packages that nothing
+//! `auto` climbs the contract's rungs for every domain by itself: AMD's counters of single cores, by which
+//! the energy of their packages is then shared, RAPL through perf, then powercap, then hwmon, then a battery where no package is measured, then the model for packages that nothing
 //! measures. Where both of RAPL's faces show a summed domain, the second is read too, to compare
 //! (`package-0@rapl-powercap`). A sensor of the whole machine is summed with nothing: beside a measured
 //! package it is set aside, else it stands alone, and neither cards nor the model are added to it. A named source is an order: if it cannot be
@@ -15,7 +15,7 @@ use probe_common::MAX_COUNTERS;
 use super::open::{OpenError, PerfEvent};
 use super::{
     Domain, Filtering, Kind, PerfSpec, Quality, Reading, Scope, SourceError, SourceSpec, battery,
-    hwmon, model, nvml, perf, powercap,
+    core_perf, hwmon, model, nvml, perf, powercap,
 };
 use crate::roots::Roots;
 use crate::topology::Topology;
@@ -89,6 +89,7 @@ pub fn select_with(
         }
         match spec {
             SourceSpec::Auto => choice.auto(),
+            SourceSpec::AmdCorePerf => choice.order(core_perf::domains(roots, topology)?)?,
             SourceSpec::RaplPerf => choice.order(perf::rapl(roots, topology)?)?,
             SourceSpec::RaplPowercap => choice.order(powercap::domains(roots, topology)?)?,
             SourceSpec::Nvml => choice.gpus()?,
@@ -141,6 +142,10 @@ impl Choice<'_> {
     fn usable(&self, domain: &Domain) -> Result<(), SourceError> {
         match &domain.reading {
             Reading::Kernel(event) => (self.opener)(event).map_err(SourceError::Open),
+            Reading::Cores(counters) => {
+                let mut events = counters.cores.iter().map(|core| &core.event);
+                events.try_for_each(self.opener).map_err(SourceError::Open)
+            }
             Reading::Polled(polled) => polled.open().map(drop).map_err(SourceError::Sensor),
             Reading::Model(_) => Ok(()),
         }
@@ -149,6 +154,7 @@ impl Choice<'_> {
     /// The best rung of every domain that has none yet.
     fn auto(&mut self) {
         for (source, found) in [
+            (core_perf::NAME, core_perf::domains(self.roots, self.topology)),
             ("rapl-perf", perf::rapl(self.roots, self.topology)),
             ("rapl-powercap", powercap::domains(self.roots, self.topology)),
         ] {
@@ -296,6 +302,7 @@ impl Choice<'_> {
             let sum = if domain.additive { "summed" } else { "beside, not summed" };
             let how = match &domain.reading {
                 Reading::Kernel(e) => format!("read by the kernel on CPU {}", e.cpu),
+                Reading::Cores(counters) => counters.to_string(),
                 Reading::Polled(polled) => polled.to_string(),
                 Reading::Model(m) => format!(
                     "{} threads, {} W idle and {} W busy each, ±{:.0} %",

@@ -5,14 +5,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Names of the contract that this version cannot read yet.
-const LATER: [&str; 1] = ["amd-core-perf"];
+use super::core_perf;
 
 /// One `--source` of the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceSpec {
     /// The best rung of each domain.
     Auto,
+    /// AMD's counters of single cores, through the perf PMU `power_core`.
+    AmdCorePerf,
     /// RAPL through the perf PMU `power`.
     RaplPerf,
     /// RAPL through powercap zones.
@@ -45,14 +46,9 @@ pub struct PerfSpec {
 pub enum SpecError {
     /// No such name.
     #[error(
-        "unknown source {0:?}; use auto, rapl-perf, rapl-powercap, nvml, hwmon, battery, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
+        "unknown source {0:?}; use auto, amd-core-perf, rapl-perf, rapl-powercap, nvml, hwmon, battery, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
     )]
     Unknown(String),
-    /// A name of the contract without an implementation.
-    #[error(
-        "source {0:?} is not in this version; use auto, rapl-perf, rapl-powercap, nvml, hwmon, battery, model or perf:PMU/EVENT/"
-    )]
-    Later(String),
     /// `perf:` without PMU and event.
     #[error("{0:?} names no event; write perf:PMU/EVENT/, for example perf:power/energy-pkg/")]
     Shape(String),
@@ -75,13 +71,13 @@ impl FromStr for SourceSpec {
     fn from_str(text: &str) -> Result<Self, SpecError> {
         match text {
             "auto" => Ok(Self::Auto),
+            core_perf::NAME => Ok(Self::AmdCorePerf),
             "rapl-perf" => Ok(Self::RaplPerf),
             "rapl-powercap" => Ok(Self::RaplPowercap),
             "nvml" => Ok(Self::Nvml),
             "hwmon" => Ok(Self::Hwmon),
             "battery" => Ok(Self::Battery),
             "model" => Ok(Self::Model),
-            _ if LATER.contains(&text) => Err(SpecError::Later(text.into())),
             _ => match text.strip_prefix("perf:") {
                 Some(rest) => parse_perf(rest).map(Self::Perf),
                 None => Err(SpecError::Unknown(text.into())),
@@ -125,6 +121,7 @@ impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
+            Self::AmdCorePerf => f.write_str(core_perf::NAME),
             Self::RaplPerf => f.write_str("rapl-perf"),
             Self::RaplPowercap => f.write_str("rapl-powercap"),
             Self::Nvml => f.write_str("nvml"),
@@ -155,6 +152,7 @@ mod tests {
     fn every_name_of_this_version_is_read_back_as_it_is_shown() {
         for text in [
             "auto",
+            "amd-core-perf",
             "rapl-perf",
             "rapl-powercap",
             "nvml",
@@ -179,7 +177,6 @@ mod tests {
         for (text, error) in [
             ("rapl", SpecError::Unknown("rapl".into())),
             ("", SpecError::Unknown(String::new())),
-            ("amd-core-perf", SpecError::Later("amd-core-perf".into())),
             ("perf:msr", SpecError::Shape("perf:msr".into())),
             ("perf:msr/tsc", SpecError::Shape("perf:msr/tsc".into())),
             ("perf://", SpecError::Shape("perf://".into())),

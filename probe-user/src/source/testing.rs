@@ -51,6 +51,16 @@ impl Tree {
         self
     }
 
+    pub(crate) fn power_core_pmu(self, cpumask: &str) -> Self {
+        self.root.power_core_pmu(cpumask).unwrap();
+        self
+    }
+
+    pub(crate) fn siblings(self, cores: &[&str]) -> Self {
+        self.root.siblings(cores).unwrap();
+        self
+    }
+
     pub(crate) fn msr_pmu(self) -> Self {
         self.root.msr_pmu().unwrap();
         self

@@ -120,7 +120,7 @@ fn tick(selection: &Selection, package: usize, ms: u64, perf: Perf) -> Event {
     }
     let mut clock = [0; CONSUMERS];
     (clock[FIRST_TARGET as usize], clock[OTHER as usize]) = (ms * MS / 2, ms * MS / 2);
-    Event::Tick(Tick { package, t: ms * MS, number: ms / EVERY, counter, clock })
+    Event::Tick(Tick { package, t: ms * MS, number: ms / EVERY, counter, clock, cores: None })
 }
 
 fn io(ms: u64, kind: IoKind, packages: usize, payload: &[u8]) -> Event {

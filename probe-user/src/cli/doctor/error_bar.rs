@@ -64,7 +64,8 @@ fn account(domains: &[Domain], packages: usize) -> Option<Account> {
             Moment::Sample(index) => {
                 let counter = domains.get(index).map(|domain| count(domain, t));
                 // One thread of the target computes throughout.
-                ledger.sample(DomainId(index), &Sample { t: Nanos(t), counter, clocks: &[t] });
+                let sample = Sample { t: Nanos(t), counter, clocks: &[t], weights: None };
+                ledger.sample(DomainId(index), &sample);
             }
             Moment::Change(change) => {
                 let clocks = vec![t; packages];
@@ -85,7 +86,7 @@ enum Moment {
 /// How often the probe samples a domain while a request is in flight, ns.
 fn pace_ns(domain: &Domain) -> u64 {
     match &domain.reading {
-        Reading::Kernel(_) | Reading::Model(_) => SECOND / u64::from(TICK_HZ),
+        Reading::Kernel(_) | Reading::Cores(_) | Reading::Model(_) => SECOND / u64::from(TICK_HZ),
         Reading::Polled(polled) => match polled.pace() {
             Pace::Loop => POLL_NS,
             Pace::Thread { every_ns, .. } => every_ns,

@@ -4,8 +4,8 @@ use super::{Row, SourceRow, unusable};
 use crate::record::Quality;
 use crate::roots::Roots;
 use crate::source::{
-    Domain, Opener, Outcome, Reading, Selection, SourceError, battery, hwmon, model, perf, pmu,
-    powercap, select_with,
+    Domain, Opener, Outcome, Reading, Selection, SourceError, battery, core_perf, hwmon, model,
+    perf, pmu, powercap, select_with,
 };
 use crate::topology::Topology;
 
@@ -26,9 +26,10 @@ pub(super) fn rows(
         chosen.is_some_and(|selection| selection.domains.iter().any(|d| d.source == name))
     };
     let of = |row: Row, quality| SourceRow { used: used(&row.name), row, quality };
-    let mut rows = vec![of(later("amd-core-perf"), Quality::Measured)];
+    let mut rows = vec![];
     if let Some(topology) = topology {
         let measured = [
+            (core_perf::NAME, core_perf::domains(roots, topology)),
             ("rapl-perf", perf::rapl(roots, topology)),
             ("rapl-powercap", powercap::domains(roots, topology)),
         ];
@@ -55,6 +56,10 @@ fn measured_row(name: &str, found: Result<Vec<Domain>, SourceError>, opener: Ope
     };
     let first_error = domains.iter().find_map(|domain| match &domain.reading {
         Reading::Kernel(event) => opener(event).err().map(SourceError::Open),
+        Reading::Cores(counters) => {
+            let mut errors = counters.cores.iter().filter_map(|core| opener(&core.event).err());
+            errors.next().map(SourceError::Open)
+        }
         Reading::Polled(polled) => polled.open().err().map(SourceError::Sensor),
         Reading::Model(_) => None,
     });
@@ -126,8 +131,4 @@ fn ok(name: &str, detail: String) -> Row {
         detail,
         remedy: None,
     }
-}
-
-fn later(name: &str) -> Row {
-    unusable(name, "not in this version")
 }

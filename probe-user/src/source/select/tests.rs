@@ -255,3 +255,55 @@ fn measured_sockets_and_cards_are_summed_and_the_model_fills_what_is_left() {
     );
     assert!(said(&selection, Outcome::Chosen, "0000:03:00.0"));
 }
+
+/// Two cores of two threads, Linux 6.14 or later.
+fn epyc() -> Tree {
+    Tree::new()
+        .cpus(&[0, 0, 0, 0])
+        .siblings(&["0,2", "1,3"])
+        .cpuinfo("AuthenticAMD", 25, 1, 1)
+        .power_pmu(&["energy-pkg"], "0")
+        .power_core_pmu("0-1")
+}
+
+#[test]
+fn auto_shares_a_package_by_what_its_cores_drew_and_says_so() {
+    let selection = choose(&epyc(), &[], ALL).unwrap();
+    assert_eq!(
+        rows(&selection),
+        [("core-0", "amd-core-perf", false), ("package-0", "rapl-perf", true)]
+    );
+    let said_of = |text| said(&selection, Outcome::Chosen, text);
+    assert!(said_of(
+        "2 cores read by the kernel on their own 4 CPUs, shares the energy of package-0"
+    ));
+    assert!(said_of("package-0: read by the kernel on CPU 0; summed"));
+    // Counters of cores take no room in the tick.
+    assert_eq!(selection.tick_cpus, [0]);
+}
+
+#[test]
+fn cores_the_kernel_refuses_are_left_out_by_auto_and_an_error_by_name() {
+    let refuse: Opener<'_> = &|e| if e.pmu == "power_core" { NONE(e) } else { Ok(()) };
+    let selection = choose(&epyc(), &[], refuse).unwrap();
+    assert_eq!(rows(&selection), [("package-0", "rapl-perf", true)]);
+    assert!(said(&selection, Outcome::Refused, "power_core/energy-core/"));
+    assert!(matches!(choose(&epyc(), &["amd-core-perf"], refuse), Err(SourceError::Open(_))));
+}
+
+#[test]
+fn cores_alone_are_no_machine_and_the_user_is_told() {
+    let selection = choose(&epyc(), &["amd-core-perf"], ALL).unwrap();
+    assert_eq!(rows(&selection), [("core-0", "amd-core-perf", false)]);
+    assert!(said(&selection, Outcome::Refused, "add a source that covers packages"));
+    let selection = choose(&epyc(), &["rapl-perf", "amd-core-perf"], ALL).unwrap();
+    assert_eq!(selection.domains.len(), 2);
+}
+
+#[test]
+fn a_machine_without_such_cores_is_chosen_for_as_ever() {
+    let selection = choose(&laptop(), &[], ALL).unwrap();
+    assert!(said(&selection, Outcome::Refused, "GenuineIntel does not count it"));
+    let error = choose(&laptop(), &["amd-core-perf"], ALL).unwrap_err();
+    assert!(matches!(error, SourceError::NoCoreEnergy { .. }), "{error}");
+}

@@ -48,7 +48,7 @@ impl Drop for Busy {
 }
 
 /// How the names of the probe's kernel programs begin (`probe-ebpf`).
-const OURS: [&str; 5] = ["on_", "process_", "resync", "sched_switch", "tick"];
+const OURS: [&str; 6] = ["core_", "on_", "process_", "resync", "sched_switch", "tick"];
 
 /// Kernel programs on this machine that are named as the probe's are, by id.
 pub(crate) fn programs() -> Vec<u32> {

@@ -23,6 +23,7 @@ fn ledger(consumers: usize, idle: Option<Nanowatts>) -> Ledger {
         quantum: Nanojoules(1),
         class: Ratio(0),
         expected_window: Nanos(u64::MAX),
+        pulse: None,
     };
     let horizon = Nanos(u64::MAX);
     let policies = Policies::default();

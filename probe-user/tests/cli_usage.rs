@@ -47,7 +47,6 @@ fn targets_that_cannot_exist_are_usage_errors() {
 fn sources_that_do_not_exist_list_those_that_do() {
     let source = |spec| ["attach", "--port", "1", "--source", spec];
     refused(&source("rapl"), 2, &["unknown source \"rapl\"", "rapl-powercap", "perf:PMU/EVENT/"]);
-    refused(&source("hwmon"), 2, &["not in this version"]);
     refused(&source("perf:msr"), 2, &["perf:power/energy-pkg/"]);
     refused(&source("perf:msr/tsc/,scale=0"), 2, &["positive number"]);
     refused(&source("perf:msr/tsc/,rate=1"), 2, &["scale=JOULES_PER_COUNT"]);

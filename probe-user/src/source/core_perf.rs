@@ -139,13 +139,13 @@ fn missing(roots: &Roots) -> SourceError {
     let version = release.as_deref().and_then(version);
     match (vendor.as_deref(), version) {
         (Some(vendor), _) if !["AuthenticAMD", "HygonGenuine"].contains(&vendor) => {
-            SourceError::NoCoreEnergy { why: format!("a CPU by {vendor} does not count it") }
+            SourceError::NoCoreEnergy { why: format!("a CPU by {vendor} does not count it; use rapl-perf") }
         }
         (_, Some((major, minor))) if (major, minor) < (6, 14) => SourceError::NoCoreEnergy {
-            why: format!("Linux {major}.{minor} cannot read it; boot Linux 6.14 or later"),
+            why: format!("Linux {major}.{minor} cannot read it; boot Linux 6.14 or later, or use rapl-perf"),
         },
         _ => SourceError::NoCoreEnergy {
-            why: "load the module rapl; virtual machines have no RAPL".to_owned(),
+            why: "there is no PMU power_core; load the module rapl (virtual machines have no RAPL), or use rapl-perf".to_owned(),
         },
     }
 }

@@ -57,7 +57,7 @@ pub enum SourceError {
     )]
     NoEnergyEvents,
     /// No energy counters of single cores.
-    #[error("no energy counters of single cores: {why}, or use rapl-perf")]
+    #[error("no energy counters of single cores: {why}")]
     NoCoreEnergy {
         /// Why, and what to do.
         why: String,

@@ -409,7 +409,7 @@ pub(crate) const TABLE: &[Case] = &[
             one(t);
             t.say("intel-rapl:0", b"\xff\xfe\x00\x01");
         },
-        &["not a number"],
+        &["not a whole number"],
         1,
     ),
     unreadable(

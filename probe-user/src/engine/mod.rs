@@ -382,7 +382,8 @@ impl<'a> Engine<'a> {
                 let _ = self.probe.set_package(*cpu, package);
             }
         }
-        if let Err(error) = self.probe.move_resync(&self.cpus) {
+        let come: Vec<u32> = seen.come.iter().copied().collect();
+        if let Err(error) = self.probe.move_resync(&self.cpus, &come) {
             (self.report)(&format!("missed switches are not noticed on all CPUs: {error}"));
         }
         for package in 0..self.ticking.len() {

@@ -2,18 +2,14 @@
 
 use aya::{
     Ebpf,
-    programs::{
-        BtfTracePoint, PerfEvent, ProgramError, RawTracePoint, TracePoint,
-        perf_event::{
-            PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy, SoftwareEvent,
-        },
-    },
+    programs::{BtfTracePoint, PerfEvent, ProgramError, RawTracePoint, TracePoint},
 };
 use probe_common::Loss;
 
 use super::{
     error::KernelError,
     probe::{Probe, Rung},
+    timer::Timers,
 };
 
 const PROCESS_HOOKS: [(&str, &str); 4] = [
@@ -25,6 +21,7 @@ const PROCESS_HOOKS: [(&str, &str); 4] = [
 const SWITCH_HOOK: (&str, &str) = ("sched_switch", "sched_switch");
 const CORE_HOOK: (&str, &str) = ("core_switch", "sched_switch");
 const CORE_TIMER: &str = "core_timer";
+const RESYNC: &str = "resync";
 const SOCKET_HOOKS: [(&str, &str); 14] = [
     ("on_listen", "sys_exit_listen"),
     ("on_close", "sys_enter_close"),
@@ -48,15 +45,6 @@ const RESYNC_HZ: u32 = 20;
 const CORE_HZ: u32 = 20;
 /// How long a core's energy window may last, ns.
 pub const CORE_PERIOD_NS: u64 = 1_000_000_000 / CORE_HZ as u64;
-
-/// The resync's timers.
-#[derive(Default)]
-pub(super) struct Resync {
-    cpus: Vec<u32>,
-    links: Vec<PerfEventLinkId>,
-    /// It runs as fast as the tick.
-    quick: bool,
-}
 
 impl Probe {
     /// Follows forks, execs and exits: from here on a target's children are the target's.
@@ -100,13 +88,8 @@ impl Probe {
     ///
     /// When the kernel refuses program or timer.
     pub fn attach_ticks(&mut self, leaders: &[u32]) -> Result<(), KernelError> {
-        let name = self.tick();
-        let tick: &mut PerfEvent = program(&mut self.bpf, name)?;
-        let links = tick
-            .load()
-            .and_then(|()| timer(tick, leaders, self.tick_hz))
-            .map_err(|e| KernelError::program(name, e))?;
-        self.ticks = leaders.iter().copied().zip(links).collect();
+        let tick = loaded(&mut self.bpf, self.tick)?;
+        self.ticks = Timers::start(tick, leaders, self.tick_hz)?;
         Ok(())
     }
 
@@ -116,30 +99,20 @@ impl Probe {
     ///
     /// When the kernel refuses the timer.
     pub fn move_tick(&mut self, from: Option<u32>, to: u32) -> Result<(), KernelError> {
-        let name = self.tick();
-        let tick: &mut PerfEvent = program(&mut self.bpf, name)?;
-        if let Some(place) = self.ticks.iter().position(|(cpu, _)| Some(*cpu) == from) {
+        if let Some(cpu) = from {
             // It died with its CPU; it must not come back with it.
-            let _ = tick.detach(self.ticks.swap_remove(place).1);
+            self.ticks.remove(cpu);
         }
-        let links = timer(tick, &[to], self.tick_hz).map_err(|e| KernelError::program(name, e))?;
-        self.ticks.extend(links.into_iter().map(|link| (to, link)));
-        Ok(())
+        self.ticks.add(loaded(&mut self.bpf, self.tick)?, to)
     }
 
-    /// Runs the resync on these CPUs from now on.
+    /// Runs the resync on these CPUs from now on; on those that came back since it started it is started anew.
     ///
     /// # Errors
     ///
     /// When the kernel refuses a timer; those there were go on.
-    pub fn move_resync(&mut self, cpus: &[u32]) -> Result<(), KernelError> {
-        self.resync.cpus = cpus.to_vec();
-        let hz = if self.resync.quick { self.tick_hz } else { RESYNC_HZ };
-        self.time_resync(hz)
-    }
-
-    fn tick(&self) -> &'static str {
-        if self.cores.is_empty() { "tick" } else { "tick_cores" }
+    pub fn move_resync(&mut self, cpus: &[u32], come: &[u32]) -> Result<(), KernelError> {
+        self.resync.move_to(loaded(&mut self.bpf, RESYNC)?, cpus, come)
     }
 
     /// Starts the resync on every CPU, slowly: it must not keep idle CPUs awake.
@@ -148,35 +121,21 @@ impl Probe {
     ///
     /// When the kernel refuses program or timer.
     pub fn attach_resync(&mut self, cpus: &[u32]) -> Result<(), KernelError> {
-        let resync: &mut PerfEvent = program(&mut self.bpf, "resync")?;
-        resync.load().map_err(|e| KernelError::program("resync", e))?;
-        self.resync.cpus = cpus.to_vec();
-        self.time_resync(RESYNC_HZ)
+        self.resync = Timers::start(loaded(&mut self.bpf, RESYNC)?, cpus, RESYNC_HZ)?;
+        Ok(())
     }
 
-    /// Runs the resync as fast as the tick from the first missed switch on.
+    /// Runs the resync as fast as the tick from the first missed switch on. This needs no privilege.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses a timer; the slow ones go on.
+    /// When the kernel refuses another rate; the slow one goes on.
     pub fn quicken_resync(&mut self) -> Result<(), KernelError> {
-        if self.resync.quick || self.maps.lost()[Loss::Switch as usize] == 0 {
+        if self.resync.is_at(self.tick_hz) || self.maps.lost()[Loss::Switch as usize] == 0 {
             return Ok(());
         }
-        self.resync.quick = true;
-        self.time_resync(self.tick_hz)
-    }
-
-    /// Gives the resync timers of this rate, then takes its former ones away: at no time it has none, and
-    /// the program stays loaded, with its run counter.
-    fn time_resync(&mut self, hz: u32) -> Result<(), KernelError> {
-        let error = |e| KernelError::program("resync", e);
-        let resync: &mut PerfEvent = program(&mut self.bpf, "resync")?;
-        let links = timer(resync, &self.resync.cpus, hz).map_err(error)?;
-        for former in std::mem::replace(&mut self.resync.links, links) {
-            resync.detach(former).map_err(error)?;
-        }
-        Ok(())
+        let what = "cannot change the rate of a timer";
+        self.resync.set_hz(self.tick_hz).map_err(|source| KernelError::System { what, source })
     }
 
     /// Starts the windows of the cores' energy counters, where there are any; the clocks are running.
@@ -190,12 +149,9 @@ impl Probe {
         }
         // After the clocks' hook: it ends the window at the instant which that one has written down.
         self.attach_tracing(CORE_HOOK)?;
-        let cores: &mut PerfEvent = program(&mut self.bpf, CORE_TIMER)?;
-        cores
-            .load()
-            .and_then(|()| timer(cores, &self.cores, CORE_HZ))
-            .map(|_| ())
-            .map_err(|e| KernelError::program(CORE_TIMER, e))
+        let cores = loaded(&mut self.bpf, CORE_TIMER)?;
+        self.core_timers = Timers::start(cores, &self.cores, CORE_HZ)?;
+        Ok(())
     }
 
     /// Hooks the socket system calls.
@@ -221,35 +177,20 @@ impl Probe {
                 let _ = hook.unload();
             }
         }
-        let tick = self.tick();
-        if let Ok(tick) = program::<PerfEvent>(&mut self.bpf, tick) {
+        self.ticks = Timers::default();
+        if let Ok(tick) = program::<PerfEvent>(&mut self.bpf, self.tick) {
             let _ = tick.unload();
         }
     }
 }
 
-/// Runs a loaded program so often a second on each of the CPUs. On an error no timer stays.
-fn timer(
-    program: &mut PerfEvent,
-    cpus: &[u32],
-    hz: u32,
-) -> Result<Vec<PerfEventLinkId>, ProgramError> {
-    let period = SamplePolicy::Period(1_000_000_000 / u64::from(hz.max(1)));
-    let mut links = Vec::new();
-    for &cpu in cpus {
-        let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
-        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
-        match program.attach(clock, scope, period, false) {
-            Ok(link) => links.push(link),
-            Err(error) => {
-                for link in links {
-                    let _ = program.detach(link);
-                }
-                return Err(error);
-            }
-        }
+/// A program for timers, loaded if it is not yet.
+fn loaded<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a PerfEvent, KernelError> {
+    let timed: &mut PerfEvent = program(bpf, name)?;
+    match timed.load() {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(timed),
+        Err(error) => Err(KernelError::program(name, error)),
     }
-    Ok(links)
 }
 
 fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, KernelError>
@@ -298,14 +239,21 @@ mod tests {
         probe.attach_resync(&cpus).unwrap();
         let (_, slow) = measure(&probe);
         assert!(slow > 0);
-        probe.time_resync(1000).unwrap();
+        probe.resync.set_hz(1000).unwrap();
         let (before, quick) = measure(&probe);
         assert!(before >= slow, "the count goes on");
         assert!(quick > 10 * slow, "{quick} runs after {slow}");
-        // Timers that the kernel refuses leave the former ones alone.
-        probe.resync.cpus.push(u32::MAX / 2);
-        assert!(probe.time_resync(20).is_err());
+        // A CPU that the kernel refuses leaves the others alone.
+        let more: Vec<u32> = cpus.iter().copied().chain([u32::MAX / 2]).collect();
+        assert!(probe.move_resync(&more, &[]).is_err());
         let (before, still) = measure(&probe);
         assert!(before >= slow + quick && still > 10 * slow, "{still} runs after {quick}");
+        // A CPU that came back gets a new timer, at the present rate.
+        probe.move_resync(&cpus, &cpus).unwrap();
+        let (_, anew) = measure(&probe);
+        assert!(anew > 10 * slow, "{anew} runs after {still}");
+        probe.resync.remove(cpus[0]);
+        cpus.iter().for_each(|cpu| probe.resync.remove(*cpu));
+        assert_eq!(measure(&probe).1, 0, "no timer, no run");
     }
 }

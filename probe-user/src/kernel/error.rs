@@ -46,6 +46,15 @@ pub enum KernelError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// A timer could not be started.
+    #[error("cannot start a timer on CPU {cpu}: {source}; {}", timer_remedy(source))]
+    Timer {
+        /// CPU.
+        cpu: u32,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// A map operation failed.
     #[error("map {name}: {source}")]
     Map {
@@ -86,6 +95,17 @@ impl KernelError {
             return Self::Privilege;
         }
         Self::Object(Box::new(source))
+    }
+}
+
+/// perf_event_open(2) says EACCES where `kernel.perf_event_paranoid` forbids; above 2, which Debian and Ubuntu
+/// add to the kernel, CAP_PERFMON does not help.
+fn timer_remedy(error: &std::io::Error) -> &'static str {
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        "where kernel.perf_event_paranoid is above 2 only CAP_SYS_ADMIN may: run as root, or sysctl \
+         kernel.perf_event_paranoid=2"
+    } else {
+        "check that the CPU is online"
     }
 }
 

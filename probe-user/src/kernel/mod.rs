@@ -13,6 +13,7 @@ mod maps;
 mod offsets;
 mod probe;
 mod sweep;
+mod timer;
 mod tracefs;
 mod verified;
 

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{MapData, RingBuf},
-    programs::perf_event::PerfEventLinkId,
     sys::{Stats, enable_stats},
 };
 use probe_common::{
@@ -15,11 +14,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     alive::alive,
-    attach::Resync,
     decode,
     error::KernelError,
     maps::{CoreCounter, KernelCounter, Maps, TickBooks},
-    offsets, tracefs,
+    offsets,
+    timer::Timers,
+    tracefs,
 };
 use crate::{
     event::{ConnId, Event},
@@ -71,9 +71,11 @@ pub struct Probe {
     slices: RingBuf<MapData>,
     control: Control,
     pub(super) tick_hz: u32,
-    pub(super) resync: Resync,
-    /// The CPUs that tick, with their timers.
-    pub(super) ticks: Vec<(u32, PerfEventLinkId)>,
+    pub(super) resync: Timers,
+    /// The program that ticks.
+    pub(super) tick: &'static str,
+    pub(super) ticks: Timers,
+    pub(super) core_timers: Timers,
     /// The CPUs that stand for cores with an energy counter.
     pub(super) cores: Vec<u32>,
     nr_cpus: u32,
@@ -140,8 +142,10 @@ impl Probe {
             slices,
             control,
             tick_hz: settings.tick_hz,
-            resync: Resync::default(),
-            ticks: Vec::new(),
+            resync: Timers::default(),
+            tick: "tick",
+            ticks: Timers::default(),
+            core_timers: Timers::default(),
             cores: Vec::new(),
             nr_cpus,
             roots: settings.roots.clone(),
@@ -179,6 +183,7 @@ impl Probe {
     pub fn set_cores(&mut self, cores: &[CoreCounter<'_>]) -> Result<(), KernelError> {
         self.maps.set_cores(cores, self.nr_cpus)?;
         self.cores = cores.iter().filter_map(|core| core.cpus.first().copied()).collect();
+        self.tick = if self.cores.is_empty() { "tick" } else { "tick_cores" };
         Ok(())
     }
 

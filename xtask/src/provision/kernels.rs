@@ -57,7 +57,10 @@ impl Kernel {
         let (root, stamp) = (home.join("root"), home.join("release"));
         let kernel = |release: String| Self { release, root: root.clone() };
         if let Ok(release) = fs::read_to_string(&stamp) {
-            return Ok(kernel(release));
+            let kernel = kernel(release);
+            if kernel.image().is_file() {
+                return Ok(kernel);
+            }
         }
         let suites = Suites::open(&cache.join("apt").join(known.suites.join("+")), known.suites)?;
         let release = known.release(&suites)?;

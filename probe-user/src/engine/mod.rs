@@ -52,7 +52,7 @@ use crate::{
     privilege,
     roots::Roots,
     snapshot::{self, Snapshot},
-    source::{OpenCounter, PerfEvent, Selection},
+    source::{Domain, OpenCounter, PerfEvent, Reading, Selection},
     target::{Selector, find, listening, visible},
     topology::Topology,
 };
@@ -106,6 +106,8 @@ pub struct Engine<'a> {
     ticking: Vec<Option<u32>>,
     /// What the kernel reads, open as long as it does: package, place and event.
     counters: Vec<(usize, usize, PerfEvent, OpenCounter)>,
+    /// A sensor needs every process in sight.
+    wide_sight: bool,
     /// The cores' own, likewise.
     _cores: Vec<OpenCounter>,
 }
@@ -181,6 +183,8 @@ impl<'a> Engine<'a> {
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
         let cpus = options.topology.online().collect();
         let counters = setup::with_events(counters, &options.selection.domains);
+        let wide = |d: &Domain| matches!(&d.reading, Reading::Polled(p) if p.needs_sight());
+        let wide_sight = options.selection.domains.iter().any(wide);
         let watch = Watch::new(clock.now(), clock.asleep(), options.topology.online());
         let cores = cores.into_iter().map(|(_, counter)| counter).collect();
         let roots = roots.clone();
@@ -200,6 +204,7 @@ impl<'a> Engine<'a> {
             topology: options.topology,
             ticking: options.selection.tick_cpus.iter().copied().map(Some).collect(),
             counters,
+            wide_sight,
             _cores: cores,
         };
         engine.start(&options.selection.tick_cpus)?;
@@ -232,8 +237,9 @@ impl<'a> Engine<'a> {
     fn give_up_privileges(&mut self) -> Result<(), EngineError> {
         let Self { core, roots, .. } = self;
         let processes = || core.targets.0.iter().flat_map(|target| &target.processes);
-        privilege::reduce(|| processes().all(|pid| visible(*pid, roots)))
-            .map_err(|source| EngineError::Privilege(source.into()))?;
+        // Who uses a card is told by the files of every process.
+        let sees = || !self.wide_sight && processes().all(|pid| visible(*pid, roots));
+        privilege::reduce(sees).map_err(|source| EngineError::Privilege(source.into()))?;
         Ok(())
     }
 

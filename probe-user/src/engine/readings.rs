@@ -135,7 +135,6 @@ impl Readings {
         }
         let (split, list) = match taken.users {
             Users::Cpus => (Split::Clocks, None),
-            Users::Processes(list) => (Split::Clocks, Some(list)),
             Users::Device(split, list) => (split, Some(list)),
         };
         domain.splits.extend(split.flag().map(Flag::name));

@@ -45,6 +45,12 @@ impl Polled {
         })
     }
 
+    /// Whether every process of the machine must be in sight to say who uses it.
+    #[must_use]
+    pub fn needs_sight(&self) -> bool {
+        matches!(self, Self::Hwmon(input) if input.card.is_some())
+    }
+
     /// How it is read.
     #[must_use]
     pub fn pace(&self) -> Pace {
@@ -118,9 +124,7 @@ pub enum Users {
     /// Whoever was on its CPUs: the clocks tell.
     #[default]
     Cpus,
-    /// These processes (tgid), each with its time on the device since the read before, ns.
-    Processes(Vec<(u32, u64)>),
-    /// The same, and how it is known.
+    /// How it is known, and who: processes (tgid), each with its time on the device since the read before, ns.
     Device(Split, Vec<(u32, u64)>),
 }
 

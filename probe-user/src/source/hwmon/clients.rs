@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Card;
+use crate::source::{Split, Users};
 
 /// How often processes are looked through, ns.
 const LOOK_NS: u64 = 1_000_000_000;
@@ -41,8 +42,8 @@ impl Clients {
     }
 
     /// Time on the card of each process since the call before, ns; `t` is now.
-    pub(super) fn used_until(&mut self, t: u64) -> Vec<(u32, u64)> {
-        let Some(address) = &self.card.address else { return vec![] };
+    pub(super) fn used_until(&mut self, t: u64) -> Users {
+        let Some(address) = &self.card.address else { return Users::Device(Split::Clocks, vec![]) };
         if self.looked.is_none_or(|at| t.saturating_sub(at) >= LOOK_NS) {
             self.looked = Some(t);
             self.known = look(&self.card.procfs);
@@ -65,7 +66,9 @@ impl Clients {
             told.insert(client, engines);
         }
         (self.last, self.read) = (told, t);
-        used.into_iter().filter(|(_, ns)| *ns > 0).collect()
+        // Without a client nobody used it, or the driver tells nothing: its energy is charged to nobody.
+        let split = if self.last.is_empty() { Split::Clocks } else { Split::Utilisation };
+        Users::Device(split, used.into_iter().filter(|(_, ns)| *ns > 0).collect())
     }
 }
 

@@ -107,10 +107,7 @@ impl Sensor for OpenInput {
         let end = now();
         let t = u64::midpoint(begin, end);
         let count = self.power.as_mut().map_or(shown, |power| power.push(t, shown));
-        let users = self
-            .card
-            .as_mut()
-            .map_or(Users::Cpus, |clients| Users::Processes(clients.used_until(t)));
+        let users = self.card.as_mut().map_or(Users::Cpus, |clients| clients.used_until(t));
         Ok(Sensed { begin, end, count, users })
     }
 }

@@ -1,6 +1,7 @@
 //! Chips of every kind on fake machines, and what they give in numbers.
 
 use super::*;
+use crate::source::Split;
 use crate::source::testing::Tree;
 
 const S: u64 = 1_000_000_000;
@@ -204,17 +205,18 @@ fn a_card_is_used_by_the_processes_whose_clients_ran_on_it() {
     tree.drm_client(80, 3, &client(2, 500));
     tree.drm_client(90, 3, "drm-pdev:\t0000:99:00.0\ndrm-client-id:\t9\ndrm-engine-x:\t5 ns\n");
     let found = find(&tree);
+    let shared = |list| Users::Device(Split::Utilisation, list);
     let mut open = input(&found[0]).open().unwrap();
-    assert_eq!(open.read(&|| S).unwrap().users, Users::Processes(vec![]), "a baseline");
+    assert_eq!(open.read(&|| S).unwrap().users, shared(vec![]), "a baseline");
     tree.drm_client(70, 5, &client(1, 4_000));
     tree.drm_client(70, 6, &client(1, 4_000));
     tree.drm_client(80, 3, &client(2, 700));
     let users = open.read(&|| S + 5_000_000).unwrap().users;
-    assert_eq!(users, Users::Processes(vec![(70, 3_000), (80, 200)]));
+    assert_eq!(users, shared(vec![(70, 3_000), (80, 200)]));
     let users = open.read(&|| S + 6_000_000).unwrap().users;
-    assert_eq!(users, Users::Processes(vec![]), "nobody: the energy is residual");
+    assert_eq!(users, shared(vec![]), "nobody: the energy is residual");
     tree.remove("proc/80/fdinfo/3");
-    assert_eq!(open.read(&|| 3 * S).unwrap().users, Users::Processes(vec![]));
+    assert_eq!(open.read(&|| 3 * S).unwrap().users, shared(vec![]));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::provision::Kernel;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The kernel's own drivers, which simrapl stands beneath; a kernel that lacks one has it built in.
-const DRIVERS: [&str; 4] = ["iosf_mbi", "intel_rapl_common", "intel_rapl_msr", "rapl"];
+const DRIVERS: [&str; 5] = ["iosf_mbi", "intel_rapl_common", "intel_rapl_msr", "rapl", "msr"];
 
 /// Programs and modules by their path in the guest.
 pub(super) struct Parts {

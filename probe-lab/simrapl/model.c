@@ -28,6 +28,8 @@ static bool present[SIM_PACKAGES];
 static struct hrtimer timer;
 static struct tracepoint *switches;
 static u32 dice;
+static u64 refreshed;
+static atomic_t refreshing = ATOMIC_INIT(0);
 
 u64 notrace sim_clock(void)
 {
@@ -191,6 +193,36 @@ u64 notrace sim_domain_pj(int package, enum sim_domain domain, u64 now)
 	}
 }
 
+/* Copies the model to the registers. One CPU at a time: a register never goes back. */
+static void notrace refresh(void)
+{
+	u64 now;
+	int p, d, cpu;
+
+	if (READ_ONCE(stuck) || atomic_cmpxchg(&refreshing, 0, 1))
+		return;
+	now = sim_clock();
+	for (p = 0; p < SIM_PACKAGES; p++)
+		for (d = 0; d < SIM_DOMAINS && present[p]; d++)
+			WRITE_ONCE(shown[p][d], sim_domain_pj(p, d, now));
+	for_each_possible_cpu(cpu) {
+		struct sim_cpu *c = per_cpu(sim_cpus, cpu);
+
+		WRITE_ONCE(c->shown_pj, cpu_active_pj(c, now));
+	}
+	WRITE_ONCE(refreshed, now);
+	atomic_set_release(&refreshing, 0);
+}
+
+/* Hardware keeps time where the timer's CPU does not: an emulated one may be held up for seconds. */
+void notrace sim_keep_up(void)
+{
+	u64 late = 2000ULL * (READ_ONCE(update_us) + READ_ONCE(jitter_us));
+
+	if (sim_clock() - READ_ONCE(refreshed) > late)
+		refresh();
+}
+
 u64 notrace sim_shown_pj(int package, enum sim_domain domain)
 {
 	return sim_has_package(package) ? READ_ONCE(shown[package][domain]) : 0;
@@ -206,6 +238,7 @@ static u32 notrace counts(u64 pj, u32 unit)
 /* The 32-bit register as the hardware would show it. */
 u32 notrace sim_register(int package, enum sim_domain domain)
 {
+	sim_keep_up();
 	return counts(sim_shown_pj(package, domain), domain == SIM_DRAM ? dram_esu : esu);
 }
 
@@ -216,6 +249,7 @@ u32 notrace sim_core_register(int cpu)
 	u64 sum = 0;
 	int i;
 
+	sim_keep_up();
 	for_each_possible_cpu(i) {
 		struct sim_cpu *c = per_cpu(sim_cpus, i);
 
@@ -227,19 +261,9 @@ u32 notrace sim_core_register(int cpu)
 
 static enum hrtimer_restart update(struct hrtimer *h)
 {
-	u64 now = sim_clock(), late = 0;
-	int p, d, cpu;
+	u64 late = 0;
 
-	if (!READ_ONCE(stuck)) {
-		for (p = 0; p < SIM_PACKAGES; p++)
-			for (d = 0; d < SIM_DOMAINS && present[p]; d++)
-				WRITE_ONCE(shown[p][d], sim_domain_pj(p, d, now));
-		for_each_possible_cpu(cpu) {
-			struct sim_cpu *c = per_cpu(sim_cpus, cpu);
-
-			WRITE_ONCE(c->shown_pj, cpu_active_pj(c, now));
-		}
-	}
+	refresh();
 	if (READ_ONCE(jitter_us)) {
 		dice = dice * 1664525 + 1013904223;
 		late = ((u64)dice * READ_ONCE(jitter_us) * 1000) >> 32;

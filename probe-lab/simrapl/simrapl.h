@@ -57,6 +57,7 @@ u64 sim_clock(void);
 u64 sim_t0(void);
 u64 sim_package_active_pj(int package, u64 now);
 u64 sim_domain_pj(int package, enum sim_domain domain, u64 now);
+void sim_keep_up(void);
 u64 sim_shown_pj(int package, enum sim_domain domain);
 u32 sim_register(int package, enum sim_domain domain);
 u32 sim_core_register(int cpu);

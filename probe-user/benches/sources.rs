@@ -9,6 +9,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nvml_stub::{Gpu, Script};
 use probe_lab::fakeroot::FakeRoot;
 use wattprobe::clock::Clock;
 use wattprobe::engine::setup::{POLL_NS, TICK_HZ};
@@ -20,7 +21,7 @@ use wattprobe::source::{
 use wattprobe::topology::{Package, Topology};
 
 /// The sources that user space reads.
-const POLLED: [&str; 1] = ["rapl-powercap"];
+const POLLED: [&str; 4] = ["rapl-powercap", "hwmon", "battery", "nvml"];
 /// Reads of a quick sensor; a slow one is read for at most [`LONGEST_NS`].
 const READS: usize = 5_000;
 const LONGEST_NS: u64 = 2_000_000_000;
@@ -31,6 +32,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
     let clock = Clock::start();
+    println!("a read: the median of {READS}, or of what can be read in 2 s");
     println!(
         "{:<16} {:<14} {:<24} {:>10} {:>9} {:>10}",
         "source", "domain", "read from", "us a read", "reads/s", "% of core"
@@ -44,7 +46,12 @@ fn main() -> Result<()> {
     let root = FakeRoot::new(dir.path());
     root.cpus(&[0, 0])?;
     root.zone("intel-rapl:0", "package-0", 5)?;
-    let fake = Roots { sysfs: root.sysfs(), procfs: root.procfs(), nvml: None };
+    root.hwmon(0, "power_meter", "ACPI000D:00", &[("power1_average", "90000000")])?;
+    root.hwmon(1, "i915", "0000:03:00.0", &[("energy1_input", "7")])?;
+    root.power_supply("BAT0", "Battery", &[("status", "Discharging"), ("power_now", "9000000")])?;
+    let library = nvml_stub::install(dir.path(), &Script::of(vec![Gpu::steady(250.0, 25.0)]), &[])?;
+    let fake =
+        Roots { sysfs: root.sysfs(), procfs: root.procfs(), nvml: Some(library.library.clone()) };
     for source in POLLED {
         if !seen.contains(&source) {
             measure(source, &fake, "a stand-in", clock, &mut seen);

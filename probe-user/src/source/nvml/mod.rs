@@ -7,11 +7,11 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`device`] | what is asked of a GPU, and the only code that knows the library's binding |
-//! | [`open`] | loading it, on a thread that may hang |
-//! | [`watch`] | how often a counter moves |
-//! | [`sensor`] | one reading |
-//! | [`usage`] | who used the GPU since the reading before |
+//! | `device` | what is asked of a GPU, and the only code that knows the library's binding |
+//! | `open` | loading it, on a thread that may hang |
+//! | `watch` | how often a counter moves |
+//! | `sensor` | one reading |
+//! | `usage` | who used the GPU since the reading before |
 //!
 //! Process numbers are the host's: a probe in a container must share the host's (`hostPID`). The library is never
 //! unloaded: shutting a driver down is where it hangs, and the end of the process does the same.

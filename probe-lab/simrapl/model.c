@@ -201,7 +201,8 @@ static void notrace refresh(void)
 
 	if (READ_ONCE(stuck) || atomic_cmpxchg(&refreshing, 0, 1))
 		return;
-	now = sim_clock();
+	/* Another CPU's clock may be a little ahead of this one's. */
+	now = max(sim_clock(), refreshed);
 	for (p = 0; p < SIM_PACKAGES; p++)
 		for (d = 0; d < SIM_DOMAINS && present[p]; d++)
 			WRITE_ONCE(shown[p][d], sim_domain_pj(p, d, now));
@@ -219,7 +220,7 @@ void notrace sim_keep_up(void)
 {
 	u64 late = 2000ULL * (READ_ONCE(update_us) + READ_ONCE(jitter_us));
 
-	if (sim_clock() - READ_ONCE(refreshed) > late)
+	if (sim_clock() > READ_ONCE(refreshed) + late)
 		refresh();
 }
 

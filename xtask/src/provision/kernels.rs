@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::kbuild;
 use super::suites::Suites;
 
 /// A kernel that the truth machine knows.
@@ -33,8 +34,8 @@ pub(crate) const KNOWN: [Known; 5] = [
         suites: &["bookworm", "bookworm-security"],
         meta: Some("linux-image-6.12-cloud-amd64"),
     },
-    Known { label: "6.18", suites: &["trixie-backports"], meta: None },
-    Known { label: "7", suites: &["trixie-backports"], meta: None },
+    Known { label: "6.18", suites: &["trixie", "trixie-backports"], meta: None },
+    Known { label: "7", suites: &["trixie", "trixie-backports"], meta: None },
 ];
 
 /// Parts of a kernel; everything else that its packages need is for a running system.
@@ -73,6 +74,12 @@ impl Kernel {
             .metadata()
             .with_context(|| format!("its packages hold no {}", kernel.image().display()))?;
         kernel.relocate()?;
+        let foreign = kbuild::foreign(&root);
+        if !foreign.is_empty() {
+            let libraries = home.join("libraries");
+            suites.unpack(&kbuild::LIBRARIES.map(str::to_owned), &libraries)?;
+            kbuild::adapt(&foreign, &libraries)?;
+        }
         fs::write(&stamp, &kernel.release)?;
         Ok(kernel)
     }

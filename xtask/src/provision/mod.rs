@@ -8,6 +8,7 @@
 mod apt;
 mod deny;
 mod ebpf;
+mod kbuild;
 mod kernels;
 mod node;
 mod prometheus;
@@ -26,6 +27,7 @@ use crate::paths::Paths;
 
 pub(crate) use deny::program as cargo_deny;
 pub(crate) use ebpf::chain as ebpf_chain;
+pub(crate) use kbuild::compiler as cc;
 pub(crate) use kernels::{KNOWN as KNOWN_KERNELS, Kernel};
 pub(crate) use qemu::qemu;
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::process::output;
-use crate::provision::Kernel;
+use crate::provision::{Kernel, cc};
 
 const NAME: &str = "simrapl.ko";
 
@@ -35,7 +35,8 @@ pub(super) fn build(source: &Path, cache: &Path, kernel: &Kernel) -> Result<Path
             .arg("-C")
             .arg(kernel.headers())
             .arg(format!("M={}", work.display()))
-            .args(["CC=gcc", "HOSTCC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]),
+            .arg(format!("CC={}", cc(&work)?.display()))
+            .args(["HOSTCC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]),
     )
     .with_context(|| format!("simrapl does not build for {}", kernel.release))?;
     output(Command::new("strip").arg("-g").arg(work.join(NAME)))?;

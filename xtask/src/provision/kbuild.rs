@@ -70,8 +70,8 @@ fn lacks(path: &Path) -> bool {
     })
 }
 
-/// A compiler that leaves out what this system's does not know yet: options of newer kernels that say how
-/// to align and to warn, not what to generate.
+/// A compiler that takes the options of newer kernels which this system's does not know yet: they say how to
+/// align and to warn, not what to generate.
 pub(crate) fn compiler(dir: &Path) -> Result<PathBuf> {
     const UNKNOWN: [&str; 3] = [
         "-fmin-function-alignment=",
@@ -88,7 +88,12 @@ pub(crate) fn compiler(dir: &Path) -> Result<PathBuf> {
             output(&mut try_it).is_err()
         })
         .collect();
-    let cases: String = refused.iter().map(|option| format!("{option}*) ;; ")).collect();
+    let case = |option: &&str| match option.strip_suffix('=') {
+        // What older compilers call it; theirs leaves cold functions out.
+        Some(_) => format!("{option}*) set -- \"$@\" \"-falign-functions=${{word#*=}}\";; "),
+        None => format!("{option}*) ;; "),
+    };
+    let cases: String = refused.iter().map(case).collect();
     let script = format!(
         "#!/bin/sh\nfor word; do shift; case $word in {cases}*) set -- \"$@\" \"$word\";; esac; done\n\
          exec gcc \"$@\"\n"

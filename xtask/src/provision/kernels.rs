@@ -18,7 +18,7 @@ pub(crate) struct Known {
 }
 
 /// All of them, oldest first.
-pub(crate) const KNOWN: [Known; 5] = [
+pub(crate) const KNOWN: [Known; 6] = [
     Known {
         label: "5.10",
         suites: &["bullseye", "bullseye-security"],
@@ -35,7 +35,8 @@ pub(crate) const KNOWN: [Known; 5] = [
         meta: Some("linux-image-6.12-cloud-amd64"),
     },
     Known { label: "6.18", suites: &["trixie", "trixie-backports"], meta: None },
-    Known { label: "7", suites: &["trixie", "trixie-backports"], meta: None },
+    Known { label: "7.2", suites: &["trixie", "trixie-backports"], meta: None },
+    Known { label: "7.3", suites: &["trixie", "trixie-backports"], meta: None },
 ];
 
 /// Parts of a kernel; everything else that its packages need is for a running system.
@@ -84,8 +85,12 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// The bootable image.
+    /// The bootable image. Newer packages keep it beside the modules.
     pub(crate) fn image(&self) -> PathBuf {
+        let beside = self.root.join("usr/lib/modules").join(&self.release).join("vmlinuz");
+        if beside.is_file() {
+            return beside;
+        }
         self.root.join("boot").join(format!("vmlinuz-{}", self.release))
     }
 

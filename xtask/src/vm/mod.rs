@@ -33,7 +33,7 @@ use scenario::Scenario;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A kernel: 5.10, 6.1, 6.12, 6.18, 7; may be repeated. Default: 6.1 and 6.12, with --all each.
+    /// A kernel: 5.10, 6.1, 6.12, 6.18, 7.2, 7.3; may be repeated. Default: 6.1 and 6.12, with --all each.
     #[arg(long, value_name = "VERSION")]
     kernel: Vec<String>,
     /// A scenario of probe-lab/scenarios; may be repeated. Default: each.

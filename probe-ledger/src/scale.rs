@@ -16,12 +16,12 @@ const SMALLEST: f64 = 4096.0;
 pub enum ScaleError {
     /// Not a finite positive number.
     #[error(
-        "{0} joules per count is no energy: give a finite number above 0, as in the PMU event's .scale file"
+        "{0:e} joules per count is no energy: give a finite number above 0, as in the PMU event's .scale file"
     )]
     NotPositive(f64),
     /// Fixed point cannot hold it.
     #[error(
-        "{0} joules per count is outside 1e-15 to 4.29, which fixed point holds: check the scale's unit (joules, not nJ or kJ)"
+        "{0:e} joules per count is outside 1e-15 to 4.29, which fixed point holds: check the scale's unit (joules, not nJ or kJ)"
     )]
     OutOfRange(f64),
 }

@@ -15,6 +15,7 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
+use crate::files;
 use crate::roots::Roots;
 
 /// What a running probe always keeps.
@@ -52,7 +53,7 @@ pub const PURPOSES: [(CapabilitySet, &str, &str); 5] = [
 /// The effective capabilities of this process; `None` where procfs does not say.
 #[must_use]
 pub fn held(roots: &Roots) -> Option<CapabilitySet> {
-    let status = std::fs::read_to_string(roots.proc("self/status")).ok()?;
+    let status = files::text(&roots.proc("self/status")).ok()?;
     let value = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     let bits = u64::from_str_radix(value.trim(), 16).ok()?;
     Some(CapabilitySet::from_bits_retain(bits))

@@ -129,7 +129,7 @@ impl Topology {
     #[must_use]
     pub fn package_by_physical_id(&self, id: i32) -> Option<usize> {
         match self.packages.as_slice() {
-            [_] => Some(0),
+            [only] => only.physical_id.is_none_or(|own| own == id).then_some(0),
             many => many.iter().position(|p| p.physical_id == Some(id)),
         }
     }
@@ -281,5 +281,14 @@ mod tests {
         let topology = Topology::read(&Roots::default()).unwrap();
         assert!(topology.online().count() >= 1);
         assert_eq!(topology.package_of(topology.packages[0].leader()), Some(0));
+    }
+
+    #[test]
+    fn a_single_package_is_not_every_package() {
+        let named = Package { physical_id: Some(1), cpus: vec![0] };
+        let topology = Topology { packages: vec![named] };
+        assert_eq!(topology.package_by_physical_id(1), Some(0));
+        assert_eq!(topology.package_by_physical_id(0), None, "that one is offline");
+        assert_eq!(Topology::single(vec![0]).package_by_physical_id(5), Some(0));
     }
 }

@@ -14,7 +14,7 @@ use super::duration;
 use super::log::LogFormat;
 use crate::export::metrics::DEFAULT_ADDRESS;
 use crate::roots::Roots;
-use crate::source::{SourceSpec, nvml};
+use crate::source::{NAMES, SourceSpec, nvml};
 use crate::target::Selector;
 
 const EXIT_STATUSES: &str = "Exit status: 0 done; 1 failed; 2 usage; 3 the measurement is invalid; \
@@ -134,7 +134,8 @@ pub struct AttachArgs {
     /// What standard output shows
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// auto, rapl-perf, rapl-powercap, nvml, model, or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]; repeatable
+    /// Sources
+    #[arg(help = format!("Where joules come from: {NAMES}; repeatable"))]
     #[arg(long, value_name = "SPEC", value_parser = |s: &str| s.parse::<SourceSpec>())]
     pub source: Vec<SourceSpec>,
     /// Weight of on-CPU time: time

@@ -13,6 +13,12 @@ pub enum KernelError {
          CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH with setcap"
     )]
     Privilege,
+    /// tracefs is closed to this process.
+    #[error(
+        "/sys/kernel/tracing may not be looked into, and the system call tracepoints are there; run as root, or \
+         add CAP_DAC_READ_SEARCH"
+    )]
+    Tracefs,
     /// No type information, or a field is missing.
     #[error(transparent)]
     Btf(#[from] BtfError),

@@ -40,7 +40,7 @@ pub(super) fn ensure() -> Result<(), KernelError> {
     let roots = Roots::default();
     let mounted = || match tracefs(&roots) {
         Ok(place) => Ok(place.is_some()),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(KernelError::Privilege),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(KernelError::Tracefs),
         Err(source) => Err(KernelError::System { what: "cannot look for tracefs", source }),
     };
     if mounted()? {

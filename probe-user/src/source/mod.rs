@@ -49,7 +49,7 @@ pub use kind::Kind;
 pub use open::{OpenCounter, OpenError, PerfEvent};
 pub use powercap::PowercapZone;
 pub use select::{Note, Opener, Outcome, Selection, select, select_with};
-pub use spec::{PerfSpec, SourceSpec, SpecError};
+pub use spec::{NAMES, PerfSpec, SourceSpec, SpecError};
 
 pub use sensor::{Pace, Polled, ReadError, Sensed, Sensor, Users};
 

@@ -9,6 +9,7 @@
 //! first; the second is kept beside it as `NAME@SOURCE`, never summed with it.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 
 use probe_common::MAX_COUNTERS;
 
@@ -19,6 +20,9 @@ use super::{
 };
 use crate::roots::Roots;
 use crate::topology::Topology;
+
+/// Flag of a run that sums packages of which a part is there and cannot be read.
+const PART_UNREADABLE: &str = "part-unreadable";
 
 /// What became of a source or a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +84,15 @@ pub fn select_with(
     specs: &[SourceSpec],
     opener: Opener<'_>,
 ) -> Result<Selection, SourceError> {
-    let mut choice = Choice { roots, topology, opener, domains: vec![], notes: vec![] };
+    let mut choice = Choice {
+        roots,
+        topology,
+        opener,
+        domains: vec![],
+        notes: vec![],
+        refused: vec![],
+        flags: BTreeSet::new(),
+    };
     let specs = if specs.is_empty() { &[SourceSpec::Auto] } else { specs };
     for (i, spec) in specs.iter().enumerate() {
         let same = |other: &SourceSpec| other.to_string() == spec.to_string();
@@ -108,6 +120,10 @@ struct Choice<'a> {
     opener: Opener<'a>,
     domains: Vec<Domain>,
     notes: Vec<Note>,
+    /// Summed domains that are there and cannot be read, and why.
+    refused: Vec<(Domain, String)>,
+    /// What every number of the run should say.
+    flags: BTreeSet<String>,
 }
 
 impl Choice<'_> {
@@ -170,7 +186,16 @@ impl Choice<'_> {
                     self.note("nvml", Outcome::Refused, error.to_string());
                 }
             }
-            Err(error) => self.note("nvml", Outcome::Refused, error.to_string()),
+            Err(error) => {
+                self.note("nvml", Outcome::Refused, error.to_string());
+                let named =
+                    self.roots.nvml.as_deref().is_some_and(|p| p != Path::new(nvml::LIBRARY));
+                if named {
+                    let text =
+                        "the NVIDIA library that was named is not used: see `wattprobe doctor`";
+                    self.note("auto", Outcome::Refused, text.to_owned());
+                }
+            }
         }
         match hwmon::domains(self.roots, self.topology) {
             Ok(domains) => self.fill(hwmon::SOURCE, domains),
@@ -242,8 +267,28 @@ impl Choice<'_> {
                         self.note(source, Outcome::Aside, text);
                     }
                     Ok(()) => self.domains.push(domain),
-                    Err(error) => self.note(source, Outcome::Refused, error.to_string()),
+                    Err(error) => {
+                        let why = error.to_string();
+                        self.note(source, Outcome::Refused, why.clone());
+                        if domain.additive {
+                            self.refused.push((domain, why));
+                        }
+                    }
                 }
+            }
+        }
+    }
+
+    /// A part of a package that is measured otherwise (a die, its memory): the sum lacks it, and says so.
+    fn tell_missing_parts(&mut self) {
+        for (part, why) in std::mem::take(&mut self.refused) {
+            let measured = |d: &Domain| d.additive && d.quality == Quality::Measured;
+            let beside = |d: &Domain| measured(d) && d.scope == part.scope;
+            if self.taken(&part.name).is_none() && self.domains.iter().any(beside) {
+                let name = &part.name;
+                let text = format!("{name} is there and cannot be read, so sums lack it: {why}");
+                self.note("auto", Outcome::Refused, text);
+                self.flags.insert(PART_UNREADABLE.to_owned());
             }
         }
     }
@@ -321,6 +366,7 @@ impl Choice<'_> {
     }
 
     fn finish(mut self) -> Result<Selection, SourceError> {
+        self.tell_missing_parts();
         self.set_memory_beside_model_aside();
         self.set_whole_machine_apart();
         let mut names = BTreeSet::new();
@@ -340,7 +386,8 @@ impl Choice<'_> {
                         add a source that covers packages";
             self.note("auto", Outcome::Refused, text.to_owned());
         }
-        let flags = self.filtering(&tick_cpus);
+        let mut flags = self.filtering(&tick_cpus);
+        flags.extend(self.flags);
         Ok(Selection { domains: self.domains, notes: self.notes, tick_cpus, flags })
     }
 

@@ -144,7 +144,7 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// Not a number, or larger than the range.
-    #[error("{} holds {found:?}, not a whole number up to {max_uj}; the reading is dropped", path.display())]
+    #[error("{} holds {found:?}, not a whole number up to {max_uj}; its driver is broken: choose another source", path.display())]
     Garbage {
         /// The file.
         path: PathBuf,
@@ -170,7 +170,7 @@ pub enum ReadError {
         found: String,
     },
     /// No plausible power, or no known status of a battery.
-    #[error("{} holds {found:?}, which is no power a battery gives; the reading is dropped", path.display())]
+    #[error("{} holds {found:?}, which is no power a battery gives; choose another source", path.display())]
     NoPower {
         /// The file.
         path: PathBuf,
@@ -178,7 +178,7 @@ pub enum ReadError {
         found: String,
     },
     /// Anything else.
-    #[error("cannot read {}: {source}; the reading is dropped", path.display())]
+    #[error("cannot read {}: {source}; choose another source", path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -7,6 +7,10 @@ use std::str::FromStr;
 
 use super::core_perf;
 
+/// What `--source` takes.
+pub const NAMES: &str = "auto, amd-core-perf, rapl-perf, rapl-powercap, nvml, hwmon, battery, model or \
+                         perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]";
+
 /// One `--source` of the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceSpec {
@@ -45,9 +49,7 @@ pub struct PerfSpec {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// No such name.
-    #[error(
-        "unknown source {0:?}; use auto, amd-core-perf, rapl-perf, rapl-powercap, nvml, hwmon, battery, model or perf:PMU/EVENT/[,scale=JOULES_PER_COUNT]"
-    )]
+    #[error("unknown source {0:?}; use {NAMES}")]
     Unknown(String),
     /// `perf:` without PMU and event.
     #[error("{0:?} names no event; write perf:PMU/EVENT/, for example perf:power/energy-pkg/")]

@@ -37,6 +37,12 @@ impl Tree {
         self.root.write(Self::place(path), content).unwrap();
     }
 
+    pub(crate) fn fifo(&self, path: &str) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let path = self.root.path(Self::place(path));
+        mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    }
+
     pub(crate) fn remove(&self, path: &str) {
         std::fs::remove_file(self.root.path(Self::place(path))).unwrap();
     }

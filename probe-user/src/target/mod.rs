@@ -22,7 +22,7 @@ pub enum TargetError {
     /// Somebody listens, but it cannot be seen who.
     #[error(
         "something listens on {0}, but its process cannot be seen from here; run wattprobe as root in \
-         the host's pid namespace"
+         the host's pid namespace, or add CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
     )]
     NoOwner(String),
     /// No such process.

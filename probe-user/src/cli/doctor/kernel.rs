@@ -4,6 +4,7 @@
 //! (5.4), tracefs.
 
 use procfs::KernelVersion;
+use rustix::thread::CapabilitySet;
 
 use super::Row;
 use crate::files;
@@ -109,30 +110,34 @@ fn lockdown(roots: &Roots) -> Row {
     Row { present: true, ..row("lockdown", true, usable, detail, remedy) }
 }
 
+/// Attach cannot do without; it mounts tracefs itself where it may.
 fn tracefs(roots: &Roots) -> Row {
-    match tracefs_place(roots) {
-        Ok(Some(path)) => row("tracefs", false, true, path.display().to_string(), ""),
-        Err(error) => row(
-            "tracefs",
-            false,
-            false,
-            format!("{}: {error}", roots.sys("kernel/tracing").display()),
-            SETCAP,
-        ),
-        Ok(None) => row(
-            "tracefs",
-            false,
-            false,
-            format!("not mounted at {}", roots.sys("kernel/tracing").display()),
+    let place = roots.sys("kernel/tracing");
+    let (usable, detail, remedy) = match tracefs_place(roots) {
+        Ok(Some(path)) => (true, path.display().to_string(), ""),
+        Err(error) => (false, format!("{}: {error}", place.display()), SETCAP),
+        Ok(None) => (
+            privilege::held(roots).is_some_and(|held| held.contains(CapabilitySet::SYS_ADMIN)),
+            format!("not mounted at {}; attach mounts it where it may", place.display()),
             "mount -t tracefs tracefs /sys/kernel/tracing",
         ),
-    }
+    };
+    row("tracefs", true, usable, detail, remedy)
 }
 
-/// Who may open perf counters without CAP_PERFMON: nobody from 1 on, as package counters are CPU-wide.
+/// Who may open perf counters and timers without CAP_PERFMON: nobody from 1 on, as those are CPU-wide. Above 2,
+/// which Debian and Ubuntu add to the kernel, CAP_PERFMON does not help either.
 fn paranoid(roots: &Roots) -> Row {
     let value = sysctl(roots, "perf_event_paranoid");
+    let closed = value.is_some_and(|value| value > 2);
+    let admin = privilege::held(roots).is_some_and(|held| held.contains(CapabilitySet::SYS_ADMIN));
+    if closed && !admin {
+        let detail = "above 2: this kernel keeps counters and timers for CAP_SYS_ADMIN".to_owned();
+        let remedy = "run as root, or: sysctl kernel.perf_event_paranoid=2";
+        return row("perf-events", true, false, detail, remedy);
+    }
     let detail = match value {
+        Some(_) if closed => "above 2: CPU-wide counters need CAP_SYS_ADMIN".to_owned(),
         Some(value) if value <= 0 => format!("{value}: CPU-wide counters are open to all"),
         Some(value) => format!("{value}: CPU-wide counters need CAP_PERFMON"),
         None => "not readable: this kernel has no perf events".to_owned(),
@@ -236,6 +241,30 @@ mod tests {
     }
 
     #[test]
+    fn tracefs_is_required_unless_attach_may_mount_it() {
+        for (caps, usable) in [("000000c000000000", false), ("000001ffffffffff", true)] {
+            let row = state(&machine("6.1.0", caps), "tracefs");
+            assert_eq!((row.usable, row.required), (usable, true), "{caps}");
+            assert_eq!(row.remedy.is_some_and(|r| r.starts_with("mount")), !usable);
+        }
+    }
+
+    #[test]
+    fn a_distribution_that_keeps_counters_for_the_administrator_is_told_apart() {
+        for (paranoid, caps, usable) in [
+            ("3\n", "000000c000000000", false),
+            ("2\n", "000000c000000000", true),
+            ("4\n", "000001ffffffffff", true),
+        ] {
+            let tree = machine("6.1.0", caps);
+            tree.write("proc/sys/kernel/perf_event_paranoid", paranoid);
+            let row = state(&tree, "perf-events");
+            assert_eq!(row.usable, usable, "{paranoid}");
+            assert_eq!(row.remedy.is_some_and(|r| r.contains("perf_event_paranoid=2")), !usable);
+        }
+    }
+
+    #[test]
     fn optional_features_say_what_is_lost_without_them() {
         let tree = machine("6.1.0", "0");
         tree.write("proc/sys/kernel/bpf_stats_enabled", "0\n");
@@ -245,6 +274,5 @@ mod tests {
         let row = state(&machine("6.1.0", "0"), "bpf-stats");
         assert!(!row.usable && row.detail.contains("will not show"));
         assert!(state(&tree, "perf-events").detail.contains("open to all"));
-        assert!(state(&tree, "tracefs").remedy.unwrap().starts_with("mount"));
     }
 }

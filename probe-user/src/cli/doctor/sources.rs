@@ -25,7 +25,18 @@ pub(super) fn rows(
     let used = |name: &str| {
         chosen.is_some_and(|selection| selection.domains.iter().any(|d| d.source == name))
     };
-    let of = |row: Row, quality| SourceRow { used: used(&row.name), row, quality };
+    // What it gives here, where it is used; else what it usually gives.
+    let given = |name: &str| {
+        let domains = chosen.into_iter().flat_map(|selection| &selection.domains);
+        domains.filter(|d| d.source == name).map(|d| d.quality).min()
+    };
+    let of = |mut row: Row, usual| {
+        let used = used(&row.name);
+        if used && !row.usable {
+            row = ok(&row.name, format!("in part; but {}", row.detail));
+        }
+        SourceRow { used, quality: given(&row.name).unwrap_or(usual), row }
+    };
     let mut rows = vec![];
     if let Some(topology) = topology {
         let measured = [
@@ -94,7 +105,9 @@ fn pmus(roots: &Roots) -> Row {
 /// From what was chosen: asking the driver twice takes its time twice.
 fn gpus(chosen: Option<&Selection>) -> Row {
     let name = "nvml";
-    let Some(selection) = chosen else { return unusable(name, "not looked for") };
+    let Some(selection) = chosen else {
+        return unusable(name, "not looked for; sysfs is needed first");
+    };
     let (domains, notes) = (&selection.domains, &selection.notes);
     let used: Vec<_> =
         domains.iter().filter(|d| d.source == name).map(|d| d.name.as_str()).collect();

@@ -307,3 +307,43 @@ fn a_machine_without_such_cores_is_chosen_for_as_ever() {
     let error = choose(&laptop(), &["amd-core-perf"], ALL).unwrap_err();
     assert!(matches!(error, SourceError::NoCoreEnergy { .. }), "{error}");
 }
+
+#[test]
+fn a_die_that_cannot_be_read_is_missing_from_the_sum_and_every_number_says_so() {
+    let tree = Tree::new().cpus(&[0, 0]).zone("intel-rapl:0", "package-0-die-0", 5).zone(
+        "intel-rapl:1",
+        "package-0-die-1",
+        5,
+    );
+    assert!(choose(&tree, &[], ALL).unwrap().flags.is_empty());
+    tree.write("class/powercap/intel-rapl:1/energy_uj", "junk");
+    let selection = choose(&tree, &[], ALL).unwrap();
+    assert_eq!(rows(&selection), [("package-0", "rapl-powercap", true)]);
+    assert_eq!(selection.flags, ["part-unreadable"]);
+    assert!(said(&selection, Outcome::Refused, "package-0-die-1 is there and cannot be read"));
+    // Where nothing of a package can be read, another source takes all of it.
+    tree.write("class/powercap/intel-rapl:0/energy_uj", "junk");
+    let selection = choose(&tree, &[], ALL).unwrap();
+    assert_eq!(rows(&selection), [("package-0", "model", true)]);
+    assert!(selection.flags.is_empty());
+}
+
+#[test]
+fn a_library_that_was_named_and_cannot_be_used_is_told_to_everybody() {
+    let tree = Tree::new().cpus(&[0]);
+    let roots = Roots { nvml: Some("/dev/null".into()), ..tree.roots() };
+    let selection = select_with(&roots, &tree.topology(), &[], ALL).unwrap();
+    let told = |n: &&Note| n.source == "auto" && n.text.contains("library that was named");
+    assert_eq!(selection.notes.iter().filter(told).count(), 1);
+    let selection = choose(&tree, &[], ALL).unwrap();
+    assert_eq!(selection.notes.iter().filter(told).count(), 0);
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_list_of_siblings_does_not_hang() {
+    let tree = epyc();
+    tree.remove("devices/system/cpu/cpu0/topology/thread_siblings_list");
+    tree.fifo("devices/system/cpu/cpu0/topology/thread_siblings_list");
+    let selection = choose(&tree, &[], ALL).unwrap();
+    assert!(said(&selection, Outcome::Refused, "not a regular file"));
+}

@@ -1,28 +1,30 @@
 //! Chooses among the sources: one domain for each thing that can be measured, and why.
 //!
 //! `auto` climbs the contract's rungs for every domain by itself: AMD's counters of single cores, by which
-//! the energy of their packages is then shared, RAPL through perf, then powercap, then hwmon, then a battery where no package is measured, then the model for packages that nothing
-//! measures. Where both of RAPL's faces show a summed domain, the second is read too, to compare
-//! (`package-0@rapl-powercap`). A sensor of the whole machine is summed with nothing: beside a measured
-//! package it is set aside, else it stands alone, and neither cards nor the model are added to it. A named source is an order: if it cannot be
-//! used, that is an error and no other takes its place. A domain that two sources read keeps the
-//! first; the second is kept beside it as `NAME@SOURCE`, never summed with it.
+//! the energy of their packages is then shared, RAPL through perf, then powercap, then hwmon, then a
+//! battery where no package is measured, then the model for packages that nothing measures. Where both of
+//! RAPL's faces show a summed domain, the second is read too, to compare (`package-0@rapl-powercap`). A
+//! named source is an order: if it cannot be used, that is an error and no other takes its place. A domain
+//! that two sources read keeps the first; the second is kept beside it as `NAME@SOURCE`, not summed.
+//!
+//! What is summed with what is in `sum`, what is told of it in `tell`.
 
-use std::collections::{BTreeSet, HashSet};
+mod sum;
+mod tell;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use probe_common::MAX_COUNTERS;
 
+use self::sum::{measured_package, whole};
 use super::open::{OpenError, PerfEvent};
 use super::{
-    Domain, Filtering, Kind, PerfSpec, Quality, Reading, Scope, SourceError, SourceSpec, battery,
-    core_perf, hwmon, model, nvml, perf, powercap,
+    Domain, Kind, PerfSpec, Reading, SourceError, SourceSpec, battery, core_perf, hwmon, model,
+    nvml, perf, powercap,
 };
 use crate::roots::Roots;
 use crate::topology::Topology;
-
-/// Flag of a run that sums packages of which a part is there and cannot be read.
-const PART_UNREADABLE: &str = "part-unreadable";
 
 /// What became of a source or a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,11 +219,6 @@ impl Choice<'_> {
         }
     }
 
-    /// Whether a package or the whole machine is measured.
-    fn knows_machine(&self) -> bool {
-        self.domains.iter().any(|d| whole(d) || measured_package(d))
-    }
-
     /// A card takes the next number that no card of another source has.
     fn renumber(&self, domain: &mut Domain) {
         if domain.source != hwmon::SOURCE {
@@ -279,20 +276,6 @@ impl Choice<'_> {
         }
     }
 
-    /// A part of a package that is measured otherwise (a die, its memory): the sum lacks it, and says so.
-    fn tell_missing_parts(&mut self) {
-        for (part, why) in std::mem::take(&mut self.refused) {
-            let measured = |d: &Domain| d.additive && d.quality == Quality::Measured;
-            let beside = |d: &Domain| measured(d) && d.scope == part.scope;
-            if self.taken(&part.name).is_none() && self.domains.iter().any(beside) {
-                let name = &part.name;
-                let text = format!("{name} is there and cannot be read, so sums lack it: {why}");
-                self.note("auto", Outcome::Refused, text);
-                self.flags.insert(PART_UNREADABLE.to_owned());
-            }
-        }
-    }
-
     /// A second way to read a summed domain is read as well, to compare.
     fn twin(&mut self, source: &str, mut domain: Domain) {
         if let Err(error) = self.usable(&domain) {
@@ -342,29 +325,6 @@ impl Choice<'_> {
         self.order(domains)
     }
 
-    fn explain_chosen(&mut self) {
-        for domain in &self.domains {
-            let sum = if domain.additive { "summed" } else { "beside, not summed" };
-            let how = match &domain.reading {
-                Reading::Kernel(e) => format!("read by the kernel on CPU {}", e.cpu),
-                Reading::Cores(counters) => counters.to_string(),
-                Reading::Polled(polled) => polled.to_string(),
-                Reading::Model(m) => format!(
-                    "{} threads, {} W idle and {} W busy each, ±{:.0} %",
-                    m.threads,
-                    m.min_watts,
-                    m.max_watts,
-                    domain.class_ratio * 100.0
-                ),
-            };
-            self.notes.push(Note {
-                source: domain.source.clone(),
-                outcome: Outcome::Chosen,
-                text: format!("{}: {how}; {sum}", domain.name),
-            });
-        }
-    }
-
     fn finish(mut self) -> Result<Selection, SourceError> {
         self.tell_missing_parts();
         self.set_memory_beside_model_aside();
@@ -391,57 +351,6 @@ impl Choice<'_> {
         Ok(Selection { domains: self.domains, notes: self.notes, tick_cpus, flags })
     }
 
-    /// Whether the CPU adds noise to what RAPL reports.
-    fn filtering(&mut self, cpus: &[u32]) -> Vec<String> {
-        let Some(rapl) = self.domains.iter().find(|d| d.is_rapl()) else { return vec![] };
-        let source = rapl.source.clone();
-        let looks = cpus.iter().map(|cpu| Filtering::look(self.roots, *cpu));
-        let Some(worst) = looks.max() else { return vec![] };
-        if let Some(text) = worst.text() {
-            self.note(&source, Outcome::Chosen, text.to_owned());
-        }
-        worst.flag().map(str::to_owned).into_iter().collect()
-    }
-
-    /// The model's watts include memory: a measured memory domain beside it would count twice.
-    fn set_memory_beside_model_aside(&mut self) {
-        let modelled: HashSet<_> = self
-            .domains
-            .iter()
-            .filter(|d| d.additive && d.quality == Quality::Modelled)
-            .map(|d| d.scope)
-            .collect();
-        let dram = |d: &Domain| d.name.starts_with("dram-") && modelled.contains(&d.scope);
-        for domain in self.domains.iter_mut().filter(|d| d.additive && dram(d)) {
-            domain.additive = false;
-            self.notes.push(Note {
-                source: domain.source.clone(),
-                outcome: Outcome::Aside,
-                text: format!("{}: the model's watts include memory, not summed", domain.name),
-            });
-        }
-    }
-
-    /// A sensor of the whole machine holds all others' energy: only one side of the two is summed.
-    fn set_whole_machine_apart(&mut self) {
-        let Some(first) = self.domains.iter().position(|d| d.additive && whole(d)) else { return };
-        let packages = self.domains.iter().any(|d| d.additive && measured_package(d));
-        for (index, domain) in self.domains.iter_mut().enumerate() {
-            let aside = if packages { whole(domain) } else { index != first };
-            if !domain.additive || !aside {
-                continue;
-            }
-            domain.additive = false;
-            let why =
-                if packages { "it holds the packages' energy" } else { "part of the machine" };
-            self.notes.push(Note {
-                source: domain.source.clone(),
-                outcome: Outcome::Aside,
-                text: format!("{}: {why}, which is summed already; not summed", domain.name),
-            });
-        }
-    }
-
     /// Decides each package's ticking CPU and moves the events there that any CPU may read.
     fn place(&mut self) -> Vec<u32> {
         let named = |package: usize| {
@@ -463,16 +372,6 @@ impl Choice<'_> {
         }
         cpus
     }
-}
-
-/// A sensor of the whole machine, by its power.
-fn whole(domain: &Domain) -> bool {
-    domain.scope == Scope::Machine && domain.quality == Quality::Integrated
-}
-
-/// A whole package, and not by the model.
-fn measured_package(domain: &Domain) -> bool {
-    domain.additive && domain.name.starts_with("package-") && domain.quality != Quality::Modelled
 }
 
 #[cfg(test)]

@@ -49,6 +49,9 @@ enum Command {
         /// Only end-to-end tests whose name contains this.
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
+        /// A virtual machine that cannot run is a failure.
+        #[arg(long, conflicts_with_all = ["quick", "only"])]
+        require_vm: bool,
     },
     /// Formatting, clippy, documentation, dependencies, the committed eBPF object.
     Lint,
@@ -78,7 +81,9 @@ fn run(paths: &Paths, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::BuildEbpf { check } => build_ebpf::run(paths, check)?,
         Command::Demo(args) => demo::run(paths, &args)?,
-        Command::Test { quick, only } => return test::run(paths, quick, only.as_deref()),
+        Command::Test { quick, only, require_vm } => {
+            return test::run(paths, quick, only.as_deref(), require_vm);
+        }
         Command::Lint => lint::run(paths)?,
         Command::Bless => bless::run(paths)?,
         Command::Bench(command) => bench::run(paths, &command)?,

@@ -12,7 +12,8 @@
 //! | `perf.DOMAIN.measured_j`, `.true_j`, `.additive`, `.void_windows`, `.windows` | one domain |
 //! | `perf.void_windows`, `perf.domains` | all domains together; how many |
 //! | `perf.flag:NAME` | 1 where the summary has the flag, 0 where the scenario asks for it and it has not |
-//! | `perf.kernel_books_agree` | 1 unless a domain's books in the kernel differ |
+//! | `perf.kernel_books_compared` | domains whose books in the kernel could be compared |
+//! | `perf.kernel_books_agree` | 1 unless one of those differs; none where none was compared |
 //! | `perf.stat.EVENT_j` | what `perf stat` counted |
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ struct Domain {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 struct Books {
     agree: bool,
+    windows: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -115,7 +117,8 @@ impl Summary {
     }
 
     fn domains(&self, truths: &Truths, put: &mut impl FnMut(&str, f64)) {
-        let (mut measured, mut true_pj, mut void, mut agree) = (0, 0, 0, true);
+        let (mut measured, mut true_pj, mut void) = (0, 0, 0);
+        let (mut compared, mut agree) = (0, true);
         for (name, domain) in &self.domains {
             let truth = truths.domain_pj(name);
             put(&format!("{name}.measured_j"), of_nano(domain.measured_nj));
@@ -126,7 +129,11 @@ impl Summary {
                 put(&format!("{name}.true_j"), joules(pj));
             }
             void += domain.void_windows;
-            agree &= domain.kernel_books.as_ref().is_none_or(|b| b.agree);
+            // Books without a window were not compared either.
+            if let Some(books) = domain.kernel_books.as_ref().filter(|b| b.windows > 0) {
+                compared += 1;
+                agree &= books.agree;
+            }
             if domain.additive {
                 measured += domain.measured_nj;
                 true_pj += truth.unwrap_or(0);
@@ -136,7 +143,10 @@ impl Summary {
         put("true_j", joules(true_pj));
         put("void_windows", count(void));
         put("domains", count(self.domains.len() as u64));
-        put("kernel_books_agree", f64::from(u8::from(agree)));
+        put("kernel_books_compared", count(compared));
+        if compared > 0 {
+            put("kernel_books_agree", f64::from(u8::from(agree)));
+        }
     }
 
     fn targets(&self, truths: &Truths, put: &mut impl FnMut(&str, f64)) {
@@ -259,6 +269,7 @@ mod tests {
         near("p.core-0.additive", 0.0);
         near("p.void_windows", 1.0);
         near("p.domains", 3.0);
+        near("p.kernel_books_compared", 1.0);
         near("p.kernel_books_agree", 1.0);
         near("p.flag:idle-unknown", 1.0);
         near("p.flag:counter-stuck", 0.0);
@@ -275,5 +286,17 @@ mod tests {
         let summary = Summary::parse(&text).unwrap();
         summary.figures("p", &Truths::default(), std::iter::empty(), &mut found);
         assert!(found.figures["p.kernel_books_agree"].abs() < 1e-9);
+    }
+
+    #[test]
+    fn where_no_books_were_compared_none_agree() {
+        let books = "{\"agree\": true, \"windows\": 7}";
+        for none in ["null", "{\"agree\": true, \"windows\": 0}"] {
+            let mut found = Findings::default();
+            let summary = Summary::parse(&SUMMARY.replace(books, none)).unwrap();
+            summary.figures("p", &Truths::default(), std::iter::empty(), &mut found);
+            assert!(found.figures["p.kernel_books_compared"].abs() < 1e-9, "{none}");
+            assert!(!found.figures.contains_key("p.kernel_books_agree"), "{none}");
+        }
     }
 }

@@ -14,6 +14,10 @@ use crate::process::output;
 
 /// What the tools are linked against.
 pub(super) const LIBRARIES: [&str; 4] = ["libc6", "libelf1t64", "libzstd1", "zlib1g"];
+/// The folder they are unpacked into.
+pub(super) const BESIDE: &str = "libraries";
+/// How the name of a tool ends that is started by a script.
+const MOVED: &str = "elf";
 const PLACES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 
 /// The tools below `root` that do not run here.
@@ -21,20 +25,25 @@ pub(super) fn foreign(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join("usr/lib")).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("linux-kbuild-") {
-            collect(&entry.path(), &mut found);
+            candidates(&entry.path(), &mut found);
         }
     }
+    found.retain(|path| lacks(path));
     found
 }
 
-/// Starts them by the loader that lies below `libraries`.
-pub(super) fn adapt(tools: &[PathBuf], libraries: &Path) -> Result<()> {
+/// Starts them by the loader that lies in `libraries` of the folder `now`, which will be moved to `later`.
+pub(super) fn adapt(tools: &[PathBuf], now: &Path, later: &Path) -> Result<()> {
+    let libraries = later.join(BESIDE);
     let places = PLACES.map(|place| libraries.join(place).display().to_string()).join(":");
-    let loader = libraries.join(PLACES[0]).join("ld-linux-x86-64.so.2");
-    loader.metadata().with_context(|| format!("no {}", loader.display()))?;
+    let loader = Path::new(BESIDE).join(PLACES[0]).join("ld-linux-x86-64.so.2");
+    let there = now.join(&loader);
+    there.metadata().with_context(|| format!("no {}", there.display()))?;
+    let loader = later.join(loader);
     for tool in tools {
-        let real = tool.with_extension("elf");
+        let real = tool.with_extension(MOVED);
         fs::rename(tool, &real)?;
+        let real = later.join(real.strip_prefix(now).unwrap_or(&real));
         let (loader, real) = (loader.display(), real.display());
         fs::write(
             tool,
@@ -45,12 +54,14 @@ pub(super) fn adapt(tools: &[PathBuf], libraries: &Path) -> Result<()> {
     Ok(())
 }
 
-fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+/// Every program that is not one of [`MOVED`].
+fn candidates(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => collect(&path, found),
-            Ok(kind) if kind.is_file() && is_program(&path) && lacks(&path) => found.push(path),
+            Ok(kind) if kind.is_dir() => candidates(&path, found),
+            _ if path.extension().is_some_and(|e| e == MOVED) => {}
+            Ok(kind) if kind.is_file() && is_program(&path) => found.push(path),
             _ => {}
         }
     }
@@ -107,6 +118,33 @@ pub(crate) fn compiler(dir: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tools_script_names_where_it_will_lie_and_its_program_is_not_taken_twice() {
+        let dir = std::env::temp_dir().join(format!("wattprobe-adapt-{}", std::process::id()));
+        let scripts = dir.join("root/usr/lib/linux-kbuild-7/scripts");
+        let loader = dir.join(BESIDE).join(PLACES[0]);
+        fs::create_dir_all(&scripts).unwrap();
+        fs::create_dir_all(&loader).unwrap();
+        fs::write(loader.join("ld-linux-x86-64.so.2"), "").unwrap();
+        let tool = scripts.join("modpost");
+        // No program that this system can link, which `ldd` would say of it.
+        fs::write(&tool, b"\x7fELF").unwrap();
+        adapt(std::slice::from_ref(&tool), &dir, Path::new("/later")).unwrap();
+        let script = fs::read_to_string(&tool).unwrap();
+        let real = "/later/root/usr/lib/linux-kbuild-7/scripts/modpost.elf";
+        assert!(script.contains(&format!("{real} \"$@\"")), "{script}");
+        assert!(script.contains("exec /later/libraries/usr/lib"), "{script}");
+        assert!(scripts.join("modpost.elf").is_file());
+        let mut found = Vec::new();
+        // Whatever ldd says, neither the script nor what it starts is a candidate.
+        candidates(&dir.join("root"), &mut found);
+        assert_eq!(found, [PathBuf::new(); 0]);
+        fs::write(scripts.join("fixdep"), b"\x7fELF").unwrap();
+        candidates(&dir.join("root"), &mut found);
+        assert_eq!(found, [scripts.join("fixdep")]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn the_compiler_keeps_every_word_it_knows_in_order() {

@@ -68,21 +68,26 @@ impl Kernel {
         let release = known.release(&suites)?;
         eprintln!("fetching Linux {release}");
         let first = ["image", "headers"].map(|part| format!("linux-{part}-{release}"));
-        suites.unpack(&closure(&first, |name| suites.depends(name))?, &root)?;
-        let kernel = kernel(release);
-        kernel
-            .image()
+        // What was cut short is never built upon: all of it is made beside, and takes its place at the end.
+        let fresh = cache.join("kernels").join(format!("{}.{}", known.label, std::process::id()));
+        remove(&fresh)?;
+        let made = Self { release: release.clone(), root: fresh.join("root") };
+        suites.unpack(&closure(&first, |name| suites.depends(name))?, &made.root)?;
+        made.image()
             .metadata()
-            .with_context(|| format!("its packages hold no {}", kernel.image().display()))?;
-        kernel.relocate()?;
-        let foreign = kbuild::foreign(&root);
+            .with_context(|| format!("its packages hold no {}", made.image().display()))?;
+        made.relocate(&root)?;
+        let foreign = kbuild::foreign(&made.root);
         if !foreign.is_empty() {
-            let libraries = home.join("libraries");
+            let libraries = fresh.join(kbuild::BESIDE);
             suites.unpack(&kbuild::LIBRARIES.map(str::to_owned), &libraries)?;
-            kbuild::adapt(&foreign, &libraries)?;
+            kbuild::adapt(&foreign, &fresh, &home)?;
         }
-        fs::write(&stamp, &kernel.release)?;
-        Ok(kernel)
+        fs::write(fresh.join("release"), &release)?;
+        remove(&home)?;
+        fs::rename(&fresh, &home)
+            .with_context(|| format!("cannot move {} to {}", fresh.display(), home.display()))?;
+        Ok(kernel(release))
     }
 
     /// The bootable image. Newer packages keep it beside the modules.
@@ -105,12 +110,12 @@ impl Kernel {
         folders.iter().find_map(|folder| find(&self.root.join(folder), name))
     }
 
-    /// The headers name their shared part by an absolute path.
-    fn relocate(&self) -> Result<()> {
+    /// The headers name their shared part by an absolute path, which is below `later` once this is moved.
+    fn relocate(&self, later: &Path) -> Result<()> {
         let file = self.headers().join("Makefile");
         let text =
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let ours = self.root.join("usr/src").display().to_string();
+        let ours = later.join("usr/src").display().to_string();
         if !text.contains(&ours) {
             fs::write(&file, text.replace("/usr/src", &ours))?;
         }
@@ -155,6 +160,16 @@ fn newest(names: Vec<String>) -> Option<String> {
         digits.filter_map(|part| part.parse().ok()).collect()
     };
     names.into_iter().filter(|name| name.ends_with("-cloud-amd64")).max_by_key(version)
+}
+
+/// A folder that may not be there.
+fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn find(dir: &Path, name: &str) -> Option<PathBuf> {

@@ -60,9 +60,12 @@ impl Suites {
         Ok(said.lines().map(str::to_owned).collect())
     }
 
-    /// Downloads packages and unpacks them into `root`.
+    /// Downloads packages into a folder of their own and unpacks them into `root`.
     pub(crate) fn unpack(&self, packages: &[String], root: &Path) -> Result<()> {
-        let files = self.dir.join("archives");
+        // Beside where they go, so that nobody else's lie among them; what an earlier run left is not taken.
+        let files = root.with_extension("debs");
+        let _ = fs::remove_dir_all(&files);
+        fs::create_dir_all(&files).with_context(|| format!("cannot create {}", files.display()))?;
         let get =
             || output(self.command("apt-get").current_dir(&files).arg("download").args(packages));
         if get().is_err() {
@@ -73,8 +76,8 @@ impl Suites {
         fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
         for file in debs(&files)? {
             output(Command::new("dpkg").arg("-x").arg(&file).arg(root))?;
-            fs::remove_file(&file)?;
         }
+        fs::remove_dir_all(&files)?;
         Ok(())
     }
 

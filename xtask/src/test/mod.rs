@@ -29,7 +29,12 @@ const NEEDS: [(&str, &[&str]); 4] = [
 ];
 
 /// Runs the tests; the last line printed holds the real counts.
-pub(crate) fn run(paths: &Paths, quick: bool, only: Option<&str>) -> Result<ExitCode> {
+pub(crate) fn run(
+    paths: &Paths,
+    quick: bool,
+    only: Option<&str>,
+    require_vm: bool,
+) -> Result<ExitCode> {
     let mut total = Tally::default();
     if only.is_none() {
         total.add(&cargo_test(paths, &[])?);
@@ -49,13 +54,34 @@ pub(crate) fn run(paths: &Paths, quick: bool, only: Option<&str>) -> Result<Exit
         }
     }
     if only.is_none() && !quick {
-        let machines = vm::short(paths)?;
-        machines.print_tables();
-        total.passed += machines.passed;
-        total.failed.extend(machines.failed);
-        not_run.extend(machines.not_run);
+        not_run.extend(book(vm::short(paths), require_vm, &mut total));
     }
     Ok(close(&total, &not_run))
+}
+
+/// Adds the virtual machines; returns those that are merely not run. That they could not be built must not
+/// lose what the other tests came to.
+fn book(
+    machines: Result<vm::Outcome>,
+    required: bool,
+    total: &mut Tally,
+) -> BTreeMap<String, String> {
+    let machines = match machines {
+        Ok(machines) => machines,
+        Err(error) => {
+            total.failed.push(format!("vm::build: {error:#}"));
+            return BTreeMap::new();
+        }
+    };
+    machines.print_tables();
+    total.passed += machines.passed;
+    total.failed.extend(machines.failed);
+    if !required {
+        return machines.not_run;
+    }
+    let failed = |(name, why)| format!("{name}: it must run here, but {why}");
+    total.failed.extend(machines.not_run.into_iter().map(failed));
+    BTreeMap::new()
 }
 
 /// Names of the tests that are marked `#[ignore]`.
@@ -160,6 +186,28 @@ mod tests {
         let (runnable, cannot) = split(marked, &have, true);
         assert_eq!(runnable, ["lab::sees_all"]);
         assert_eq!(cannot["node::sees_all"], "node is missing: npm said no");
+    }
+
+    #[test]
+    fn machines_that_did_not_build_are_one_failure_among_the_counts() {
+        let mut total = Tally { passed: 7, failed: Vec::new() };
+        assert!(book(Err(anyhow::anyhow!("no linker")), false, &mut total).is_empty());
+        assert_eq!(total, Tally { passed: 7, failed: vec!["vm::build: no linker".to_owned()] });
+    }
+
+    #[test]
+    fn a_machine_that_did_not_run_fails_where_it_must_run() {
+        let machines = || {
+            let mut machines = vm::Outcome::default();
+            machines.passed = 2;
+            machines.not_run.insert("vm::x".to_owned(), "no QEMU".to_owned());
+            machines
+        };
+        let mut total = Tally::default();
+        assert_eq!(book(Ok(machines()), false, &mut total)["vm::x"], "no QEMU");
+        assert_eq!(total, Tally { passed: 2, failed: Vec::new() });
+        assert!(book(Ok(machines()), true, &mut total).is_empty());
+        assert_eq!(total.failed, ["vm::x: it must run here, but no QEMU"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 /// Figures by name, as the guest printed them.
@@ -15,9 +16,9 @@ pub(super) struct Expect {
     of: Option<Truth>,
     #[serde(flatten)]
     bound: Bound,
-    /// Replaces the bound where nothing is left to chance.
+    /// Replaces the bound where nothing is left to chance; without the other it is asked there alone.
     deterministic: Option<Bound>,
-    /// Printed, not judged.
+    /// Printed beside its truth, not judged.
     #[serde(default)]
     print: bool,
 }
@@ -30,9 +31,10 @@ enum Truth {
     Number(f64),
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 struct Bound {
     ratio_within: Option<f64>,
+    ratio_at_most: Option<f64>,
     at_most: Option<f64>,
     at_least: Option<f64>,
     equals: Option<f64>,
@@ -59,6 +61,21 @@ pub(super) struct Judged {
 }
 
 impl Expect {
+    /// Refuses what says two things at once, or nothing.
+    pub(super) fn check(&self) -> Result<()> {
+        let bound = self.bound != Bound::default() || self.deterministic.is_some();
+        let name = &self.figure;
+        ensure!(!(self.print && bound), "{name}: is printed and has a bound; take one of them");
+        ensure!(self.print || bound, "{name}: has no bound; give it one, or print it");
+        ensure!(!self.print || self.of.is_some(), "{name}: is printed beside nothing; add `of`");
+        Ok(())
+    }
+
+    /// Whether it is asked in this mode.
+    pub(super) fn asked(&self, deterministic: bool) -> bool {
+        deterministic || self.print || self.bound != Bound::default()
+    }
+
     /// A figure that is missing, or not a number, fails.
     pub(super) fn judge(&self, figures: &Figures, deterministic: bool) -> Judged {
         let bound = self.deterministic.filter(|_| deterministic).unwrap_or(self.bound);
@@ -71,7 +88,7 @@ impl Expect {
         let error = value.zip(truth).filter(|(_, t)| *t != 0.0).map(|(v, t)| v / t - 1.0);
         let (text, holds) = bound.hold(value, error);
         let verdict = match (self.print, holds) {
-            (true, _) if value.is_some() => Verdict::Printed,
+            (true, _) if value.is_some() && truth.is_some() => Verdict::Printed,
             (false, true) => Verdict::Ok,
             _ => Verdict::Failed,
         };
@@ -94,6 +111,9 @@ impl Bound {
         let is = |test: &dyn Fn(f64) -> bool| value.is_some_and(test);
         say(self.ratio_within, &|l| format!("± {:.2} %", l * 100.0), &|l| {
             error.is_some_and(|e| e.abs() <= l)
+        });
+        say(self.ratio_at_most, &|l| format!("≤ {:.2} %", l * 100.0), &|l| {
+            error.is_some_and(|e| 1.0 + e <= l)
         });
         say(self.at_most, &|l| format!("≤ {l}"), &|l| is(&|v| v <= l));
         say(self.at_least, &|l| format!("≥ {l}"), &|l| is(&|v| v >= l));
@@ -134,6 +154,15 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_of_deterministic_mode_alone_is_asked_there_alone() {
+        let asked = |text: &str, mode| serde_json::from_str::<Expect>(text).unwrap().asked(mode);
+        let text = r#"{"figure": "a", "deterministic": {"at_least": 100}}"#;
+        assert_eq!((asked(text, false), asked(text, true)), (false, true));
+        assert_eq!(judge(text, true).verdict, Verdict::Failed);
+        assert!(asked(r#"{"figure": "a", "equals": 1}"#, false));
+    }
+
+    #[test]
     fn what_is_missing_fails_whatever_the_bound() {
         for bound in [
             r#""at_most": 1"#,
@@ -154,7 +183,40 @@ mod tests {
     #[test]
     fn an_expectation_without_a_bound_is_no_pass() {
         assert_eq!(judge(r#"{"figure": "a"}"#, false).verdict, Verdict::Failed);
-        assert_eq!(judge(r#"{"figure": "a", "print": true}"#, false).verdict, Verdict::Printed);
+        let alone = judge(r#"{"figure": "a", "print": true}"#, false);
+        assert_eq!(alone.verdict, Verdict::Failed);
+        let beside = judge(r#"{"figure": "a", "of": "true", "print": true}"#, false);
+        assert_eq!(beside.verdict, Verdict::Printed);
+        let nothing = judge(r#"{"figure": "a", "of": "none", "print": true}"#, false);
+        assert_eq!(nothing.verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn what_is_printed_has_a_truth_and_no_bound() {
+        let check = |text: &str| serde_json::from_str::<Expect>(text).unwrap().check();
+        let said = |text: &str| check(text).unwrap_err().to_string();
+        assert!(check(r#"{"figure": "a", "of": "true", "print": true}"#).is_ok());
+        assert!(
+            said(r#"{"figure": "a", "of": "true", "print": true, "ratio_within": 1}"#)
+                .contains("and has a bound")
+        );
+        assert!(
+            said(
+                r#"{"figure": "a", "of": "true", "print": true, "deterministic": {"at_most": 1}}"#
+            )
+            .contains("and has")
+        );
+        assert!(said(r#"{"figure": "a", "print": true}"#).contains("beside nothing"));
+        assert!(said(r#"{"figure": "a"}"#).contains("no bound"));
+    }
+
+    #[test]
+    fn a_figure_may_be_held_to_a_part_of_its_truth() {
+        let part = |l: &str| {
+            judge(&format!(r#"{{"figure": "a", "of": "true", "ratio_at_most": {l}}}"#), false)
+        };
+        assert_eq!(part("0.996").verdict, Verdict::Ok);
+        assert_eq!(part("0.99").verdict, Verdict::Failed);
     }
 
     #[test]

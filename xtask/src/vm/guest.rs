@@ -73,12 +73,47 @@ impl Parts {
     }
 }
 
+/// Why a kernel has no modules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unbuilt {
+    /// This machine has not what it takes.
+    Lacking(String),
+    /// It has, and the module does not build or cannot be read all the same.
+    Broken(String),
+}
+
+impl Unbuilt {
+    pub(super) fn why(&self) -> &str {
+        let (Self::Lacking(why) | Self::Broken(why)) = self;
+        why
+    }
+}
+
 /// The modules of one kernel: ours, built for it, and its own.
 pub(super) fn modules(
     paths: &Paths,
     cache: &Path,
     kernel: &Kernel,
-) -> Result<BTreeMap<String, Vec<u8>>> {
+) -> Result<BTreeMap<String, Vec<u8>>, Unbuilt> {
+    let files = DRIVERS.iter().filter_map(|name| kernel.module(name));
+    let unpackers: Vec<_> = files.filter_map(|file| unpacker(&file)).collect();
+    let needed = ["make", "gcc", "strip"].into_iter().chain(unpackers);
+    if let Some(why) = lacking(needed, |name| which(name).is_some()) {
+        return Err(Unbuilt::Lacking(why));
+    }
+    build(paths, cache, kernel).map_err(|e| Unbuilt::Broken(format!("{e:#}")))
+}
+
+/// The first of these programs that is not there.
+fn lacking<'a>(
+    mut needed: impl Iterator<Item = &'a str>,
+    there: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let name = needed.find(|name| !there(name))?;
+    Some(format!("{name} is not installed, which the simulated RAPL needs; install it"))
+}
+
+fn build(paths: &Paths, cache: &Path, kernel: &Kernel) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();
     let ours = module::build(&paths.root.join("probe-lab/simrapl"), cache, kernel)?;
     all.insert("m/simrapl.ko".to_owned(), read(&ours)?);
@@ -90,14 +125,19 @@ pub(super) fn modules(
     Ok(all)
 }
 
+/// The program that decompresses a module's file, if it is compressed.
+fn unpacker(file: &Path) -> Option<&'static str> {
+    match file.extension().and_then(|e| e.to_str()) {
+        Some("xz") => Some("xz"),
+        Some("zst") => Some("zstd"),
+        Some("gz") => Some("gzip"),
+        _ => None,
+    }
+}
+
 /// The content of a module's file, decompressed.
 fn plain(file: &Path) -> Result<Vec<u8>> {
-    let program = match file.extension().and_then(|e| e.to_str()) {
-        Some("xz") => "xz",
-        Some("zst") => "zstd",
-        Some("gz") => "gzip",
-        _ => return read(file),
-    };
+    let Some(program) = unpacker(file) else { return read(file) };
     let out = Command::new(program).arg("-dc").arg(file).output();
     let out = out.with_context(|| format!("cannot start {program}; install it"))?;
     if !out.status.success() {
@@ -130,6 +170,15 @@ fn read(file: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_tool_is_named_and_a_present_one_is_no_excuse() {
+        let needed = || ["make", "gcc", "xz"].into_iter();
+        assert!(lacking(needed(), |name| name != "xz").unwrap().contains("xz is not installed"));
+        assert_eq!(lacking(needed(), |_| true), None);
+        assert_eq!(unpacker(Path::new("msr.ko.zst")), Some("zstd"));
+        assert_eq!(unpacker(Path::new("msr.ko")), None);
+    }
 
     #[test]
     fn the_loader_is_among_the_libraries_and_the_kernels_own_is_not() {

@@ -1,6 +1,7 @@
 //! One virtual machine: QEMU's command line, its run, what came out of its second serial port.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,6 +34,16 @@ pub(super) struct Machine<'a> {
     /// The processor's own virtualisation instead of emulation.
     pub(super) kvm: bool,
     pub(super) patience: Duration,
+}
+
+/// A machine that had to be ended.
+#[derive(Debug)]
+pub(super) struct Hung(String);
+
+impl fmt::Display for Hung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What the guest printed.
@@ -74,11 +85,14 @@ impl Machine<'_> {
         let child = qemu.spawn().with_context(|| format!("cannot start `{}`", show(&qemu)))?;
         let mut child = Running(child);
         let ended = wait_for(&mut child.0, "its last line", self.patience, || None::<()>);
+        let hung = matches!(child.0.try_wait(), Ok(None));
         drop(child);
         let bytes = fs::read(&results).unwrap_or_default();
-        parse(bytes).with_context(|| {
+        parse(bytes).map_err(|error| {
             let how = ended.err().map(|e| format!("{e:#}")).unwrap_or_default();
-            format!("the machine {how}\n{}{}", tail(&dir.join("qemu.log")), tail(&console))
+            let words =
+                format!("the machine {how}\n{}{}", tail(&dir.join("qemu.log")), tail(&console));
+            if hung { error.context(Hung(words)) } else { error.context(words) }
         })
     }
 

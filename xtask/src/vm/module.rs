@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::process::output;
 use crate::provision::{Kernel, cc};
@@ -30,19 +30,29 @@ pub(super) fn build(source: &Path, cache: &Path, kernel: &Kernel) -> Result<Path
         fs::write(work.join(name), content)?;
     }
     // The kernel's own image is not there to take type information from, and nothing needs the module's.
-    output(
-        Command::new("make")
-            .arg("-C")
-            .arg(kernel.headers())
-            .arg(format!("M={}", work.display()))
-            .arg(format!("CC={}", cc(&work)?.display()))
-            .args(["HOSTCC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]),
-    )
-    .with_context(|| format!("simrapl does not build for {}", kernel.release))?;
+    let made = Command::new("make")
+        .arg("-C")
+        .arg(kernel.headers())
+        .arg(format!("M={}", work.display()))
+        .arg(format!("CC={}", cc(&work)?.display()))
+        .args(["HOSTCC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"])
+        .output()
+        .context("cannot start make")?;
+    if !made.status.success() {
+        let said = String::from_utf8_lossy(&made.stderr);
+        bail!("simrapl does not build for {}: {}", kernel.release, last_error(&said));
+    }
     output(Command::new("strip").arg("-g").arg(work.join(NAME)))?;
     fs::rename(work.join(NAME), &built)?;
     fs::remove_dir_all(&work)?;
     Ok(built)
+}
+
+/// The last line that says what is wrong; make's own only repeat that something is.
+fn last_error(said: &str) -> &str {
+    let lines = || said.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let telling = lines().find(|line| line.contains("error") && !line.starts_with("make"));
+    telling.or_else(|| lines().next()).unwrap_or("it said nothing")
 }
 
 /// Name and content of each file, in order of name.
@@ -57,4 +67,17 @@ fn sources(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     }
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compilers_last_error_is_told_and_not_makes() {
+        let said = "a.c:1: warning: w\na.c:2:3: error: no such field\nmake[1]: *** [x] Error 1\nmake: *** error\n";
+        assert_eq!(last_error(said), "a.c:2:3: error: no such field");
+        assert_eq!(last_error("make: *** No rule\n\n"), "make: *** No rule");
+        assert_eq!(last_error(""), "it said nothing");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -86,6 +87,7 @@ impl Scenario {
     pub(super) fn parse(text: &str) -> Result<Self> {
         let whole: Map<String, Value> = serde_json::from_str(text)?;
         let Fields { name, about, cpus, memory_mb, expect, on } = serde_json::from_str(text)?;
+        expect.iter().try_for_each(Expect::check)?;
         Ok(Self { name, about, cpus, memory_mb, expect, on, whole })
     }
 
@@ -125,6 +127,12 @@ impl Scenario {
         self.has("perf")
     }
 
+    /// How long its burners burn, one step after another.
+    pub(super) fn burn(&self) -> Duration {
+        let all = self.whole.get("steps").map(|steps| values(steps, "burn_ms")).unwrap_or_default();
+        Duration::from_millis(all.into_iter().filter_map(Value::as_u64).sum())
+    }
+
     /// The fewest CPUs it makes sense with: one that is taken away must not be the last.
     pub(super) fn fewest_cpus(&self) -> u64 {
         let steps = self.whole.get("steps");
@@ -154,7 +162,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = r#"{"name": "x", "about": "y", "cpus": 2, "memory_mb": 64, "steps": ["load",
-        {"measure": {"perf": ["energy-pkg"], "actions": [{"at_ms": 1, "do": {"offline": 1}}]}}], "expect": []}"#;
+        {"measure": {"perf": ["energy-pkg"], "burn_ms": 1500, "actions": [{"at_ms": 1, "do": {"offline": 1}}]}}], "expect": []}"#;
 
     #[test]
     fn what_a_scenario_needs_is_read_from_its_steps() {
@@ -162,6 +170,7 @@ mod tests {
         assert!(scenario.needs_module() && scenario.needs_object() && scenario.needs_perf());
         assert!(!scenario.verifies());
         assert_eq!(scenario.fewest_cpus(), 2);
+        assert_eq!(scenario.burn(), Duration::from_millis(1500));
     }
 
     #[test]

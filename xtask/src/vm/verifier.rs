@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,14 +38,50 @@ impl Reference {
     }
 
     /// Takes over the counts of the kernels that ran; the others stay.
-    pub(super) fn bless(mut self, seen: &BTreeMap<String, Counts>, file: &Path) -> Result<()> {
+    pub(super) fn bless(
+        mut self,
+        seen: &BTreeMap<String, Counts>,
+        failed: &[String],
+        file: &Path,
+    ) -> Result<()> {
+        ensure!(failed.is_empty(), "machines failed; nothing was taken over");
+        ensure!(!seen.is_empty(), "nothing was counted; add `--scenario verify`");
+        let holes: Vec<_> =
+            seen.iter().flat_map(|(kernel, counts)| holes(kernel, counts)).collect();
+        ensure!(holes.is_empty(), "{}; nothing was taken over", holes.join("; "));
+        for line in self.changes(seen) {
+            println!("blessed: {line}");
+        }
         self.kernels.extend(seen.clone());
         let text = serde_json::to_string_pretty(&self)? + "\n";
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// What is wrong with the counts of one kernel.
-    pub(super) fn compare(&self, kernel: &str, seen: &Counts) -> Vec<String> {
+    /// Counts that change by more than [`GROWTH`], either way.
+    fn changes(&self, seen: &BTreeMap<String, Counts>) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (kernel, counts) in seen {
+            for (rung, programs) in counts {
+                for (program, new) in programs {
+                    let old = self.kernels.get(kernel).and_then(|c| c.get(rung)?.get(program));
+                    if let Some(old) =
+                        old.filter(|old| exceeds(**old, *new) || exceeds(*new, **old))
+                    {
+                        lines.push(format!("Linux {kernel} {rung} {program}: {old} -> {new}"));
+                    }
+                }
+            }
+        }
+        lines
+    }
+
+    /// What is wrong with the counts of one kernel, which calls itself `release`.
+    pub(super) fn compare(&self, kernel: &str, release: &str, seen: &Counts) -> Vec<String> {
+        let wrong = self.wrong(kernel, seen);
+        wrong.into_iter().map(|line| format!("Linux {release}: {line}")).collect()
+    }
+
+    fn wrong(&self, kernel: &str, seen: &Counts) -> Vec<String> {
         let Some(reference) = self.kernels.get(kernel) else {
             return vec![format!(
                 "no committed counts; run `cargo xtask vm --kernel {kernel} --bless`"
@@ -79,6 +115,25 @@ fn keys<'a, V>(a: &'a BTreeMap<String, V>, b: &'a BTreeMap<String, V>) -> BTreeS
 #[expect(clippy::cast_precision_loss, reason = "the kernel's limit is a million instructions")]
 fn exceeds(old: u64, new: u64) -> bool {
     new as f64 > old as f64 * (1.0 + GROWTH)
+}
+
+/// Why these counts are no reference: there are none, one is 0, or a kind of hook lacks a program that
+/// another has. A raw hook's twin has a name of its own.
+fn holes(kernel: &str, counts: &Counts) -> Vec<String> {
+    let plain = |program: &String| program.trim_end_matches("_raw").to_owned();
+    let all: BTreeSet<String> = counts.values().flat_map(BTreeMap::keys).map(plain).collect();
+    if all.is_empty() {
+        return vec![format!("Linux {kernel}: no program was counted")];
+    }
+    let mut holes = Vec::new();
+    for (rung, programs) in counts {
+        let here: BTreeSet<String> = programs.keys().map(plain).collect();
+        let missing = all.difference(&here).map(|p| format!("Linux {kernel} {rung}: no {p}"));
+        holes.extend(missing);
+        let zero = programs.iter().filter(|(_, count)| **count == 0);
+        holes.extend(zero.map(|(p, _)| format!("Linux {kernel} {rung} {p}: 0 instructions")));
+    }
+    holes
 }
 
 /// The counts in a guest's lines. A program whose count the kernel does not tell counts 0, which fails.
@@ -129,21 +184,24 @@ mod tests {
 
     #[test]
     fn a_program_may_grow_by_a_tenth_and_no_more() {
-        assert_eq!(reference().compare("6.1", &seen(&json!(1100))), [""; 0]);
-        let wrong = reference().compare("6.1", &seen(&json!(1101)));
+        assert_eq!(reference().compare("6.1", "6.1.9", &seen(&json!(1100))), [""; 0]);
+        let wrong = reference().compare("6.1", "6.1.9", &seen(&json!(1101)));
+        assert!(wrong[0].starts_with("Linux 6.1.9: "), "{wrong:?}");
         assert!(wrong[0].contains("1101 instructions, were 1000"), "{wrong:?}");
-        assert_eq!(reference().compare("6.1", &seen(&json!(10))), [""; 0]);
+        assert_eq!(reference().compare("6.1", "6.1.9", &seen(&json!(10))), [""; 0]);
     }
 
     #[test]
     fn no_count_is_no_pass() {
         for none in [json!(0), json!(null)] {
-            assert!(reference().compare("6.1", &seen(&none))[0].contains("0 instructions"));
+            assert!(
+                reference().compare("6.1", "6.1.9", &seen(&none))[0].contains("0 instructions")
+            );
         }
-        assert!(reference().compare("6.1", &Counts::new())[0].contains("not loaded"));
-        assert!(reference().compare("6.12", &seen(&json!(5)))[0].contains("--bless"));
+        assert!(reference().compare("6.1", "6.1.9", &Counts::new())[0].contains("not loaded"));
+        assert!(reference().compare("6.12", "6.12.9", &seen(&json!(5)))[0].contains("--bless"));
         let other = counts(&[json!({"rung": "tp_btf", "program": "tick", "verified_insns": 5})]);
-        assert_eq!(reference().compare("6.1", &other).len(), 2);
+        assert_eq!(reference().compare("6.1", "6.1.9", &other).len(), 2);
     }
 
     #[test]
@@ -151,11 +209,44 @@ mod tests {
         let dir = tempdir();
         let file = dir.join("verifier.json");
         let new = BTreeMap::from([("6.12".to_owned(), seen(&json!(7)))]);
-        reference().bless(&new, &file).unwrap();
+        reference().bless(&new, &[], &file).unwrap();
         let read = Reference::read(&file).unwrap();
-        assert_eq!(read.compare("6.1", &seen(&json!(1000))), [""; 0]);
-        assert_eq!(read.compare("6.12", &seen(&json!(7))), [""; 0]);
+        assert_eq!(read.compare("6.1", "6.1.9", &seen(&json!(1000))), [""; 0]);
+        assert_eq!(read.compare("6.12", "6.12.9", &seen(&json!(7))), [""; 0]);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_whole_count_is_not_blessed() {
+        let dir = std::env::temp_dir().join("wattprobe-verifier-refused");
+        let line = |rung: &str, program: &str, n: Value| json!({"rung": rung, "program": program, "verified_insns": n});
+        let refused = |lines: &[Value], failed: &[String]| {
+            let new = BTreeMap::from([("6.12".to_owned(), counts(lines))]);
+            reference().bless(&new, failed, &dir.join("none")).unwrap_err().to_string()
+        };
+        assert!(refused(&[], &[]).contains("no program"));
+        assert!(
+            refused(&[line("raw_tp", "tick", json!(null))], &[]).contains("tick: 0 instructions")
+        );
+        let uneven = [
+            line("raw_tp", "switch_raw", json!(5)),
+            line("tp_btf", "switch", json!(5)),
+            line("tp_btf", "tick", json!(5)),
+        ];
+        assert!(refused(&uneven, &[]).contains("raw_tp: no tick"));
+        assert!(refused(&uneven[..2], &["vm::x".to_owned()]).contains("machines failed"));
+        let none = reference().bless(&BTreeMap::new(), &[], &dir.join("none"));
+        assert!(none.unwrap_err().to_string().contains("nothing was counted"));
+        assert_eq!(holes("6.12", &counts(&uneven[..2])), [""; 0]);
+    }
+
+    #[test]
+    fn a_blessing_tells_what_changed_by_more_than_a_tenth() {
+        let changes =
+            |n: u64| reference().changes(&BTreeMap::from([("6.1".to_owned(), seen(&json!(n)))]));
+        assert_eq!(changes(1101), ["Linux 6.1 raw_tp tick: 1000 -> 1101"]);
+        assert_eq!(changes(900), ["Linux 6.1 raw_tp tick: 1000 -> 900"]);
+        assert_eq!(changes(1050), [""; 0]);
     }
 
     fn tempdir() -> PathBuf {

@@ -41,7 +41,10 @@ pub(super) fn adapt(tools: &[PathBuf], now: &Path, later: &Path) -> Result<()> {
     there.metadata().with_context(|| format!("no {}", there.display()))?;
     let loader = later.join(loader);
     for tool in tools {
-        let real = tool.with_extension(MOVED);
+        // Beside its own name: objtool.real-x86 and objtool.real-powerpc differ in nothing but what looks like an
+        // extension.
+        let name = tool.file_name().unwrap_or_default().to_string_lossy();
+        let real = tool.with_file_name(format!("{name}.{MOVED}"));
         fs::rename(tool, &real)?;
         let real = later.join(real.strip_prefix(now).unwrap_or(&real));
         let (loader, real) = (loader.display(), real.display());
@@ -127,19 +130,21 @@ mod tests {
         fs::create_dir_all(&scripts).unwrap();
         fs::create_dir_all(&loader).unwrap();
         fs::write(loader.join("ld-linux-x86-64.so.2"), "").unwrap();
-        let tool = scripts.join("modpost");
+        let (tool, twin) =
+            (scripts.join("modpost.real-lsb-64"), scripts.join("modpost.real-lsb-32"));
+        fs::write(&twin, b"\x7fELF32").unwrap();
         // No program that this system can link, which `ldd` would say of it.
         fs::write(&tool, b"\x7fELF").unwrap();
-        adapt(std::slice::from_ref(&tool), &dir, Path::new("/later")).unwrap();
+        adapt(&[tool.clone(), twin], &dir, Path::new("/later")).unwrap();
         let script = fs::read_to_string(&tool).unwrap();
-        let real = "/later/root/usr/lib/linux-kbuild-7/scripts/modpost.elf";
+        let real = "/later/root/usr/lib/linux-kbuild-7/scripts/modpost.real-lsb-64.elf";
         assert!(script.contains(&format!("{real} \"$@\"")), "{script}");
         assert!(script.contains("exec /later/libraries/usr/lib"), "{script}");
-        assert!(scripts.join("modpost.elf").is_file());
+        assert_eq!(fs::read(scripts.join("modpost.real-lsb-64.elf")).unwrap(), b"\x7fELF");
         let mut found = Vec::new();
         // Whatever ldd says, neither the script nor what it starts is a candidate.
         candidates(&dir.join("root"), &mut found);
-        assert_eq!(found, [PathBuf::new(); 0]);
+        assert_eq!(found, Vec::<PathBuf>::new());
         fs::write(scripts.join("fixdep"), b"\x7fELF").unwrap();
         candidates(&dir.join("root"), &mut found);
         assert_eq!(found, [scripts.join("fixdep")]);

@@ -34,7 +34,8 @@ pub struct Account {
 pub struct DomainShare {
     /// The domain.
     pub domain: DomainId,
-    /// Active energy and error bar; `None` if no valid window of the domain saw the request.
+    /// Active energy and error bar; `None` if no valid window of the domain saw the request, or
+    /// nothing but zeros of a counter that was late or stuck.
     pub active: Option<Estimate>,
     /// Of that, before its first content; `None` if it had none.
     pub prefill: Option<Nanojoules>,
@@ -53,8 +54,9 @@ impl Account {
         let mut flags = request.flags;
         let mut domains = Vec::with_capacity(request.tallies.len());
         for (i, (spec, tally)) in specs.zip(&request.tallies).enumerate() {
-            // Nothing but zeros of a counter that turned out to be stuck: not measured.
-            let zeros = tally.active == 0 && tally.flags.contains(Flag::CounterStuck);
+            // Nothing but zeros of a counter that turned out to be late or stuck: not measured.
+            let faulty = [Flag::CounterStuck, Flag::CounterLate];
+            let zeros = tally.active == 0 && faulty.iter().any(|flag| tally.flags.contains(*flag));
             let bar = (tally.windows > 0 && !zeros).then(|| Bar::new(spec, tally, resident.0));
             let share = DomainShare::new(DomainId(i), spec, tally, bar, resident);
             if spec.additive {

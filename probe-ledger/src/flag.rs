@@ -32,7 +32,8 @@ pub enum Flag {
     GpuUsersUnknown = 1 << 12,
     /// A counter did not move while it must have: that time was not measured.
     CounterStuck = 1 << 16,
-    /// A counter moved much more seldom than its kind should: the error bar uses the period that was measured.
+    /// A counter moved much more seldom than its kind should: the error bar uses the period that was measured, and
+    /// 0 J is not believed.
     CounterLate = 1 << 17,
     /// The machine was suspended while it was resident: windows across that are void.
     Suspended = 1 << 18,

@@ -44,7 +44,137 @@ fn what_a_late_counter_shows_is_laid_along_all_the_time_it_stood_still() {
     assert_eq!(book.consumers[0].active, Nanojoules(47_368_421));
     assert_eq!(book.consumers[1].active, Nanojoules(52_631_579));
     assert_eq!((book.late_windows, book.stuck_windows, book.void_windows), (1, 0, 0));
+    // From now on it is known to be late: not a sample closes at zero, and both get their halves.
+    for t in 101..=1_000_u64 {
+        let (cycles, phase) = (t / 100, t % 100);
+        let (a, b) = (cycles * 50 + phase.min(50), cycles * 50 + phase.saturating_sub(50));
+        let window = sample(&mut l, 0, t * MS, cycles * 100 * MS, &[a * MS, b * MS]);
+        assert_eq!(window == Window::Held, phase > 0, "{t}: {window:?}");
+    }
+    let book = l.books(DomainId(0)).unwrap();
+    assert_eq!(book.consumers[0].active, Nanojoules(47_368_421 + 9 * 50 * MS));
+    assert_eq!(book.consumers[1].active, Nanojoules(52_631_579 + 9 * 50 * MS));
+    assert_eq!((book.late_windows, book.windows, book.held_samples), (10, 15, 94 + 9 * 99));
     assert!(book.closes());
+}
+
+/// 1 W of the target, shown at 100 ms and then every 100 ms: late from 100 ms on.
+fn late_at_100_ms() -> Ledger {
+    let mut l = ledger(vec![rapl()], 1, 1);
+    for t in 0..=100 {
+        sample(&mut l, 0, t * MS, t / 100 * 100 * MS, &[t * MS]);
+    }
+    l
+}
+
+#[test]
+fn a_request_just_after_a_late_counter_moved_is_charged_what_it_used() {
+    let mut l = late_at_100_ms();
+    for t in 101..=200 {
+        if t == 102 {
+            enter(&mut l, t * MS);
+        }
+        if t == 104 {
+            leave(&mut l, t * MS);
+        }
+        sample(&mut l, 0, t * MS, t / 100 * 100 * MS, &[t * MS]);
+    }
+    let account = l.settled().remove(0);
+    let energy = account.energy.unwrap();
+    // 2 ms of 1 W. It may have been any 2 ms of the cycle: the bar is the mean power for 100 ms at both ends.
+    assert_eq!(energy.energy, Nanojoules(2 * MS));
+    assert_eq!(energy.parts.edges, Nanojoules(141_421_357));
+    assert!(account.flags.contains(Flag::CounterLate));
+}
+
+#[test]
+fn a_request_that_saw_only_zeros_of_a_late_counter_was_not_measured() {
+    let mut l = late_at_100_ms();
+    // One part in twenty on CPU: too little to prove that the counter should move.
+    let clock = |t: u64| 100 * MS + (t - 100) * MS / 20;
+    for t in 101..=200 {
+        if t == 110 {
+            at(&mut l, 0, t * MS, &[clock(t)], 1, Change::Enter).unwrap();
+        }
+        if t == 130 {
+            at(&mut l, 0, t * MS, &[clock(t)], 1, Change::Leave).unwrap();
+        }
+        let window = sample(&mut l, 0, t * MS, 100 * MS, &[clock(t)]);
+        assert!(matches!(window, Window::Closed(w) if w.energy.0 == 0), "{t}: {window:?}");
+    }
+    let account = l.settled().remove(0);
+    assert_eq!((account.energy, account.domains[0].active), (None, None));
+    assert!(account.flags.contains(Flag::CounterLate));
+    assert!(l.books(DomainId(0)).unwrap().closes());
+}
+
+#[test]
+fn late_is_forgotten_by_samples_that_are_denser_than_the_sensor_too() {
+    let mut l = late_at_100_ms();
+    let mut late = vec![];
+    // Two samples a period: every other one is held while it is late, and that is no news of lateness.
+    for half in 201..=400 {
+        let t = half * MS / 2;
+        sample(&mut l, 0, t, half / 2 * MS, &[t]);
+        late.push(l.books(DomainId(0)).unwrap().late_windows);
+    }
+    let last = *late.last().unwrap();
+    assert!((2..40).contains(&last), "{last}");
+    assert_eq!(late[100], last);
+    assert_eq!(measured(&l), 200 * MS);
+}
+
+#[test]
+fn a_run_that_ends_while_a_window_is_held_has_no_joules_of_zero_windows() {
+    let run = |stopped: u64, end: u64| {
+        let mut l = ledger(vec![rapl()], 1, 1);
+        for t in 0..=end {
+            if t == 2 {
+                enter(&mut l, t * MS);
+            }
+            // 1 W, not shown any more from some instant on.
+            sample(&mut l, 0, t * MS, t.min(stopped) * MS, &[t * MS]);
+        }
+        l.finish(Nanos(end * MS));
+        assert!(l.books(DomainId(0)).unwrap().closes());
+        (measured(&l), l.settled().remove(0))
+    };
+    let names = |flags: probe_ledger::Flags| flags.iter().map(Flag::name).collect::<Vec<_>>();
+    // It stopped before the request came; 3 to 6 ms were closed at zero.
+    let (shown, account) = run(1, 20);
+    assert_eq!((shown, account.energy, account.domains[0].active), (MS, None, None));
+    let held = ["partial", "unfinished-window", "interrupted", "counter-late"];
+    assert_eq!(names(account.flags), held);
+    // 8 ms were seen; 5 more closed at zero, 18 to 20 not at all: joules, and a bar that reaches further.
+    let (shown, account) = run(10, 20);
+    let energy = account.energy.unwrap();
+    assert_eq!((shown, energy.energy), (10 * MS, Nanojoules(8 * MS)));
+    assert!(energy.high.0 > 12 * MS, "{energy:?}");
+    assert_eq!(names(account.flags), held);
+    // Stuck is what is known after a second.
+    let (_, account) = run(1, 1_100);
+    assert_eq!(account.energy, None);
+    assert!(account.flags.contains(Flag::CounterStuck));
+    // In time until the end: nothing is held, nothing is said.
+    let (_, account) = run(20, 20);
+    assert_eq!(account.energy.unwrap().energy, Nanojoules(18 * MS));
+    assert_eq!(names(account.flags), ["interrupted"]);
+}
+
+#[test]
+fn a_request_that_came_to_a_stuck_counter_is_told_at_the_end_of_the_run() {
+    let mut l = ledger(vec![rapl()], 1, 1);
+    for t in 0..=1_600 {
+        if t == 1_500 {
+            enter(&mut l, t * MS);
+        }
+        sample(&mut l, 0, t * MS, 7, &[t * MS]);
+    }
+    l.finish(Nanos(1_600 * MS));
+    let account = l.settled().remove(0);
+    assert_eq!(account.energy, None);
+    assert!(account.flags.contains(Flag::CounterStuck), "{:?}", account.flags);
+    assert!(!account.flags.contains(Flag::CounterLate));
 }
 
 #[test]

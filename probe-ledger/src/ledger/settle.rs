@@ -48,14 +48,16 @@ impl Ledger {
         }
     }
 
-    /// Passes a domain over everything in its open window, whose charge cannot be laid out any more.
+    /// Passes a domain over everything in its open window, whose charge cannot be laid out any more. Where the window is
+    /// held, its residents are told what is known against the counter: zeros they saw before are no measurement.
     fn skip_open(&mut self, d: usize, flag: Flag) {
         let open = Interval { begin: self.now, end: Nanos(u64::MAX) };
+        let flags = self.meters[d].pulse.against().union(flag.into());
         for k in 0..self.targets.len() {
             let cursor = self.row(d, k).cursor;
             let due = self.targets[k].due(cursor, open.end).is_some();
             self.row(d, k).skipped |= due;
-            self.layout(d, k, open).skip(flag.into());
+            self.layout(d, k, open).skip(flags);
         }
     }
 

@@ -115,7 +115,7 @@ fn domain(package: usize, cores: Vec<Core>, joules_per_count: f64) -> Domain {
 /// The online CPUs of a CPU's core, itself first.
 fn threads(roots: &Roots, topology: &Topology, cpu: u32) -> Result<Vec<u32>, SourceError> {
     let path = roots.sys(format!("devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"));
-    let text = match std::fs::read_to_string(&path) {
+    let text = match crate::files::text(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![cpu]),
         Err(source) => return Err(SourceError::Read { path, source }),
@@ -135,7 +135,7 @@ fn threads(roots: &Roots, topology: &Topology, cpu: u32) -> Result<Vec<u32>, Sou
 /// Why the PMU is not there, as well as can be told.
 fn missing(roots: &Roots) -> SourceError {
     let vendor = CpuId::read(roots).map(|id| id.vendor);
-    let release = std::fs::read_to_string(roots.proc("sys/kernel/osrelease")).ok();
+    let release = crate::files::text(&roots.proc("sys/kernel/osrelease")).ok();
     let version = release.as_deref().and_then(version);
     match (vendor.as_deref(), version) {
         (Some(vendor), _) if !["AuthenticAMD", "HygonGenuine"].contains(&vendor) => {

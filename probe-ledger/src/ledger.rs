@@ -16,7 +16,7 @@ use crate::layout::{Laid, Layout, Lists, Row};
 use crate::meter::{Energy, Interval, Meter, Reading};
 use crate::policy::Policies;
 use crate::sample::{Cause, Closed, Ignored, Sample, Void, Window};
-use crate::split::Split;
+use crate::split::{Seen, Split};
 use crate::tally::Whole;
 use crate::target::Target;
 use crate::unit::{Nanojoules, Nanos};
@@ -160,11 +160,12 @@ impl Ledger {
             *sum += u128::from(kernel_charge(energy.units, *used, on_cpu));
         }
         let (period, active, split) = (meter.period().0, energy.total.0 - idle, meter.split);
+        let seen = Seen { used: on_cpu, length: interval.length().0 };
         let late = meter.pulse.late(&meter.spec);
         self.books[d].late_windows += u64::from(late);
         for k in 0..self.targets.len() {
             let charge = self.scratch.charges[k];
-            let whole = Whole { active, charge, period, late, gap, changed: false, split };
+            let whole = Whole { active, charge, period, late, gap, changed: false, split, seen };
             let laid = self.lay(d, k, interval, whole);
             let consumer = &mut self.books[d].consumers[k];
             consumer.active.0 += charge;

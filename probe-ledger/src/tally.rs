@@ -1,7 +1,7 @@
 //! What one request has been charged in one domain so far, and what its error bar will need.
 
 use crate::flag::{Flag, Flags};
-use crate::split::Split;
+use crate::split::{Seen, Split};
 
 /// A request's account in one domain, in progress. Nanojoules and nanoseconds.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +105,8 @@ pub(crate) struct Whole {
     pub(crate) changed: bool,
     /// How it is known who used it.
     pub(crate) split: Split,
+    /// How much of its time anybody was seen using it.
+    pub(crate) seen: Seen,
 }
 
 impl Tally {
@@ -131,7 +133,7 @@ impl Tally {
             self.edges.add(edge, whole.period);
         }
         if whole.charge > 0 || whole.split == Split::Unknown {
-            let (down, up) = whole.split.doubt(whole.active, whole.charge, edge.energy);
+            let (down, up) = whole.split.doubt(whole.active, whole.charge, edge.energy, whole.seen);
             self.split_down = self.split_down.saturating_add(down);
             self.split_up = self.split_up.saturating_add(up);
             whole.split.flag().into_iter().for_each(|flag| self.flags.insert(flag));

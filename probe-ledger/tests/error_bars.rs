@@ -212,11 +212,28 @@ fn equal_parts_of_a_device_may_be_nothing_or_the_whole() {
 
 #[test]
 fn parts_that_the_device_knows_are_not_doubted() {
-    let account = on_a_device(Split::Utilisation, [30, 10]);
+    let account = on_a_device(Split::Utilisation, [75, 25]);
     let (low, energy, high) = bar(&account);
     assert_eq!(energy, 4_500 * MS, "three quarters of 100 W for 60 ms");
     assert!(energy - low <= 2 && high - energy <= 2);
     assert_eq!(flags(&account), ["gpu-shared"]);
+}
+
+#[test]
+fn time_that_nobody_was_seen_on_a_device_may_have_been_somebody_elses() {
+    let account = on_a_device(Split::Utilisation, [1, 0]);
+    let (low, energy, high) = bar(&account);
+    assert_eq!(
+        energy,
+        6_000 * MS,
+        "all of 100 W for 60 ms, though it was seen for 1 % of the time"
+    );
+    assert!(low.abs_diff(60 * MS) <= 2 && high - energy <= 2, "{low} {high}");
+    assert_eq!(account.energy.unwrap().parts.split.0, 5_940 * MS);
+    let account = on_a_device(Split::Utilisation, [30, 10]);
+    let (low, energy, _) = bar(&account);
+    assert_eq!(energy, 4_500 * MS);
+    assert!(low.abs_diff(1_800 * MS) <= 2, "{low}");
 }
 
 #[test]

@@ -31,7 +31,17 @@ pub(crate) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same as text; what is not UTF-8 becomes U+FFFD, which no parser here takes for a digit or a name.
+/// The file's beginning as text, so many bytes of it at most.
+///
+/// # Errors
+/// As [`bytes`].
+pub(crate) fn beginning(path: &Path, most: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// All of it as text; what is not UTF-8 becomes U+FFFD, which no parser here takes for a digit or a name.
 ///
 /// # Errors
 /// As [`bytes`].
@@ -61,6 +71,7 @@ mod tests {
         let path = dir.path().join("huge");
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
         assert_eq!(bytes(&path).unwrap().len() as u64, MOST);
+        assert_eq!(beginning(&path, 5).unwrap(), "\0\0\0\0\0");
         std::fs::write(&path, b"7\xff\n").unwrap();
         assert_eq!(text(&path).unwrap(), "7\u{fffd}\n");
     }

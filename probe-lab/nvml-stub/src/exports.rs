@@ -274,11 +274,15 @@ unsafe extern "C" fn nvmlDeviceGetProcessUtilization(
     code(on_gpu(split(device).0, "nvmlDeviceGetProcessUtilization", |gpu, t| {
         let every = gpu.utilisation_ms.filter(|_| gpu.mig.is_none()).ok_or(NOT_SUPPORTED)? / 1e3;
         // As on the wall clock: far from zero.
-        let time_us = 1_700_000_000_000_000 + ((t / every).floor() * every * 1e6) as u64;
-        let used = gpu.processes.iter().filter(|p| p.utilisation > 0 && time_us > last_seen_us);
+        let time_us = |p: &&crate::Process| {
+            let after = p.sampled_after_ms / 1e3;
+            let sampled = ((t - after) / every).floor() * every + after;
+            1_700_000_000_000_000 + (sampled.max(0.0) * 1e6) as u64
+        };
+        let used = gpu.processes.iter().filter(|p| p.utilisation > 0 && time_us(p) > last_seen_us);
         let sample = |p: &crate::Process| UtilisationSample {
             pid: p.pid,
-            time_us,
+            time_us: time_us(&p),
             sm: p.utilisation,
             memory: p.utilisation / 2,
             encoder: 0,

@@ -54,6 +54,9 @@ pub struct Process {
     pub pid: u32,
     /// Part of the time its kernels ran, percent.
     pub utilisation: u32,
+    /// How much later than the GPU's own times it is sampled, ms.
+    #[serde(default)]
+    pub sampled_after_ms: f64,
     /// Whether it draws rather than computes.
     pub graphics: bool,
     /// GPU instance it runs in, in MIG mode.
@@ -120,7 +123,13 @@ impl Gpu {
     /// With one more process that computes.
     #[must_use]
     pub fn process(mut self, pid: u32, utilisation: u32) -> Self {
-        self.processes.push(Process { pid, utilisation, graphics: false, instance: None });
+        self.processes.push(Process {
+            pid,
+            utilisation,
+            sampled_after_ms: 0.0,
+            graphics: false,
+            instance: None,
+        });
         self
     }
 

@@ -1,5 +1,5 @@
 //! Reads the sensors that user space reads: the quick ones in the engine's own loop, the slow ones on a
-//! thread for each kind, so that a sensor that takes its time delays nothing else.
+//! thread for each device, so that one that takes its time, or never answers, delays no other.
 //!
 //! Knows nothing of what a counter means. A thread ends when its [`Samplers`] is dropped.
 
@@ -73,7 +73,7 @@ impl Samplers {
     /// # Errors
     /// When the system has no room for a thread.
     pub fn start(opened: Vec<Opened>, clock: Clock) -> io::Result<Self> {
-        let mut groups: Vec<(&'static str, u64, Group)> = Vec::new();
+        let mut groups: Vec<(String, u64, Group)> = Vec::new();
         let mut quick = Vec::new();
         for Opened { domain, pace, sensor } in opened {
             match pace {
@@ -89,7 +89,9 @@ impl Samplers {
                 }
             }
         }
-        let start = |(name, every, sensors)| Thread::start(name, every, sensors, clock);
+        let start = |(name, every, sensors): (String, u64, Group)| {
+            Thread::start(name, every, sensors, clock)
+        };
         let threads = groups.into_iter().map(start).collect::<io::Result<_>>()?;
         Ok(Self { quick, threads, clock })
     }
@@ -129,17 +131,21 @@ impl Samplers {
 }
 
 impl Thread {
-    fn start(
-        name: &'static str,
-        every_ns: u64,
-        mut sensors: Group,
-        clock: Clock,
-    ) -> io::Result<Self> {
+    fn start(name: String, every_ns: u64, mut sensors: Group, clock: Clock) -> io::Result<Self> {
         let (ask, asked) = channel();
         let (sink, taken) = sync_channel(ROOM);
         let (every, count) = (Duration::from_nanos(every_ns), sensors.len());
-        let run = move || while round(&mut sensors, clock, &sink) && pause(&asked, every) {};
-        let handle = Builder::new().name(name.to_owned()).spawn(run)?;
+        let run = move || loop {
+            let began = clock.now();
+            if !round(&mut sensors, clock, &sink) {
+                break;
+            }
+            let spent = Duration::from_nanos(clock.now().saturating_sub(began));
+            if !pause(&asked, rest(every, spent)) {
+                break;
+            }
+        };
+        let handle = Builder::new().name(name).spawn(run)?;
         Ok(Self { sensors: count, ask: Some(ask), taken, handle: Some(handle) })
     }
 
@@ -170,9 +176,15 @@ fn round(sensors: &mut Group, clock: Clock, sink: &SyncSender<Taken>) -> bool {
         .all(|(domain, sensor)| sink.send(take(*domain, sensor.as_mut(), clock)).is_ok())
 }
 
+/// What is left of the time from one round to the next; a round that took longer leaves the next ones out.
+fn rest(every: Duration, spent: Duration) -> Duration {
+    let late = spent.as_nanos().checked_rem(every.as_nanos()).unwrap_or(0);
+    every.saturating_sub(Duration::from_nanos(u64::try_from(late).unwrap_or(0)))
+}
+
 /// Waits for the next round; false when the run is over.
-fn pause(asked: &Receiver<()>, every: Duration) -> bool {
-    !matches!(asked.recv_timeout(every), Err(RecvTimeoutError::Disconnected))
+fn pause(asked: &Receiver<()>, rest: Duration) -> bool {
+    !matches!(asked.recv_timeout(rest), Err(RecvTimeoutError::Disconnected))
 }
 
 fn take(domain: DomainId, sensor: &mut dyn Sensor, clock: Clock) -> Taken {
@@ -192,6 +204,8 @@ fn take(domain: DomainId, sensor: &mut dyn Sensor, clock: Clock) -> Taken {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::source::ReadError;
 
@@ -213,6 +227,50 @@ mod tests {
         Opened { domain: DomainId(domain), pace, sensor: Box::new(Counting(0)) }
     }
 
+    fn slow(group: &str) -> Pace {
+        Pace::Thread { group: group.into(), every_ns: 3_600_000_000_000 }
+    }
+
+    /// Never answers until the test ends.
+    struct Hanging(Receiver<()>);
+
+    impl Sensor for Hanging {
+        fn read(&mut self, _: &dyn Fn() -> u64) -> Result<Sensed, ReadError> {
+            let _ = self.0.recv();
+            Err(ReadError::Vanished { path: "x".into() })
+        }
+    }
+
+    #[test]
+    fn a_device_that_hangs_stops_no_other() {
+        let (release, hangs) = channel();
+        let hanging =
+            Opened { domain: DomainId(0), pace: slow("gpu-0"), sensor: Box::new(Hanging(hangs)) };
+        let all = vec![hanging, opened(1, slow("gpu-1"))];
+        let mut samplers = Samplers::start(all, Clock::start()).unwrap();
+        let mut read = BTreeSet::new();
+        for _ in 0..200 {
+            samplers.collect_fresh(Duration::from_millis(100), |t| {
+                read.insert(t.domain.0);
+            });
+            if !read.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(read, [1].into());
+        drop(release);
+    }
+
+    #[test]
+    fn a_round_begins_so_long_after_the_one_before_however_long_that_took() {
+        let rest = |every, spent| {
+            rest(Duration::from_millis(every), Duration::from_millis(spent)).as_millis()
+        };
+        assert_eq!((rest(50, 0), rest(50, 20), rest(50, 49)), (50, 30, 1));
+        assert_eq!((rest(50, 50), rest(50, 120)), (50, 30), "one that took longer");
+        assert_eq!(rest(0, 7), 0);
+    }
+
     #[test]
     fn a_quick_sensor_is_read_at_each_collection_and_a_failure_is_no_reading() {
         let mut samplers = Samplers::start(vec![opened(4, Pace::Loop)], Clock::start()).unwrap();
@@ -226,9 +284,9 @@ mod tests {
     #[test]
     fn a_thread_reads_at_its_pace_and_once_more_when_asked() {
         // Its own pace would never come round in this test.
-        let slow = Pace::Thread { group: "slow", every_ns: 3_600_000_000_000 };
         let clock = Clock::start();
-        let mut samplers = Samplers::start(vec![opened(0, slow), opened(1, slow)], clock).unwrap();
+        let both = vec![opened(0, slow("slow")), opened(1, slow("slow"))];
+        let mut samplers = Samplers::start(both, clock).unwrap();
         let mut taken = Vec::new();
         samplers.collect_fresh(Duration::from_secs(20), |t| taken.push(t));
         samplers.collect_fresh(Duration::from_secs(20), |t| taken.push(t));

@@ -82,9 +82,16 @@ impl Batteries {
                 None => return Err(ReadError::Vanished { path }),
             }
         }
-        sum.ok_or_else(|| {
-            idle.unwrap_or_else(|| ReadError::Vanished { path: "power_supply".into() })
-        })
+        match (sum, self.dirs.first()) {
+            // No machine draws nothing: the gauge does not measure.
+            (Some(0), Some(dir)) => {
+                Err(ReadError::NoPower { path: dir.join("power_now"), found: "0 µW".into() })
+            }
+            (Some(sum), _) => Ok(sum),
+            (None, _) => {
+                Err(idle.unwrap_or_else(|| ReadError::Vanished { path: "power_supply".into() }))
+            }
+        }
     }
 }
 

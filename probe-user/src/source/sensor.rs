@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::battery::Batteries;
+use super::battery::{self, Batteries};
 use super::hwmon::{self, HwmonInput};
 use super::nvml::{self, Gpu};
 use super::{PowercapZone, Split};
@@ -56,8 +56,13 @@ impl Polled {
     pub fn pace(&self) -> Pace {
         match self {
             Self::Powercap(_) => Pace::Loop,
-            Self::Nvml(_) => Pace::Thread { group: "nvml", every_ns: nvml::EVERY_NS },
-            Self::Hwmon(_) | Self::Battery(_) => hwmon::PACE,
+            Self::Nvml(gpu) => {
+                Pace::Thread { group: format!("nvml-{}", gpu.index), every_ns: nvml::EVERY_NS }
+            }
+            Self::Hwmon(input) => Pace::Thread { group: input.group(), every_ns: hwmon::EVERY_NS },
+            Self::Battery(_) => {
+                Pace::Thread { group: battery::SOURCE.to_owned(), every_ns: hwmon::EVERY_NS }
+            }
         }
     }
 }
@@ -74,15 +79,15 @@ impl fmt::Display for Polled {
 }
 
 /// Who reads a sensor, and how often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// The engine's own loop: a read takes microseconds.
     Loop,
-    /// A thread of its own for all sensors of this `group`, since a read may take long: every
-    /// `every_ns`.
+    /// A thread of its own for all sensors of this `group`, one device's, since a read may take long or never
+    /// return: every `every_ns`.
     Thread {
         /// Its name, at most 15 bytes.
-        group: &'static str,
+        group: String,
         /// From the beginning of one round of readings to that of the next, ns.
         every_ns: u64,
     },

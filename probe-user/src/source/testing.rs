@@ -37,14 +37,18 @@ impl Tree {
         self.root.write(Self::place(path), content).unwrap();
     }
 
+    pub(crate) fn remove(&self, path: &str) {
+        std::fs::remove_file(self.root.path(Self::place(path))).unwrap();
+    }
+
+    /// A FIFO that nobody writes to, in place of a file.
     pub(crate) fn fifo(&self, path: &str) {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let path = self.root.path(Self::place(path));
-        mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    }
-
-    pub(crate) fn remove(&self, path: &str) {
-        std::fs::remove_file(self.root.path(Self::place(path))).unwrap();
+        if path.exists() {
+            std::fs::remove_file(&path).unwrap();
+        }
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     }
 
     pub(crate) fn cpus(self, packages: &[u32]) -> Self {

@@ -91,7 +91,13 @@ fn of_four_gpus_one_is_lost_one_has_no_counter_and_one_is_in_mig_mode() {
     let no_counter = Gpu::steady(100.0, 50.0).process(ours, 75).process(other, 25);
     let mut mig = Gpu::steady(300.0, 50.0);
     mig.mig = Some(vec![Instance { id: 1, slices: 3 }, Instance { id: 2, slices: 1 }]);
-    let on = |pid, instance| Process { pid, utilisation: 0, graphics: false, instance };
+    let on = |pid, instance| Process {
+        pid,
+        utilisation: 0,
+        sampled_after_ms: 0.0,
+        graphics: false,
+        instance,
+    };
     mig.processes = vec![on(ours, Some(1)), on(other, Some(2))];
     let mut gpus = vec![plain(), plain(), no_counter.failing(ENERGY, NOT_SUPPORTED), mig];
     let stub = install(dir.path(), gpus.clone());
@@ -124,7 +130,8 @@ fn of_four_gpus_one_is_lost_one_has_no_counter_and_one_is_in_mig_mode() {
     assert!(joules("gpu-1") <= 200.0 * seconds(before, lost) + 1.0, "nothing after it was lost");
     let splits = |name: &str| book(&outcome, name).splits.clone();
     assert_eq!(splits("gpu-0"), ["gpu-exclusive"]);
-    assert_eq!(splits("gpu-2"), ["gpu-shared"]);
+    // Before the driver's first sample nobody knows who does what.
+    assert_eq!(splits("gpu-2"), ["gpu-shared", "gpu-shared-equal"]);
     assert_eq!(splits("gpu-3"), ["gpu-mig"]);
     assert_eq!(book(&outcome, "gpu-2").quality, Quality::Integrated);
     assert_eq!(book(&outcome, "gpu-3").quality, Quality::Measured);
@@ -133,7 +140,8 @@ fn of_four_gpus_one_is_lost_one_has_no_counter_and_one_is_in_mig_mode() {
         let book = book(&outcome, name);
         book.consumers[target].active_nj as f64 / book.measured_nj as f64
     };
-    for (name, expected) in [("gpu-0", 1.0), ("gpu-2", 0.75), ("gpu-3", 0.75)] {
+    assert!((0.5..0.751).contains(&part("gpu-2")), "half at first: {}", part("gpu-2"));
+    for (name, expected) in [("gpu-0", 1.0), ("gpu-3", 0.75)] {
         assert!((part(name) - expected).abs() < 1e-3, "{name}: {}", part(name));
     }
     for flag in ["gpu-mig", "gpu-shared", "counter-unreadable"] {

@@ -92,6 +92,7 @@ fn broken_files_are_errors_and_never_zero() {
         ("status", "Exploding"),
         ("status", ""),
         ("power_now", ""),
+        ("power_now", "0"),
         ("power_now", "12 W"),
         ("power_now", "9999999999999"),
         ("power_now", "99999999999999999999"),
@@ -107,4 +108,35 @@ fn broken_files_are_errors_and_never_zero() {
     let mut open = open(&tree).unwrap();
     tree.remove(&format!("{BAT0}/status"));
     assert!(matches!(open.read(&|| S), Err(ReadError::Vanished { .. })));
+}
+
+#[test]
+fn a_machine_that_draws_nothing_is_not_believed() {
+    let tree = laptop();
+    let mut running = open(&tree).unwrap();
+    tree.write(&format!("{BAT0}/power_now"), "0\n");
+    for error in [open(&tree).unwrap_err(), running.read(&|| S).unwrap_err()] {
+        assert!(matches!(error, ReadError::NoPower { .. }), "{error}");
+        assert!(error.to_string().contains("0 µW"), "{error}");
+    }
+    tree.remove(&format!("{BAT0}/power_now"));
+    tree.write(&format!("{BAT0}/current_now"), "0\n");
+    tree.write(&format!("{BAT0}/voltage_now"), "12000000\n");
+    assert!(matches!(open(&tree), Err(ReadError::NoPower { .. })));
+    let files = [("status", "Discharging"), ("power_now", "4000000")];
+    let tree = tree.supply("BAT1", "Battery", &files);
+    assert!((watts(&tree) - 4.0).abs() < 1e-9, "the other one gives it all");
+}
+
+#[test]
+fn a_fifo_in_place_of_a_file_is_not_waited_for() {
+    for file in ["type", "status", "power_now"] {
+        let tree = laptop();
+        tree.fifo(&format!("{BAT0}/{file}"));
+        let found = domains(&tree.roots());
+        assert_eq!(found.is_err(), file == "type", "{file}");
+        if found.is_ok() {
+            assert!(matches!(open(&tree), Err(ReadError::Vanished { .. })), "{file}");
+        }
+    }
 }

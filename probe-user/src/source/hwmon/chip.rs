@@ -4,10 +4,10 @@
 //! ACPI power meter among them, keep `name` and all else in `hwmonN/device`. Files are hostile: each is
 //! read up to a bound, and what is not as it should be is not there.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::roots::Roots;
 use crate::source::SourceError;
 use crate::source::sensor::parse_number;
@@ -88,9 +88,7 @@ impl Chip {
 
 /// The beginning of a file, trimmed; `None` where it cannot be read or is empty.
 pub(in crate::source) fn text(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    let text = files::beginning(path, LONGEST).ok()?.trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
 

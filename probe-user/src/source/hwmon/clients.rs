@@ -3,22 +3,25 @@
 //! A client is an open `/dev/dri` file. It tells cumulative nanoseconds for each engine, or (xe) cycles of
 //! each and of all time; descriptors may share a client, which is counted once. Processes are looked
 //! through once a second, their clients read at every reading. What a client did before it was first seen
-//! is nobody's.
+//! is nobody's. The card's energy is shared by those who were seen, in proportion; for the time that nobody was seen
+//! on it the ledger widens their bars, since somebody may have been.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Card;
+use crate::files;
 use crate::source::{Split, Users};
 
 /// How often processes are looked through, ns.
 const LOOK_NS: u64 = 1_000_000_000;
-/// Processes looked through, descriptors of each, clients in all, engines of a client, bytes of a file.
+/// Processes looked through, descriptors of each, files of clients read in all.
 const PROCESSES: usize = 32_768;
 const DESCRIPTORS: usize = 4_096;
+const FILES: usize = 16_384;
+/// Clients of the card, places of each (one may be closed before the next look), engines of a client, bytes of a file.
 const CLIENTS: usize = 256;
+const PLACES: usize = 4;
 const ENGINES: usize = 64;
 const BYTES: u64 = 16 << 10;
 
@@ -26,19 +29,28 @@ const BYTES: u64 = 16 << 10;
 #[derive(Debug)]
 pub(super) struct Clients {
     card: Card,
-    known: Vec<(u32, PathBuf)>,
+    known: BTreeMap<u64, Vec<Place>>,
     looked: Option<u64>,
     read: u64,
     /// By client id: what it told last.
     last: BTreeMap<u64, Engines>,
 }
 
+/// A process and its file that tells of a client.
+type Place = (u32, PathBuf);
+
 /// Engine by name: busy, and out of what; 0 where busy is in nanoseconds.
 type Engines = BTreeMap<String, (u64, u64)>;
 
 impl Clients {
     pub(super) fn of(card: &Card) -> Self {
-        Self { card: card.clone(), known: vec![], looked: None, read: 0, last: <_>::default() }
+        Self {
+            card: card.clone(),
+            known: <_>::default(),
+            looked: None,
+            read: 0,
+            last: <_>::default(),
+        }
     }
 
     /// Time on the card of each process since the call before, ns; `t` is now.
@@ -46,24 +58,24 @@ impl Clients {
         let Some(address) = &self.card.address else { return Users::Device(Split::Clocks, vec![]) };
         if self.looked.is_none_or(|at| t.saturating_sub(at) >= LOOK_NS) {
             self.looked = Some(t);
-            self.known = look(&self.card.procfs);
+            self.known = look(&self.card.procfs, address);
         }
         let elapsed = t.saturating_sub(self.read);
         let mut told = BTreeMap::new();
         let mut used = BTreeMap::<u32, u64>::new();
-        for (tgid, path) in &self.known {
-            let Some((client, engines)) = text(path).and_then(|text| parse(&text, address)) else {
-                continue;
+        for (client, places) in &self.known {
+            // A number may have been closed, and be another client's by now.
+            let told_at = |(tgid, path): &Place| {
+                let (found, engines) = tells(path, address)?;
+                (found == *client).then_some((*tgid, engines))
             };
-            if told.contains_key(&client) {
-                continue;
-            }
-            if let Some(before) = self.last.get(&client) {
+            let Some((tgid, engines)) = places.iter().find_map(told_at) else { continue };
+            if let Some(before) = self.last.get(client) {
                 let ns = since(before, &engines, elapsed);
-                let sum = used.entry(*tgid).or_default();
+                let sum = used.entry(tgid).or_default();
                 *sum = sum.saturating_add(ns);
             }
-            told.insert(client, engines);
+            told.insert(*client, engines);
         }
         (self.last, self.read) = (told, t);
         // Without a client nobody used it, or the driver tells nothing: its energy is charged to nobody.
@@ -134,9 +146,10 @@ fn parse(text: &str, address: &str) -> Option<(u64, Engines)> {
     Some((client?, engines))
 }
 
-/// The open files below `/dev/dri` of all processes.
-fn look(procfs: &Path) -> Vec<(u32, PathBuf)> {
-    let mut found = Vec::new();
+/// The clients of the card at `address` among the open files below `/dev/dri` of all processes.
+fn look(procfs: &Path, address: &str) -> BTreeMap<u64, Vec<Place>> {
+    let mut found: BTreeMap<u64, Vec<Place>> = BTreeMap::new();
+    let mut files_left = FILES;
     let Ok(processes) = std::fs::read_dir(procfs) else { return found };
     for process in processes.flatten().take(PROCESSES) {
         let name = process.file_name();
@@ -144,21 +157,27 @@ fn look(procfs: &Path) -> Vec<(u32, PathBuf)> {
         // A process may be gone by now, or not to be looked into.
         let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
         for file in files.flatten().take(DESCRIPTORS) {
-            if std::fs::read_link(file.path()).is_ok_and(|to| to.starts_with("/dev/dri")) {
-                found.push((tgid, process.path().join("fdinfo").join(file.file_name())));
+            if !std::fs::read_link(file.path()).is_ok_and(|to| to.starts_with("/dev/dri")) {
+                continue;
             }
-            if found.len() >= CLIENTS {
-                return found;
+            let Some(left) = files_left.checked_sub(1) else { return found };
+            files_left = left;
+            let path = process.path().join("fdinfo").join(file.file_name());
+            let Some((client, _)) = tells(&path, address) else { continue };
+            if found.len() < CLIENTS || found.contains_key(&client) {
+                let places = found.entry(client).or_default();
+                if places.len() < PLACES {
+                    places.push((tgid, path));
+                }
             }
         }
     }
     found
 }
 
-fn text(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(BYTES).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+/// The client of the card at `address` that a file tells of.
+fn tells(path: &Path, address: &str) -> Option<(u64, Engines)> {
+    parse(&files::beginning(path, BYTES).ok()?, address)
 }
 
 #[cfg(test)]

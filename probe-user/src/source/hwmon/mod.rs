@@ -18,6 +18,7 @@ mod meter;
 
 pub(in crate::source) use chip::text;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -27,16 +28,15 @@ use clients::Clients;
 use super::integrate::Integrator;
 use super::sensor::NumberFile;
 use super::{
-    Domain, Pace, Polled, Quality, Range, ReadError, Reading, Scope, Sensed, Sensor, SourceError,
-    Users,
+    Domain, Polled, Quality, Range, ReadError, Reading, Scope, Sensed, Sensor, SourceError, Users,
 };
 use crate::roots::Roots;
 use crate::topology::Topology;
 
 /// The label of these domains.
 pub const SOURCE: &str = "hwmon";
-/// The ACPI meter asks firmware, which may take milliseconds: these sensors are read on a thread.
-pub(super) const PACE: Pace = Pace::Thread { group: SOURCE, every_ns: 50_000_000 };
+/// How often these sensors are read, on threads: the ACPI meter asks firmware, which may take milliseconds.
+pub(super) const EVERY_NS: u64 = 50_000_000;
 /// A power sensor that shows more is broken, µW: 1 MW.
 const MOST_UW: u64 = 1_000_000_000_000;
 
@@ -69,7 +69,8 @@ impl fmt::Display for HwmonInput {
             Some(Card { address: Some(address), .. }) => {
                 write!(
                     f,
-                    ", shared by the time on {address} in fdinfo; what that misses is residual"
+                    ", shared by the time on {address} that fdinfo tells, in proportion; time that it tells of \
+                     nobody lowers the bar"
                 )
             }
             Some(_) => write!(f, ", no PCI address, so nobody is known to use it: all is residual"),
@@ -79,6 +80,15 @@ impl fmt::Display for HwmonInput {
 }
 
 impl HwmonInput {
+    /// The inputs that are read on one thread: those of its chip, such as `hwmon-3`.
+    pub(super) fn group(&self) -> String {
+        let number = |part: &OsStr| part.to_str()?.strip_prefix(SOURCE)?.parse::<u16>().ok();
+        match self.path.iter().filter_map(number).next_back() {
+            Some(number) => format!("{SOURCE}-{number}"),
+            None => SOURCE.to_owned(),
+        }
+    }
+
     /// Opens the input and reads it once.
     ///
     /// # Errors

@@ -214,7 +214,7 @@ fn a_card_is_used_by_the_processes_whose_clients_ran_on_it() {
     let users = open.read(&|| S + 5_000_000).unwrap().users;
     assert_eq!(users, shared(vec![(70, 3_000), (80, 200)]));
     let users = open.read(&|| S + 6_000_000).unwrap().users;
-    assert_eq!(users, shared(vec![]), "nobody: the energy is residual");
+    assert_eq!(users, shared(vec![]), "nobody was seen: the energy is residual");
     tree.remove("proc/80/fdinfo/3");
     assert_eq!(open.read(&|| 3 * S).unwrap().users, shared(vec![]));
 }
@@ -237,4 +237,56 @@ fn broken_files_are_left_out_or_errors_and_never_zero() {
     tree.write("class/hwmon/hwmon1/energy1_input", "5");
     tree.write_bytes("class/hwmon/hwmon2/name", &[0xff; 4096]);
     assert!(domains(&tree.roots(), &tree.topology()).is_err());
+}
+
+#[test]
+fn a_fifo_in_place_of_a_file_is_not_waited_for() {
+    let address = "0000:03:00.0";
+    let tree = Tree::new()
+        .cpus(&[0])
+        .hwmon(0, "xe", address, &[("energy1_input", "7"), ("energy1_label", "card")])
+        .hwmon(1, "i915", "0000:04:00.0", &[("energy1_input", "7")]);
+    tree.fifo("class/hwmon/hwmon1/name");
+    tree.drm_client(70, 5, "");
+    tree.fifo("proc/70/fdinfo/5");
+    let found = find(&tree);
+    assert_eq!(found.len(), 1);
+    let users = input(&found[0]).open().unwrap().read(&|| S).unwrap().users;
+    assert_eq!(users, Users::Device(Split::Clocks, vec![]));
+    tree.fifo("class/hwmon/hwmon0/energy1_input");
+    assert!(input(&found[0]).open().is_err());
+}
+
+#[test]
+fn a_crowd_on_another_card_and_many_descriptors_of_one_client_hide_nobody() {
+    let (here, there) = ("0000:03:00.0", "0000:04:00.0");
+    let tree = Tree::new().cpus(&[0]).hwmon(3, "i915", here, &[("energy1_input", "7")]);
+    let told = |card: &str, id: u32, ns: u64| {
+        format!("drm-pdev:\t{card}\ndrm-client-id:\t{id}\ndrm-engine-render:\t{ns} ns\n")
+    };
+    for n in 0..300 {
+        tree.drm_client(1000 + n, 3, &told(there, n, 5));
+        tree.drm_client(60, 3 + n, &told(here, 1000, 5));
+    }
+    for tgid in [2, 70, 9999] {
+        tree.drm_client(tgid, 3, &told(here, 2000 + tgid, 100));
+    }
+    let found = find(&tree);
+    let mut open = input(&found[0]).open().unwrap();
+    open.read(&|| S).unwrap();
+    for tgid in [2, 70, 9999] {
+        tree.drm_client(tgid, 3, &told(here, 2000 + tgid, 100 + u64::from(tgid)));
+    }
+    let users = open.read(&|| S + 5_000_000).unwrap().users;
+    let shares = vec![(2, 2), (70, 70), (9999, 9999)];
+    assert_eq!(users, Users::Device(Split::Utilisation, shares));
+}
+
+#[test]
+fn inputs_of_one_chip_share_a_thread_and_those_of_another_have_their_own() {
+    let group =
+        |path: &str| HwmonInput { path: path.into(), longest_gap_ns: None, card: None }.group();
+    assert_eq!(group("/sys/class/hwmon/hwmon3/energy1_input"), "hwmon-3");
+    assert_eq!(group("/tmp/hwmon9/sys/class/hwmon/hwmon12/device/power1_average"), "hwmon-12");
+    assert_eq!(group("/nowhere/energy1_input"), "hwmon");
 }

@@ -26,8 +26,8 @@ impl From<Raw> for Fault {
             Raw::NotSupported | Raw::FailedToLoadSymbol(_) | Raw::FunctionNotFound => {
                 Self::Unsupported
             }
-            // A list that grew while it was read is read again the next time.
-            Raw::NotFound | Raw::NoData | Raw::InsufficientSize(_) => Self::Nothing,
+            Raw::NotFound | Raw::NoData => Self::Nothing,
+            // Among others, a list that grew while it was read: nobody knows who is in it.
             other => Self::Failed(other.to_string()),
         }
     }
@@ -209,6 +209,12 @@ fn slices(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_grew_while_it_was_read_is_not_an_empty_one() {
+        assert!(matches!(Fault::from(Raw::InsufficientSize(Some(9))), Fault::Failed(_)));
+        assert_eq!(Fault::from(Raw::NotFound), Fault::Nothing);
+    }
 
     #[test]
     fn the_name_of_an_instance_says_how_many_slices_it_has() {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Clock;
-use crate::source::{ReadError, Sensed, Sensor, Users};
+use crate::source::{Pace, ReadError, Sensed, Sensor, Users};
 
 const ENERGY: &str = "nvmlDeviceGetTotalEnergyConsumption";
 const S: u64 = 1_000_000_000;
@@ -58,7 +58,13 @@ fn at(sensor: &mut GpuSensor, t: u64) -> Users {
 fn mig() -> nvml_stub::Gpu {
     let mut gpu = steady();
     gpu.mig = Some(vec![Instance { id: 1, slices: 3 }, Instance { id: 5, slices: 1 }]);
-    let on = |pid, instance| Process { pid, utilisation: 90, graphics: false, instance };
+    let on = |pid, instance| Process {
+        pid,
+        utilisation: 90,
+        sampled_after_ms: 0.0,
+        graphics: false,
+        instance,
+    };
     gpu.processes = vec![on(71, Some(1)), on(72, Some(5))];
     gpu
 }
@@ -222,26 +228,108 @@ fn one_process_alone_has_all_of_it_and_nobody_nothing() {
     assert_eq!(at(&mut sensor, 4 * S), nobody);
 }
 
+/// Processes by number, use and when they were sampled, ms: each once, and not again in the time of a test.
+fn sampled(processes: &[(u32, u32, f64)]) -> Script {
+    let mut gpu = steady();
+    gpu.utilisation_ms = Some(3_600_000.0);
+    for (pid, percent, after) in processes {
+        gpu = gpu.process(*pid, *percent);
+        gpu.processes.last_mut().unwrap().sampled_after_ms = *after;
+    }
+    Script::of(vec![gpu])
+}
+
+fn shares(list: &[(u32, u64)]) -> Users {
+    Users::Device(Split::Utilisation, list.to_vec())
+}
+
+fn halves(of: u64) -> Users {
+    Users::Device(Split::Equal, vec![(41, of / 2), (42, of / 2)])
+}
+
 #[test]
 fn several_share_by_what_the_driver_says_each_used() {
-    let mut three = steady().process(41, 60).process(42, 20).process(43, 0);
-    three.processes[1].graphics = true;
-    let mut sensor = stub(vec![three], &[]).sensors().remove(0);
+    let of = |after| {
+        let mut script = sampled(&[(41, 60, after), (42, 20, after), (43, 0, after)]);
+        script.gpus[0].processes[1].graphics = true;
+        script
+    };
+    let stub = stub(of(0.0).gpus, &[]);
+    let mut sensor = stub.sensors().remove(0);
     at(&mut sensor, S);
-    let shares = Users::Device(Split::Utilisation, vec![(41, 600_000_000), (42, 200_000_000)]);
-    assert_eq!(at(&mut sensor, 2 * S), shares);
+    stub.installed.rewrite(&of(1.0)).unwrap();
+    assert_eq!(at(&mut sensor, 2 * S), shares(&[(41, S / 10 * 6), (42, S / 10 * 2)]));
+}
+
+#[test]
+fn processes_that_are_sampled_in_turns_keep_their_parts() {
+    let stub = stub(sampled(&[(41, 60, 0.0), (42, 20, 0.0)]).gpus, &[]);
+    let mut sensor = stub.sensors().remove(0);
+    at(&mut sensor, S);
+    let turns = [((1.0, 0.0), None), ((1.0, 2.0), Some(20)), ((3.0, 2.0), Some(20))];
+    for (turn, ((a, b), other)) in (1..).zip(turns) {
+        stub.installed.rewrite(&sampled(&[(41, 60, a), (42, 20, b)])).unwrap();
+        let both = [Some((41, S / 10 * 6)), other.map(|percent| (42, S / 100 * percent))];
+        let both: Vec<_> = both.into_iter().flatten().collect();
+        assert_eq!(at(&mut sensor, (turn + 1) * S), shares(&both), "{turn}");
+    }
+    // A sample that comes after a later one of the other.
+    stub.installed.rewrite(&sampled(&[(41, 60, 3.0), (42, 80, 2.5)])).unwrap();
+    assert_eq!(at(&mut sensor, 5 * S), shares(&[(41, S / 10 * 6), (42, S / 10 * 8)]));
+    // One falls silent while the other goes on: what it did then says nothing any more.
+    for turn in 0..4 {
+        let after = 4.0 + f64::from(turn);
+        stub.installed.rewrite(&sampled(&[(41, 60, 3.0), (42, 80, after)])).unwrap();
+        at(&mut sensor, (6 + u64::from(turn as u32)) * S);
+    }
+    assert_eq!(at(&mut sensor, 10 * S), shares(&[(42, S / 10 * 8)]));
+}
+
+#[test]
+fn what_was_used_before_the_first_reading_says_nothing() {
+    let stub = stub(sampled(&[(41, 60, 0.0), (42, 20, 0.0)]).gpus, &[]);
+    let mut sensor = stub.sensors().remove(0);
+    at(&mut sensor, S);
+    assert_eq!(at(&mut sensor, 2 * S), halves(S));
 }
 
 #[test]
 fn what_was_used_long_ago_says_nothing() {
-    let mut gpu = steady().process(41, 60).process(42, 20);
-    // One sample, and none in the time of this test after it.
-    gpu.utilisation_ms = Some(3_600_000.0);
-    let mut sensor = stub(vec![gpu], &[]).sensors().remove(0);
-    let shares = |a, b| Users::Device(Split::Utilisation, vec![(41, a), (42, b)]);
+    let stub = stub(sampled(&[(41, 60, 0.0), (42, 20, 0.0)]).gpus, &[]);
+    let mut sensor = stub.sensors().remove(0);
     at(&mut sensor, S);
-    assert_eq!(at(&mut sensor, 2 * S), shares(600_000_000, 200_000_000));
-    assert_eq!(at(&mut sensor, 9 * S), Users::Device(Split::Utilisation, vec![]));
+    stub.installed.rewrite(&sampled(&[(41, 60, 1.0), (42, 20, 1.0)])).unwrap();
+    let used = |ns: u64| shares(&[(41, ns / 10 * 6), (42, ns / 10 * 2)]);
+    assert_eq!(at(&mut sensor, 2 * S), used(S));
+    assert_eq!(at(&mut sensor, 5 * S), used(3 * S), "three seconds old");
+    assert_eq!(at(&mut sensor, 6 * S), halves(S), "older");
+}
+
+#[test]
+fn who_left_just_now_had_its_part() {
+    let stub = stub(sampled(&[(41, 60, 0.0), (42, 20, 0.0), (43, 10, 0.0)]).gpus, &[]);
+    let mut sensor = stub.sensors().remove(0);
+    at(&mut sensor, S);
+    stub.installed.rewrite(&sampled(&[(41, 60, 1.0), (42, 20, 1.0), (43, 10, 1.0)])).unwrap();
+    at(&mut sensor, 2 * S);
+    stub.installed.rewrite(&sampled(&[(41, 60, 1.0), (42, 20, 1.0)])).unwrap();
+    let (a, b, c) = ((41, S / 10 * 6), (42, S / 10 * 2), (43, S / 10));
+    assert_eq!(at(&mut sensor, 3 * S), shares(&[a, b, c]));
+    assert_eq!(at(&mut sensor, 4 * S), shares(&[a, b]));
+}
+
+#[test]
+fn each_gpu_is_read_on_a_thread_of_its_own() {
+    let found = stub(vec![steady(), steady()], &[]).find().unwrap();
+    let group = |domain: &Domain| match &domain.reading {
+        Reading::Polled(polled) => match polled.pace() {
+            Pace::Thread { group, every_ns } => (group, every_ns),
+            Pace::Loop => panic!("it may hang"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let groups: Vec<_> = found.domains.iter().map(group).collect();
+    assert_eq!(groups, [("nvml-0".to_owned(), EVERY_NS), ("nvml-1".to_owned(), EVERY_NS)]);
 }
 
 #[test]

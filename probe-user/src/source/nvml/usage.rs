@@ -2,6 +2,9 @@
 //!
 //! Best first: nobody was there; one process was, and all is its; the driver says what each used; in MIG mode, the
 //! size of each one's instance; equal parts. Only the first three are more than a guess.
+//!
+//! The driver samples each process by itself and tells of those that did something: of each, what it said last holds
+//! until it is stale. Where it has said nothing of anybody for as long, nothing is known.
 
 use std::collections::BTreeMap;
 
@@ -12,75 +15,124 @@ use crate::source::Users;
 
 /// What was used longer ago than this says nothing of now, ns: several times the driver's own sampling (0.17 to 1 s).
 const STALE_NS: u64 = 3_000_000_000;
+/// A process that is on no list any more was there if it was sampled this recently, ns.
+const LEFT_NS: u64 = 1_000_000_000;
+/// A sample of one process may come after later ones of others, by less than this on the driver's clock, µs.
+const LATE_US: u64 = 1_000_000;
+/// More processes than this are not remembered.
+const MOST: usize = 4096;
 
 /// What is known of the use of one GPU.
 #[derive(Debug)]
 pub(super) struct Usage {
     mig: bool,
-    /// The driver's clock at the last sample, µs.
+    /// The latest sample of before the first reading, on the driver's clock, µs: history. `None` before that reading.
+    began_us: Option<u64>,
+    /// The latest sample of all, µs.
     last_us: u64,
-    /// When it came, ns.
-    came: u64,
-    /// What each process used then, percent.
-    percent: BTreeMap<u32, u64>,
+    /// By process.
+    heard: BTreeMap<u32, Heard>,
     /// The driver says nothing of processes.
     unsupported: bool,
 }
 
+/// What a process used when the driver told of it last.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// When that was sampled, on the driver's clock, µs.
+    t_us: u64,
+    /// When it came, ns.
+    came: u64,
+    /// Mean over the samples that came together.
+    percent: u64,
+}
+
 impl Usage {
     pub(super) fn new(mig: bool) -> Self {
-        Self { mig, last_us: 0, came: 0, percent: BTreeMap::new(), unsupported: mig }
+        Self { mig, began_us: None, last_us: 0, heard: BTreeMap::new(), unsupported: mig }
     }
 
     /// Who used it in the `elapsed` ns before `now`.
     pub(super) fn users(&mut self, gpu: &dyn Gpus, now: u64, elapsed: u64) -> Users {
-        let Ok(processes) = gpu.processes() else { return Users::Device(Split::Unknown, vec![]) };
         // Asked every time: the driver keeps what nobody asks for.
-        let known = !self.unsupported && self.learn(gpu.used(self.last_us), now);
+        if !self.unsupported {
+            self.learn(gpu.used(self.last_us.saturating_sub(LATE_US)), now);
+        }
+        let Ok(processes) = gpu.processes() else { return Users::Device(Split::Unknown, vec![]) };
         match processes.as_slice() {
             [] => Users::Device(Split::Clocks, vec![]),
             [one] => Users::Device(Split::Exclusive, vec![(*one, elapsed)]),
             _ if self.mig => Users::Device(Split::Partition, instances(gpu, &processes, elapsed)),
-            all if known => Users::Device(Split::Utilisation, self.by_use(all, elapsed)),
+            all if self.knows(all, now) => {
+                Users::Device(Split::Utilisation, self.by_use(all, now, elapsed))
+            }
             all => Users::Device(Split::Equal, equal(all, elapsed)),
         }
     }
 
-    /// Takes new samples in; whether what each process used is known.
-    fn learn(&mut self, samples: Result<Vec<Used>, Fault>, now: u64) -> bool {
-        match samples {
-            Ok(samples) if !samples.is_empty() => {
-                self.percent = means(&samples);
-                self.last_us = samples.iter().map(|used| used.t_us).max().unwrap_or(self.last_us);
-                self.came = now;
+    /// Takes new samples in. A failure is no sample.
+    fn learn(&mut self, samples: Result<Vec<Used>, Fault>, now: u64) {
+        let samples = match samples {
+            Ok(samples) => samples,
+            Err(Fault::Nothing) => vec![],
+            Err(Fault::Unsupported) => {
+                self.unsupported = true;
+                return;
             }
-            Ok(_) | Err(Fault::Nothing) => {
-                if now.saturating_sub(self.came) > STALE_NS {
-                    self.percent.clear();
-                }
+            Err(Fault::Failed(_)) => return,
+        };
+        let latest = samples.iter().map(|used| used.t_us).fold(self.last_us, u64::max);
+        let Some(began_us) = self.began_us else {
+            // The driver's memory of minutes: whoever was there then.
+            (self.began_us, self.last_us) = (Some(latest), latest);
+            return;
+        };
+        let before = |tgid| self.heard.get(&tgid).map_or(0, |heard: &Heard| heard.t_us);
+        let new = samples.iter().filter(|used| used.t_us > before(used.tgid).max(began_us));
+        for (tgid, (t_us, percent)) in means(new) {
+            if self.heard.len() < MOST || self.heard.contains_key(&tgid) {
+                self.heard.insert(tgid, Heard { t_us, came: now, percent });
             }
-            Err(Fault::Unsupported) => self.unsupported = true,
-            Err(Fault::Failed(_)) => return false,
         }
-        !self.unsupported
+        self.last_us = latest;
+        // While a sample can come again, it must be known that it came.
+        let again = |heard: &Heard| heard.t_us > latest.saturating_sub(LATE_US);
+        self.heard.retain(|_, heard| again(heard) || now.saturating_sub(heard.came) <= STALE_NS);
     }
 
-    /// By what each used; who used nothing gets nothing.
-    fn by_use(&self, processes: &[u32], elapsed: u64) -> Vec<(u32, u64)> {
-        let used = |tgid: &u32| Some((*tgid, *self.percent.get(tgid)?));
-        let time = |(tgid, percent): (u32, u64)| (tgid, share(elapsed, percent, 100));
-        processes.iter().filter_map(used).map(time).filter(|(_, ns)| *ns > 0).collect()
+    /// Whether the driver has told of any of them lately.
+    fn knows(&self, processes: &[u32], now: u64) -> bool {
+        let fresh = |tgid| self.heard.get(tgid).is_some_and(|heard| heard.within(STALE_NS, now));
+        !self.unsupported && processes.iter().any(fresh)
+    }
+
+    /// By what each used; who used nothing gets nothing. Those who left meanwhile had their part, too.
+    fn by_use(&self, processes: &[u32], now: u64, elapsed: u64) -> Vec<(u32, u64)> {
+        let there = |tgid: &u32, heard: &Heard| {
+            let listed = processes.contains(tgid);
+            heard.within(if listed { STALE_NS } else { LEFT_NS }, now)
+        };
+        let there = self.heard.iter().filter(|(tgid, heard)| there(tgid, heard));
+        let time = |(tgid, heard): (&u32, &Heard)| (*tgid, share(elapsed, heard.percent, 100));
+        there.map(time).filter(|(_, ns)| *ns > 0).collect()
     }
 }
 
-/// Mean use of each process over its samples.
-fn means(samples: &[Used]) -> BTreeMap<u32, u64> {
-    let mut sums: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
-    for used in samples {
-        let (sum, count) = sums.entry(used.tgid).or_default();
-        (*sum, *count) = (*sum + u64::from(used.percent), *count + 1);
+impl Heard {
+    fn within(&self, most_ns: u64, now: u64) -> bool {
+        now.saturating_sub(self.came) <= most_ns
     }
-    sums.into_iter().map(|(tgid, (sum, count))| (tgid, sum.div_ceil(count))).collect()
+}
+
+/// The latest sample and the mean use of each process.
+fn means<'a>(samples: impl Iterator<Item = &'a Used>) -> BTreeMap<u32, (u64, u64)> {
+    let mut sums: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
+    for used in samples {
+        let (t_us, sum, count) = sums.entry(used.tgid).or_default();
+        (*t_us, *sum, *count) =
+            ((*t_us).max(used.t_us), *sum + u64::from(used.percent), *count + 1);
+    }
+    sums.into_iter().map(|(tgid, (t_us, sum, count))| (tgid, (t_us, sum.div_ceil(count)))).collect()
 }
 
 /// By the slices of each one's instance, in equal parts within one. Where no size is known, all are equal.

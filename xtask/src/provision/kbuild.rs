@@ -139,7 +139,7 @@ mod tests {
         let mut found = Vec::new();
         // Whatever ldd says, neither the script nor what it starts is a candidate.
         candidates(&dir.join("root"), &mut found);
-        assert_eq!(found, [PathBuf::new(); 0]);
+        assert_eq!(found, Vec::<PathBuf>::new());
         fs::write(scripts.join("fixdep"), b"\x7fELF").unwrap();
         candidates(&dir.join("root"), &mut found);
         assert_eq!(found, [scripts.join("fixdep")]);

@@ -76,7 +76,7 @@ impl<'a> Runner<'a> {
             }
             let results =
                 self.start(job, scenario, &parts, &folder.join(job.name().replace("::", "-")));
-            let hung = results.as_ref().is_err_and(|error| error.is::<Hung>());
+            let hung = results.as_ref().is_err_and(anyhow::Error::is::<Hung>);
             if !self.given_up(&job.kernel) {
                 let row = self.hangs.entry(job.kernel.clone()).or_default();
                 *row = in_a_row(*row, hung);
@@ -102,10 +102,8 @@ impl<'a> Runner<'a> {
             let asked = scenario.expect.iter().filter(|e| e.asked(job.deterministic));
             outcome.book(job, &asked.map(judge).collect::<Vec<_>>(), &wrong);
         }
-        if bless {
-            if let Err(refused) = reference.bless(&outcome.counts, &outcome.failed, &file) {
-                outcome.failed.push(format!("vm::bless: {refused:#}"));
-            }
+        if bless && let Err(refused) = reference.bless(&outcome.counts, &outcome.failed, &file) {
+            outcome.failed.push(format!("vm::bless: {refused:#}"));
         }
         if outcome.failed.is_empty() {
             let _ = fs::remove_dir_all(&folder);

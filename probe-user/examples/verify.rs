@@ -1,13 +1,11 @@
 //! What the running kernel's verifier makes of the committed object, through both kinds of hooks, with
-//! and without energy counters of single cores, as on this machine and as on the largest one that the
-//! object covers (`tp_btf/256`): one line of JSON per program. The truth machine runs it on every kernel;
-//! needs root.
+//! and without energy counters of single cores: one line of JSON per program. The truth machine runs it
+//! on every kernel; needs root.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::os::fd::AsFd;
 
-use probe_common::MAX_CPUS;
 use serde_json::json;
 use wattprobe::{
     kernel::{CoreCounter, Probe, Rung, Settings},
@@ -19,18 +17,10 @@ use wattprobe::{
 fn main() -> Result<(), Box<dyn Error>> {
     let roots = Roots::default();
     let cpus: Vec<u32> = Topology::read(&roots)?.online().collect();
-    let highest = cpus.iter().max().ok_or("no CPU is online")?;
-    let here = usize::try_from(*highest)? + 1;
-    let largest = |name: &str| format!("{name}/{MAX_CPUS}");
-    for (name, rung, covered) in [
-        ("tp_btf".to_owned(), Rung::Best, here),
-        ("raw_tp".to_owned(), Rung::Raw, here),
-        (largest("tp_btf"), Rung::Best, MAX_CPUS),
-        (largest("raw_tp"), Rung::Raw, MAX_CPUS),
-    ] {
+    for (name, rung) in [("tp_btf", Rung::Best), ("raw_tp", Rung::Raw)] {
         let mut told = BTreeSet::new();
         for cores in [false, true] {
-            let probe = attached(&roots, &cpus, covered, rung, cores)?;
+            let probe = attached(&roots, &cpus, rung, cores)?;
             for program in probe.verified() {
                 if rung == Rung::Best && program.program.ends_with("_raw") {
                     let twin = program.program;
@@ -56,15 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Loads it for `covered` CPUs; only those that are there are attached to.
-fn attached(
-    roots: &Roots,
-    cpus: &[u32],
-    covered: usize,
-    rung: Rung,
-    cores: bool,
-) -> Result<Probe, Box<dyn Error>> {
-    let package_of = vec![0; covered];
+fn attached(roots: &Roots, cpus: &[u32], rung: Rung, cores: bool) -> Result<Probe, Box<dyn Error>> {
+    let highest = cpus.iter().max().ok_or("no CPU is online")?;
+    let package_of = vec![0; usize::try_from(*highest)? + 1];
     let mut probe = Probe::load(&Settings {
         rung,
         package_of: &package_of,

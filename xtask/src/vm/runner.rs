@@ -18,6 +18,8 @@ use crate::provision::{KNOWN_KERNELS, Kernel, qemu};
 
 /// A guest that takes longer, beside what it burns, hangs. Emulated time passes slower than real time.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Verifying every program takes an emulated processor minutes.
+const VERIFYING: Duration = Duration::from_mins(4);
 const PATIENCE_DETERMINISTIC: Duration = Duration::from_mins(20);
 /// After so many in a row, the others of that kernel are not waited for.
 const HANGS: u32 = 2;
@@ -180,7 +182,8 @@ impl<'a> Runner<'a> {
             memory_mb: scenario.memory_mb,
             deterministic: job.deterministic,
             kvm,
-            patience: patience(scenario.burn(), job.deterministic),
+            patience: patience(scenario.burn(), job.deterministic)
+                + if scenario.verifies() { VERIFYING } else { Duration::ZERO },
         };
         let run = |name: &str| {
             let dir = dir.join(name);

@@ -158,6 +158,12 @@ impl Core {
         self.ticked.len() >= self.packages() && self.ticked.values().all(|last| *last > t)
     }
 
+    /// When a package ticked last.
+    #[must_use]
+    pub fn last_tick(&self, package: usize) -> Option<u64> {
+        self.ticked.get(&package).copied()
+    }
+
     /// Something happened to the machine.
     pub fn happened(&mut self, flag: Flag) {
         self.happened.insert(flag.name());

@@ -43,7 +43,7 @@ use self::{
     setup::{Domains, POLL_NS},
     slices::Slices,
     targets::{Change, Look, Target, Targets},
-    watch::{Hotplug, Watch},
+    watch::{Hotplug, Stretch, Watch},
 };
 use crate::{
     clock::Clock,
@@ -360,6 +360,34 @@ impl<'a> Engine<'a> {
         if let Some(seen) = self.watch.hotplug(self.clock.now(), &self.roots) {
             self.hotplug(&seen);
         }
+        for package in 0..self.ticking.len() {
+            let cpu = self.ticking.get(package).copied().flatten();
+            let (Some(cpu), Some(last)) = (cpu, self.core.last_tick(package)) else { continue };
+            if let Some(when) = self.watch.stalled(package, cpu, last, self.clock.now()) {
+                self.bounced(package, cpu, when);
+            }
+        }
+    }
+
+    /// The CPU that ticked for a package is there and its tick is not: it was away between two looks, and its
+    /// events died meanwhile.
+    fn bounced(&mut self, package: usize, cpu: u32, when: Stretch) {
+        self.core.distrust(Some(package), when, Cause::Hotplug);
+        (self.report)(&format!(
+            "CPU {cpu} does not tick for package {package} any more: it was offline for a moment"
+        ));
+        let Ok(now) = Topology::read(&self.roots) else {
+            (self.report)("what CPUs there are now cannot be read; ticks stay where they are");
+            return;
+        };
+        if let Err(error) = self.move_tick(package, Some(cpu), &now) {
+            (self.report)(&format!(
+                "package {package} is not measured any more: {error}; attach again"
+            ));
+        }
+        if let Err(error) = self.probe.move_resync(&self.cpus, &[cpu]) {
+            (self.report)(&format!("missed switches are not noticed on all CPUs: {error}"));
+        }
     }
 
     /// Before events are handled: none that was handled yet is later than the comparison before this one.
@@ -419,15 +447,28 @@ impl<'a> Engine<'a> {
             *ticking = None;
         }
         let to = to.ok_or(EngineError::NoTick)?;
-        for (of, slot, event, counter) in self.counters.iter_mut().filter(|c| c.0 == package) {
-            if now.package_of(event.cpu).is_none() || Some(event.cpu) == from {
-                event.cpu = to;
-                *counter = event.open()?;
-                let fd = counter.as_fd();
-                self.probe.set_counters(&[KernelCounter { package: *of, slot: *slot, fd }])?;
+        // All are open before anything changes: where the kernel refuses one, what still works goes on.
+        let mut anew = Vec::new();
+        for (index, (of, _, event, _)) in self.counters.iter().enumerate() {
+            let dead = now.package_of(event.cpu).is_none() || Some(event.cpu) == from;
+            if *of == package && dead {
+                let event = PerfEvent { cpu: to, ..event.clone() };
+                let counter = event.open()?;
+                anew.push((index, event, counter));
             }
         }
-        self.probe.move_tick(from, to)?;
+        let places = anew.iter().filter_map(|(index, _, counter)| {
+            let (package, slot, ..) = self.counters.get(*index)?;
+            Some(KernelCounter { package: *package, slot: *slot, fd: counter.as_fd() })
+        });
+        let places: Vec<KernelCounter<'_>> = places.collect();
+        self.probe.move_tick(from, to, &places)?;
+        drop(places);
+        for (index, event, counter) in anew {
+            if let Some(place) = self.counters.get_mut(index) {
+                (place.2, place.3) = (event, counter);
+            }
+        }
         if let Some(ticking) = self.ticking.get_mut(package) {
             *ticking = Some(to);
         }

@@ -4,9 +4,10 @@
 //! on, against `CLOCK_MONOTONIC`, which does not; the distance is taken as an interval, so that a reader
 //! that lost its CPU between two clocks sees no suspend. CPUs are looked up once a second in
 //! `/sys/devices/system/cpu/online`; where the CPU that ticked for a package is gone, another takes over: the
-//! one that the PMU's cpumask names by then, else the lowest of the package.
+//! one that the PMU's cpumask names by then, else the lowest of the package. A CPU that was away for less
+//! than that is told by its tick, which died with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     clock::Asleep,
@@ -18,6 +19,11 @@ use crate::{
 
 /// How often the list of CPUs is read.
 pub const LOOK_NS: u64 = 1_000_000_000;
+/// A package ticks ten times a second at least: without a tick for so long, something is wrong.
+pub const STALL_NS: u64 = 1_000_000_000;
+/// And for so long after that was seen, the probe itself running: a machine that stood still as a whole (a
+/// virtual one that was paused) ticks by then.
+pub const CONFIRM_NS: u64 = 300_000_000;
 
 /// The machine as it was when it was last looked at.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub struct Watch {
     compared: u64,
     online: BTreeSet<u32>,
     looked: u64,
+    /// Ticks that were late, by package: the last one before, and when it was first found late.
+    late: BTreeMap<usize, (u64, u64)>,
 }
 
 /// A stretch of time, `CLOCK_MONOTONIC` ns, in which something happened.
@@ -53,7 +61,13 @@ impl Watch {
     /// Begins with the machine as it is.
     #[must_use]
     pub fn new(now: u64, asleep: Asleep, online: impl IntoIterator<Item = u32>) -> Self {
-        Self { asleep, compared: now, online: online.into_iter().collect(), looked: now }
+        Self {
+            asleep,
+            compared: now,
+            online: online.into_iter().collect(),
+            looked: now,
+            late: BTreeMap::new(),
+        }
     }
 
     /// The CPUs that were online at the last look.
@@ -72,6 +86,25 @@ impl Watch {
         }
         self.asleep.most = self.asleep.most.min(asleep.most);
         None
+    }
+
+    /// Since when a package does not tick, though the CPU that should tick for it is online: that was offline
+    /// between two looks. `last` is its last tick. Told once; again only where what took over does not tick either.
+    pub fn stalled(&mut self, package: usize, cpu: u32, last: u64, now: u64) -> Option<Stretch> {
+        if now.saturating_sub(last) <= STALL_NS || !self.online.contains(&cpu) {
+            self.late.remove(&package);
+            return None;
+        }
+        let late = self.late.entry(package).or_insert((last, now));
+        if late.0 != last {
+            *late = (last, now);
+        }
+        if now.saturating_sub(late.1) < CONFIRM_NS {
+            return None;
+        }
+        // What takes over has as long before it is found late.
+        late.1 = now.saturating_add(STALL_NS);
+        Some(Stretch { begin: last, end: now })
     }
 
     /// Looks for CPUs that went away or came, once a second. A list that cannot be read changes nothing.
@@ -158,6 +191,32 @@ mod tests {
             assert_eq!(watch.hotplug(u64::MAX - 5, &tree.roots()), None);
         }
         assert_eq!(watch.online().collect::<Vec<_>>(), [0, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_cpu_that_was_away_between_two_looks_is_told_by_its_tick_once() {
+        let mut watch = Watch::new(0, asleep(0, 0), [0, 1]);
+        let last = 5_000_000_000;
+        let late = last + STALL_NS + 1;
+        assert_eq!(watch.stalled(0, 1, last, last + STALL_NS), None);
+        // Found late, but perhaps all of the machine stood still: it ticks again at once.
+        assert_eq!(watch.stalled(0, 1, last, late), None);
+        assert_eq!(watch.stalled(0, 1, late + 5, late + CONFIRM_NS), None);
+        // Found late, and late still.
+        let late = late + 5 + STALL_NS + 1;
+        let last = late - STALL_NS - 1;
+        assert_eq!(watch.stalled(0, 1, last, late), None);
+        assert_eq!(watch.stalled(0, 1, last, late + CONFIRM_NS - 1), None);
+        let end = late + CONFIRM_NS;
+        let stretch = Stretch { begin: last, end };
+        assert_eq!(watch.stalled(0, 1, last, end), Some(stretch));
+        // What takes over has time to tick; then it is told again.
+        assert_eq!(watch.stalled(0, 1, last, end + STALL_NS + CONFIRM_NS - 1), None);
+        let end = end + STALL_NS + CONFIRM_NS;
+        assert_eq!(watch.stalled(0, 1, last, end), Some(Stretch { begin: last, end }));
+        // A CPU that is known to be offline is the list's business; another package's tick is not this one's.
+        assert_eq!(watch.stalled(0, 7, last, end + 10 * STALL_NS), None);
+        assert_eq!(watch.stalled(1, 0, end, end + 1), None);
     }
 
     #[test]

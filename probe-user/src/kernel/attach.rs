@@ -8,6 +8,7 @@ use probe_common::Loss;
 
 use super::{
     error::KernelError,
+    maps::KernelCounter,
     probe::{Probe, Rung},
     timer::Timers,
 };
@@ -93,16 +94,23 @@ impl Probe {
         Ok(())
     }
 
-    /// Ticks on another CPU instead of one that went offline.
+    /// Ticks for a package on this CPU from now on, with these counters instead of those in their places; the
+    /// tick on the CPU it comes from, if any, is over. It died with that CPU; it must not come back with it.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses the timer.
-    pub fn move_tick(&mut self, from: Option<u32>, to: u32) -> Result<(), KernelError> {
+    /// When the kernel refuses a counter or the timer.
+    pub fn move_tick(
+        &mut self,
+        from: Option<u32>,
+        to: u32,
+        counters: &[KernelCounter<'_>],
+    ) -> Result<(), KernelError> {
+        // Before the counters change: user space writes the state of a package that nothing ticks for.
         if let Some(cpu) = from {
-            // It died with its CPU; it must not come back with it.
             self.ticks.remove(cpu);
         }
+        self.maps.set_counters(counters)?;
         self.ticks.add(loaded(&mut self.bpf, self.tick)?, to)
     }
 

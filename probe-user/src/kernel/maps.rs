@@ -130,7 +130,8 @@ impl Maps {
         self.package_of.set(cpu, package, 0).map_err(|e| KernelError::map("PACKAGE_OF", e))
     }
 
-    /// Hands the counters to the ticks.
+    /// Hands the counters to the ticks; none runs for their packages. What a package's last tick read of another
+    /// event in the place of one is forgotten: the next tick begins with this one.
     pub(super) fn set_counters(
         &mut self,
         counters: &[KernelCounter<'_>],
@@ -139,6 +140,10 @@ impl Maps {
             let package = u32::try_from(counter.package).unwrap_or(u32::MAX);
             let map = self.energy.get(counter.slot);
             let map = map.ok_or_else(|| KernelError::Mismatch(format!("slot {}", counter.slot)))?;
+            let mut state =
+                self.ticks.get(&package, 0).map_err(|e| KernelError::map("TICKS", e))?;
+            state.valid &= !(1 << counter.slot);
+            self.ticks.set(package, state, 0).map_err(|e| KernelError::map("TICKS", e))?;
             put_event(map.fd().as_fd(), package, counter.fd)?;
             let name = "COUNTERS";
             let mask = self.counters.get(&package, 0).map_err(|e| KernelError::map(name, e))?;

@@ -156,7 +156,7 @@ impl Probe {
         })
     }
 
-    /// Hands energy counters to the ticks; they must stay open as long as the probe.
+    /// Hands energy counters to the ticks before those begin; they must stay open as long as the probe.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 //!
 //! Pure. A reading of the second falls between two ticks of the first, so what the first had measured at that
 //! instant lies between its sums at those ticks. Over a span the first measured at least `low` and at most
-//! `high`, and the second must lie between, but for [`SLACK`] of the energy, the same doubt once more (the register
+//! `high`, and the second must lie between, but for `SLACK` of the energy, the same doubt once more (the register
 //! itself is up to a period old) and a few of its steps. Spans are judged one after the other, so a source that
 //! breaks in the middle of a run shows within a second or so of power. Nothing is switched: which source is
 //! summed was decided at the start, and a disagreement does not say who is right; it is a flag.

@@ -160,6 +160,8 @@ pub struct CoreState {
     /// What a consumer draws on this core: counter units in 2^[`RATE_BITS`] ns on CPU, over the last
     /// [`RATE_NS`] of them; [`IDLE`]: whoever ran; 0: not known yet.
     pub rate: [u64; CONSUMERS],
+    /// The same of the core while nobody runs.
+    pub idle_rate: u64,
 }
 
 /// One CPU's clocks as the tick takes them, where cores have energy counters.
@@ -370,7 +372,7 @@ const _: () = {
     assert!(size_of::<TickRecord>() == 32 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
     assert!(offset_of!(TickRecord, counter) == 32);
     assert!(size_of::<CpuCore>() == 8);
-    assert!(size_of::<CoreState>() == 24 + 3 * 8 * CONSUMERS);
+    assert!(size_of::<CoreState>() == 32 + 3 * 8 * CONSUMERS);
     assert!(size_of::<CoreWeights>() == 8 + 8 * CONSUMERS);
     assert!(size_of::<CoreTickRecord>() == size_of::<TickRecord>() + 2 * 8 * CONSUMERS);
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);

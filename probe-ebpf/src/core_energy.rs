@@ -15,13 +15,13 @@ use aya_ebpf::{
     macros::{btf_tracepoint, perf_event, raw_tracepoint},
     programs::{BtfTracePointContext, PerfEventContext, RawTracePointContext},
 };
-use probe_common::{CoreState, CpuCore, Loss, CONSUMERS, CORE_WINDOW_NS, IDLE, RATE_BITS, RATE_NS};
+use probe_common::{CoreState, CpuCore, Loss, CONSUMERS, CORE_WINDOW_NS, IDLE};
 
 use crate::{
     atomic, clock,
     emit::lost,
     maps::{CoreScratch, CORES, CORE_ENERGY, CORE_OF, CORE_SCRATCH, SLOTS},
-    share,
+    rate, share,
 };
 
 /// A rate is not learned from a window in which the core was idle for more than three quarters of the time:
@@ -137,21 +137,30 @@ fn read(core: u32) -> Option<u64> {
     (failed == 0).then_some(value.counter)
 }
 
-/// Charges a window to who ran in it, in proportion to on-CPU time, or to nobody.
+/// Charges a window: to nobody what the core draws while nobody runs, for the time in which nobody did, and the
+/// rest to who ran, in proportion to on-CPU time. Of the two CPUs of a core it is not known when both were
+/// idle; the least that it can have been is taken.
 #[inline(always)]
 unsafe fn charge(core: *mut CoreState, scratch: *mut CoreScratch, delta: u64, length: u64) {
     // SAFETY: the core is ours, and so is this CPU's scratch.
     unsafe {
         let used = &raw mut (*scratch).work;
         let sum = share::used(&raw const (*scratch).clock, &raw const (*core).clock, used);
+        let idle = addr_of_mut!((*core).idle_rate);
         let Some(shares) = share::of(sum) else {
             (*core).book[IDLE as usize] += delta;
+            rate::learn(idle, delta, length);
             return;
         };
+        let rest = if length > sum { length - sum } else { 0 };
+        let nobody = rate::by(rest, rate::get(idle));
+        let nobody = if nobody < delta { nobody } else { delta };
+        (*core).book[IDLE as usize] += nobody;
+        let delta = delta - nobody;
         let split = shares.split(delta);
         let learn = sum >= length / BUSY_PART;
         if learn {
-            learn_rate(addr_of_mut!((*core).rate[IDLE as usize]), delta, sum);
+            rate::learn(addr_of_mut!((*core).rate[IDLE as usize]), delta, sum);
         }
         for k in IDLE as usize + 1..CONSUMERS {
             let ns = (*used)[k];
@@ -161,34 +170,8 @@ unsafe fn charge(core: *mut CoreState, scratch: *mut CoreScratch, delta: u64, le
             let units = split.part(ns);
             (*core).book[k] += units;
             if learn {
-                learn_rate(addr_of_mut!((*core).rate[k]), units, ns);
+                rate::learn(addr_of_mut!((*core).rate[k]), units, ns);
             }
         }
-    }
-}
-
-/// Moves a rate towards what was drawn in this on-CPU time, as far as it is of [`RATE_NS`].
-#[inline(always)]
-unsafe fn learn_rate(rate: *mut u64, units: u64, ns: u64) {
-    // So much is no core's; and it would not fit.
-    if units >= 1 << 47 {
-        return;
-    }
-    let seen = units << RATE_BITS;
-    // SAFETY: the caller's rate; a single word, read by ticks on other CPUs.
-    unsafe {
-        let old = rate.read_volatile() & 0xffff_ffff;
-        let new = if old == 0 || ns >= RATE_NS {
-            seen / ns
-        } else {
-            (old * (RATE_NS - ns) + seen) / RATE_NS
-        };
-        rate.write_volatile(if new == 0 {
-            1
-        } else if new >> 32 != 0 {
-            0xffff_ffff
-        } else {
-            new
-        });
     }
 }

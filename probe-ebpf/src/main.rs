@@ -13,6 +13,7 @@ mod core_energy;
 mod emit;
 mod maps;
 mod process;
+mod rate;
 mod resync;
 mod sched;
 mod share;

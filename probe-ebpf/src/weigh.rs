@@ -13,6 +13,7 @@ use crate::{
     bound::{negative, or_else},
     clock,
     maps::{CORES, CORE_CLOCKS, CORE_OF, CORE_WEIGHTS, NR_CPUS, PACKAGE_OF, SLOTS},
+    rate,
 };
 
 /// Fills in clocks, weights and books. False when a slot stayed torn: then there is no tick, and nothing is
@@ -86,9 +87,9 @@ unsafe fn weigh(
     let other = negative(u64::from(of.core ^ cpu).wrapping_neg());
     // SAFETY: maps and the caller's buffers. A rate is one word, so it is never torn.
     unsafe {
-        let any = addr_of!((*core).rate[IDLE as usize]).read_volatile() & RATE_MASK;
+        let any = rate::get(addr_of!((*core).rate[IDLE as usize]));
         // Never 0: who was on CPU has a weight.
-        let mean = or_else((*weights).mean & RATE_MASK, 1 << RATE_BITS);
+        let mean = or_else(rate::get(addr_of!((*weights).mean)), 1 << RATE_BITS);
         for k in 0..CONSUMERS {
             let (new, old) = ((*clocks).now[k], (*clocks).weighed[k]);
             (*record).tick.clock[k] = (*record).tick.clock[k].wrapping_add(new);
@@ -100,22 +101,13 @@ unsafe fn weigh(
             let ns = new.wrapping_sub(old);
             let ns = ns & !negative(ns);
             (*clocks).weighed[k] = old.wrapping_add(ns);
-            let own = addr_of!((*core).rate[k]).read_volatile() & RATE_MASK;
-            let rate = or_else(own, any);
-            let unknown = negative(rate.wrapping_sub(1));
-            let units = by(ns, or_else(rate, mean));
+            let own = rate::get(addr_of!((*core).rate[k]));
+            let learned = or_else(own, any);
+            let unknown = negative(learned.wrapping_sub(1));
+            let units = rate::by(ns, or_else(learned, mean));
             known.units += units & !unknown;
             known.ns += ns & !unknown;
             (*weights).weight[k] += units;
         }
     }
-}
-
-/// Rates are below 2^32.
-const RATE_MASK: u64 = 0xffff_ffff;
-
-/// `ns × rate`, in counter units; in two halves, so that days in one window do not overflow.
-#[inline(always)]
-fn by(ns: u64, rate: u64) -> u64 {
-    (ns >> 32) * (rate << (32 - RATE_BITS)) + (((ns & RATE_MASK) * rate) >> RATE_BITS)
 }

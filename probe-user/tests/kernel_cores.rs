@@ -105,6 +105,22 @@ struct Seen {
 const RUN_NS: u64 = 400_000_000;
 const MOST_NS: u64 = 30_000_000_000;
 
+fn book(probe: &Probe, cpu: u32) -> [u64; CONSUMERS] {
+    probe.core_book(cpu).unwrap_or_default()
+}
+
+/// Waits until all of these numbers are others.
+fn moved(clock: &Clock, numbers: impl Fn() -> [u64; 2]) -> Result<()> {
+    let (begin, before) = (clock.now(), numbers());
+    while numbers().iter().zip(before).any(|(now, before)| *now == before) {
+        if clock.now() - begin > MOST_NS {
+            return Err("a core closes no window".into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// Two targets, each on a CPU of its own; then they are gone.
 fn observe(rung: Rung, cpus: &[u32]) -> Result<Seen> {
     let mut counters = cpus.iter().map(|cpu| counter(*cpu)).collect::<Result<Vec<_>>>()?;
@@ -125,8 +141,8 @@ fn observe(rung: Rung, cpus: &[u32]) -> Result<Seen> {
     probe.attach_resync(cpus)?;
     sweep(cpus)?;
     probe.attach_ticks(&[0])?;
-    // Every core has closed its first window.
-    std::thread::sleep(Duration::from_millis(100));
+    // Every core has learned what it draws while nobody runs.
+    moved(&clock, || [0, 1].map(|cpu| book(&probe, cpu)[IDLE as usize]))?;
     let first = clock.now();
     for spinner in &mut spinners {
         spinner.0.stdin.take();
@@ -141,9 +157,9 @@ fn observe(rung: Rung, cpus: &[u32]) -> Result<Seen> {
     std::thread::sleep(Duration::from_millis(200));
     let last = clock.now();
     // Every core closes a window after that instant.
-    std::thread::sleep(Duration::from_millis(100));
+    moved(&clock, || [0, 1].map(|cpu| book(&probe, cpu).iter().sum()))?;
     let (end, stamps) = (clock.now(), counters[0].read()? - stamps);
-    let books = [0, 1].map(|cpu| probe.core_book(cpu).unwrap_or_default());
+    let books = [0, 1].map(|cpu| book(&probe, cpu));
     take_ticks(&mut probe, &mut ticks);
     assert_eq!(probe.lost()[Loss::Counter as usize], 0, "every counter is read on its own CPU");
     let whole = (end - begin) as f64;
@@ -182,6 +198,8 @@ fn check(seen: &Seen) {
     }
     let idle = counted(zero, IDLE) / rate + counted(one, IDLE);
     assert!(idle <= time(IDLE) + LAG_NS, "{idle} of {} ns in which nobody ran", time(IDLE));
+    // Not charged to who runs for a moment before or after.
+    assert!(idle > 0.8 * time(IDLE) - LAG_NS, "{idle} of {} ns in which nobody ran", time(IDLE));
     // A tick's books lag by a window, its weights do not.
     let total = books(last).book.iter().sum::<u64>() as f64;
     let all: u64 = seen.books.iter().flatten().sum();

@@ -76,6 +76,8 @@ pub struct CpuSlot {
     pub _pad: u32,
     /// On-CPU nanoseconds by consumer, closed slices only.
     pub ns: [u64; CONSUMERS],
+    /// When the resync ran here last, `CLOCK_MONOTONIC` ns: timers die with a CPU that goes offline.
+    pub resync: u64,
 }
 
 /// What is known of one process: key is the tgid.
@@ -138,6 +140,8 @@ pub struct CpuCore {
     pub core: u32,
     /// The other CPU of the core; itself where there is none.
     pub sibling: u32,
+    /// Another number for each perf event that the core has had; 0: it has none now, and no window is closed.
+    pub epoch: u64,
 }
 
 /// No core: its energy is not counted.
@@ -151,6 +155,8 @@ pub struct CoreState {
     pub lock: u64,
     /// End of the last window, `CLOCK_MONOTONIC` ns; 0: none yet.
     pub t: u64,
+    /// [`CpuCore::epoch`] then.
+    pub epoch: u64,
     /// The counter then.
     pub counter: u64,
     /// On-CPU nanoseconds of the core's CPUs by consumer then.
@@ -371,8 +377,8 @@ const _: () = {
     assert!(size_of::<Control>() == 24);
     assert!(size_of::<TickRecord>() == 32 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
     assert!(offset_of!(TickRecord, counter) == 32);
-    assert!(size_of::<CpuCore>() == 8);
-    assert!(size_of::<CoreState>() == 32 + 3 * 8 * CONSUMERS);
+    assert!(size_of::<CpuCore>() == 16);
+    assert!(size_of::<CoreState>() == 40 + 3 * 8 * CONSUMERS);
     assert!(size_of::<CoreWeights>() == 8 + 8 * CONSUMERS);
     assert!(size_of::<CoreTickRecord>() == size_of::<TickRecord>() + 2 * 8 * CONSUMERS);
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);

@@ -63,6 +63,9 @@ fn at_switch() -> i32 {
 #[inline(always)]
 fn close(cpu: u32, now: u64) -> Result<(), ()> {
     let of = CORE_OF.get(cpu).copied().ok_or(())?;
+    if of.epoch == 0 {
+        return Ok(());
+    }
     let core = CORES.get_ptr_mut(of.core).ok_or(())?;
     // SAFETY: a map value; what is decided here is decided again under the lock.
     unsafe {
@@ -83,7 +86,8 @@ unsafe fn close_locked(core: *mut CoreState, of: CpuCore, cpu: u32, now: u64) ->
     let scratch = CORE_SCRATCH.get_ptr_mut(0).ok_or(())?;
     // SAFETY: this CPU's scratch, and the core is ours.
     unsafe {
-        let begin = (*core).t;
+        // Another event knows nothing of what this one counts from.
+        let begin = if (*core).epoch == of.epoch { (*core).t } else { 0 };
         if now < begin + CORE_WINDOW_NS {
             return Ok(());
         }
@@ -110,6 +114,7 @@ unsafe fn close_locked(core: *mut CoreState, of: CpuCore, cpu: u32, now: u64) ->
             charge(core, scratch, delta, now - begin);
         }
         (*core).t = now;
+        (*core).epoch = of.epoch;
         (*core).counter = counter;
         for k in 0..CONSUMERS {
             if begin == 0 || (*clocks)[k] > (*core).clock[k] {

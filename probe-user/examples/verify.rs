@@ -71,11 +71,13 @@ fn attached(roots: &Roots, cpus: &[u32], rung: Rung, cores: bool) -> Result<Prob
     };
     let counter = clock.open()?;
     if cores {
-        probe.set_cores(&[CoreCounter { cpus: &[first], fd: counter.as_fd() }])?;
+        probe.set_cores(&[CoreCounter { key: first, cpus: &[first], fd: counter.as_fd() }])?;
     }
     probe.attach_processes()?;
     probe.attach_clocks()?;
-    probe.attach_cores()?;
+    if cores {
+        probe.attach_cores(&[first])?;
+    }
     probe.attach_ticks(&[first])?;
     probe.attach_resync(cpus)?;
     probe.attach_sockets()?;

@@ -128,7 +128,7 @@ fn observe(rung: Rung, cpus: &[u32]) -> Result<Seen> {
     let cores: Vec<CoreCounter<'_>> = counters
         .iter()
         .zip(cpus.chunks(1))
-        .map(|(counter, cpus)| CoreCounter { cpus, fd: counter.as_fd() })
+        .map(|(counter, cpus)| CoreCounter { key: cpus[0], cpus, fd: counter.as_fd() })
         .collect();
     probe.set_cores(&cores)?;
     let mut spinners = [Spinner::on(0)?, Spinner::on(1)?];
@@ -137,7 +137,7 @@ fn observe(rung: Rung, cpus: &[u32]) -> Result<Seen> {
     let clock = Clock::start();
     let (begin, stamps) = (clock.now(), counters[0].read()?);
     probe.attach_clocks()?;
-    probe.attach_cores()?;
+    probe.attach_cores(cpus)?;
     probe.attach_resync(cpus)?;
     sweep(cpus)?;
     probe.attach_ticks(&[0])?;
@@ -239,10 +239,10 @@ fn the_largest_machine_passes_the_verifier() {
     let Some(cpus) = cpus() else { return };
     let counter = counter(0).unwrap();
     let mut probe = load(Rung::Best, &vec![0; MAX_CPUS]).unwrap();
-    let core = CoreCounter { cpus: &[0], fd: counter.as_fd() };
+    let core = CoreCounter { key: 0, cpus: &[0], fd: counter.as_fd() };
     probe.set_cores(&[core]).unwrap();
     probe.attach_clocks().unwrap();
-    probe.attach_cores().unwrap();
+    probe.attach_cores(&[0]).unwrap();
     sweep(&cpus).unwrap();
     probe.attach_ticks(&[0]).unwrap();
     std::thread::sleep(Duration::from_millis(50));
@@ -258,7 +258,7 @@ fn a_core_of_more_threads_than_two_is_refused() {
     let Some(_) = cpus() else { return };
     let counter = counter(0).unwrap();
     let mut probe = load(Rung::Best, &[0; 4]).unwrap();
-    let core = CoreCounter { cpus: &[0, 1, 2], fd: counter.as_fd() };
+    let core = CoreCounter { key: 0, cpus: &[0, 1, 2], fd: counter.as_fd() };
     let error = probe.set_cores(&[core]).unwrap_err().to_string();
     assert!(error.contains("threads of one core"), "{error}");
 }

@@ -44,6 +44,9 @@ pub enum EngineError {
         "no timer tick came within half a second; check that perf's software clock works: perf stat -e cpu-clock true"
     )]
     NoTick,
+    /// Nothing can be read without a CPU.
+    #[error("no CPU that can read its counters is online")]
+    Offline,
     /// The kernel keeps privileges on a program that wants to give them up.
     #[error("cannot give up privileges: {0}; a seccomp filter may forbid capset and prctl")]
     Privilege(std::io::Error),

@@ -11,6 +11,8 @@
 pub mod core;
 pub mod cross_check;
 mod error;
+mod machine;
+pub mod places;
 mod publish;
 pub mod readings;
 pub mod records;
@@ -23,7 +25,6 @@ pub mod watch;
 
 use std::{
     collections::BTreeMap,
-    os::fd::AsFd,
     path::PathBuf,
     sync::{
         Arc,
@@ -33,26 +34,26 @@ use std::{
 };
 
 pub use error::EngineError;
-use probe_ledger::{Cause, Flag};
 
 use self::{
     core::{Core, Effect, Parts},
+    places::Places,
     publish::Publisher,
     records::Records,
     samplers::Samplers,
     setup::{Domains, POLL_NS},
     slices::Slices,
     targets::{Change, Look, Target, Targets},
-    watch::{Hotplug, Stretch, Watch},
+    watch::Watch,
 };
 use crate::{
     clock::Clock,
     export::Exports,
-    kernel::{KernelCounter, Probe, alive, sweep},
+    kernel::{Probe, alive, sweep},
     privilege,
     roots::Roots,
     snapshot::{self, Snapshot},
-    source::{Domain, OpenCounter, PerfEvent, Reading, Selection},
+    source::{Domain, Reading, Selection},
     target::{Selector, find, listening, visible},
     topology::Topology,
 };
@@ -100,16 +101,11 @@ pub struct Engine<'a> {
     finished: u64,
     resync_looked: u64,
     watch: Watch,
-    /// The machine at the beginning.
-    topology: Topology,
-    /// The CPU that ticks for each package.
-    ticking: Vec<Option<u32>>,
-    /// What the kernel reads, open as long as it does: package, place and event.
-    counters: Vec<(usize, usize, PerfEvent, OpenCounter)>,
+    places: Places,
+    /// When what has no place is tried again.
+    unsettled: Option<u64>,
     /// A sensor needs every process in sight.
     wide_sight: bool,
-    /// The cores' own, likewise.
-    _cores: Vec<OpenCounter>,
 }
 
 /// Runs until `stop` is set, the time is over, enough requests have finished or no target can come back.
@@ -182,11 +178,10 @@ impl<'a> Engine<'a> {
         }
         let core = Core::new(Parts { ledger, readings, records, targets, slices });
         let cpus = options.topology.online().collect();
-        let counters = setup::with_events(counters, &options.selection.domains);
         let wide = |d: &Domain| matches!(&d.reading, Reading::Polled(p) if p.needs_sight());
         let wide_sight = options.selection.domains.iter().any(wide);
         let watch = Watch::new(clock.now(), clock.asleep(), options.topology.online());
-        let cores = cores.into_iter().map(|(_, counter)| counter).collect();
+        let places = Places::new(options.topology, &options.selection.tick_cpus, counters, cores);
         let roots = roots.clone();
         let mut engine = Self {
             roots,
@@ -201,13 +196,11 @@ impl<'a> Engine<'a> {
             finished: 0,
             resync_looked: 0,
             watch,
-            topology: options.topology,
-            ticking: options.selection.tick_cpus.iter().copied().map(Some).collect(),
-            counters,
+            places,
+            unsettled: None,
             wide_sight,
-            _cores: cores,
         };
-        engine.start(&options.selection.tick_cpus)?;
+        engine.start()?;
         engine.give_up_privileges()?;
         // After that: a thread inherits what its parent holds.
         engine.samplers = Samplers::start(sensors, clock).map_err(EngineError::Thread)?;
@@ -215,16 +208,19 @@ impl<'a> Engine<'a> {
         Ok(engine)
     }
 
-    fn start(&mut self, tick_cpus: &[u32]) -> Result<(), EngineError> {
+    fn start(&mut self) -> Result<(), EngineError> {
         self.probe.attach_processes()?;
         for index in 0..self.core.targets.0.len() {
             self.look(index, false)?;
         }
         self.probe.attach_clocks()?;
-        self.probe.attach_cores()?;
+        let cores = self.places.cores();
+        if !cores.is_empty() {
+            self.probe.attach_cores(&cores)?;
+        }
         self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
-        self.probe.attach_ticks(tick_cpus)?;
+        self.probe.attach_ticks(&self.places.ticking())?;
         self.probe.attach_sockets()?;
         self.probe.settle();
         for index in 0..self.core.targets.0.len() {
@@ -351,126 +347,6 @@ impl<'a> Engine<'a> {
         if self.exports.period().is_some_and(|period| self.publisher.due(period)) {
             let snapshot = self.publisher.snapshot(&self.core, &self.probe);
             self.exports.snapshot(&Arc::new(snapshot));
-        }
-        Ok(())
-    }
-
-    fn look_at_machine(&mut self) {
-        self.look_for_suspend();
-        if let Some(seen) = self.watch.hotplug(self.clock.now(), &self.roots) {
-            self.hotplug(&seen);
-        }
-        for package in 0..self.ticking.len() {
-            let cpu = self.ticking.get(package).copied().flatten();
-            let (Some(cpu), Some(last)) = (cpu, self.core.last_tick(package)) else { continue };
-            if let Some(when) = self.watch.stalled(package, cpu, last, self.clock.now()) {
-                self.bounced(package, cpu, when);
-            }
-        }
-    }
-
-    /// The CPU that ticked for a package is there and its tick is not: it was away between two looks, and its
-    /// events died meanwhile.
-    fn bounced(&mut self, package: usize, cpu: u32, when: Stretch) {
-        self.core.distrust(Some(package), when, Cause::Hotplug);
-        (self.report)(&format!(
-            "CPU {cpu} does not tick for package {package} any more: it was offline for a moment"
-        ));
-        let Ok(now) = Topology::read(&self.roots) else {
-            (self.report)("what CPUs there are now cannot be read; ticks stay where they are");
-            return;
-        };
-        if let Err(error) = self.move_tick(package, Some(cpu), &now) {
-            (self.report)(&format!(
-                "package {package} is not measured any more: {error}; attach again"
-            ));
-        }
-        if let Err(error) = self.probe.move_resync(&self.cpus, &[cpu]) {
-            (self.report)(&format!("missed switches are not noticed on all CPUs: {error}"));
-        }
-    }
-
-    /// Before events are handled: none that was handled yet is later than the comparison before this one.
-    fn look_for_suspend(&mut self) {
-        let before = self.clock.now();
-        let asleep = self.clock.asleep();
-        if let Some(when) = self.watch.suspended(before, asleep, self.clock.now()) {
-            self.core.distrust(None, when, Cause::Suspended);
-            (self.report)("the machine was suspended: that time is charged to nobody");
-        }
-    }
-
-    /// CPUs went away or came: the tick of a package moves to another CPU where its own is gone. What cannot be
-    /// moved is said; its domains then stall, and nothing is made up for them.
-    fn hotplug(&mut self, seen: &Hotplug) {
-        self.core.happened(Flag::Hotplug);
-        (self.report)(&format!("CPUs went offline: {:?}, came online: {:?}", seen.gone, seen.come));
-        self.cpus = self.watch.online().collect();
-        let Ok(now) = Topology::read(&self.roots) else {
-            (self.report)("what CPUs there are now cannot be read; ticks stay where they are");
-            return;
-        };
-        for cpu in &seen.come {
-            // A CPU above those of the beginning is in no clock.
-            if let Some(package) = watch::package_now(&self.topology, &now, *cpu) {
-                let _ = self.probe.set_package(*cpu, package);
-            }
-        }
-        let come: Vec<u32> = seen.come.iter().copied().collect();
-        if let Err(error) = self.probe.move_resync(&self.cpus, &come) {
-            (self.report)(&format!("missed switches are not noticed on all CPUs: {error}"));
-        }
-        for package in 0..self.ticking.len() {
-            let cpu = self.ticking.get(package).copied().flatten();
-            if cpu.is_some_and(|cpu| now.package_of(cpu).is_some()) {
-                continue;
-            }
-            self.core.distrust(Some(package), seen.when, Cause::Hotplug);
-            if let Err(error) = self.move_tick(package, cpu, &now) {
-                (self.report)(&format!(
-                    "package {package} is not measured any more: {error}; attach again once its CPUs are online"
-                ));
-            }
-        }
-    }
-
-    /// Lets another CPU tick for a package and read its counters.
-    fn move_tick(
-        &mut self,
-        package: usize,
-        from: Option<u32>,
-        now: &Topology,
-    ) -> Result<(), EngineError> {
-        let events = self.counters.iter().filter(|c| c.0 == package).map(|c| &c.2);
-        let to = watch::place(package, &self.topology, now, events, &self.roots);
-        if let Some(ticking) = self.ticking.get_mut(package) {
-            *ticking = None;
-        }
-        let to = to.ok_or(EngineError::NoTick)?;
-        // All are open before anything changes: where the kernel refuses one, what still works goes on.
-        let mut anew = Vec::new();
-        for (index, (of, _, event, _)) in self.counters.iter().enumerate() {
-            let dead = now.package_of(event.cpu).is_none() || Some(event.cpu) == from;
-            if *of == package && dead {
-                let event = PerfEvent { cpu: to, ..event.clone() };
-                let counter = event.open()?;
-                anew.push((index, event, counter));
-            }
-        }
-        let places = anew.iter().filter_map(|(index, _, counter)| {
-            let (package, slot, ..) = self.counters.get(*index)?;
-            Some(KernelCounter { package: *package, slot: *slot, fd: counter.as_fd() })
-        });
-        let places: Vec<KernelCounter<'_>> = places.collect();
-        self.probe.move_tick(from, to, &places)?;
-        drop(places);
-        for (index, event, counter) in anew {
-            if let Some(place) = self.counters.get_mut(index) {
-                (place.2, place.3) = (event, counter);
-            }
-        }
-        if let Some(ticking) = self.ticking.get_mut(package) {
-            *ticking = Some(to);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! From the chosen sources to a ledger that knows its domains and a kernel side that reads them.
 
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::collections::BTreeMap;
 
 use probe_common::CONSUMERS;
 use probe_ledger::{
@@ -10,6 +10,7 @@ use probe_ledger::{
 
 use super::{
     EngineError,
+    places::{CorePlace, Place},
     readings::{Fed, Feed, Readings},
     records::DomainLabel,
     samplers::Opened,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     kernel::{CoreCounter, KernelCounter, Probe, Rung, Settings},
     roots::Roots,
-    source::{Domain, OpenCounter, PerfEvent, Reading},
+    source::{Domain, Reading},
     topology::Topology,
 };
 
@@ -45,10 +46,10 @@ pub struct Domains {
     pub labels: Vec<DomainLabel>,
     /// Their books.
     pub ledger: Ledger,
-    /// Counters the kernel reads: package, slot and the open event.
-    pub counters: Vec<(usize, usize, OpenCounter)>,
-    /// Counters of single cores: the core's CPUs and the open event.
-    pub cores: Vec<(Vec<u32>, OpenCounter)>,
+    /// Counters the kernel reads.
+    pub counters: Vec<Place>,
+    /// Counters of single cores.
+    pub cores: Vec<CorePlace>,
     /// Sensors that user space reads.
     pub sensors: Vec<Opened>,
 }
@@ -68,11 +69,14 @@ pub fn domains(
     for (fed, domain) in readings.domains().iter().zip(chosen) {
         match (&domain.reading, &fed.feed) {
             (Reading::Kernel(event), Feed::Kernel { slot }) => {
-                counters.push((fed.package, *slot, event.open()?));
+                let (package, slot, counter) = (fed.package, *slot, Some(event.open()?));
+                counters.push(Place { package, slot, event: event.clone(), counter });
             }
             (Reading::Cores(found), _) => {
                 for core in &found.cores {
-                    cores.push((core.cpus.clone(), core.event.open()?));
+                    let (event, cpus) = (core.event.clone(), core.cpus.clone());
+                    let counter = Some(event.open()?);
+                    cores.push(CorePlace { key: event.cpu, cpus, event, counter });
                 }
             }
             (Reading::Polled(polled), _) => {
@@ -140,20 +144,6 @@ pub fn books(chosen: &[Domain], packages: usize, policies: Policies) -> Result<B
     Ok(Books { readings: Readings::new(fed, packages), labels, ledger })
 }
 
-/// The counters with the events they were opened for, so that they can be opened anew on another CPU.
-#[must_use]
-pub fn with_events(
-    counters: Vec<(usize, usize, OpenCounter)>,
-    chosen: &[Domain],
-) -> Vec<(usize, usize, PerfEvent, OpenCounter)> {
-    let events = chosen.iter().filter_map(|domain| match &domain.reading {
-        Reading::Kernel(event) => Some(event.clone()),
-        _ => None,
-    });
-    let joined = counters.into_iter().zip(events);
-    joined.map(|((package, slot, counter), event)| (package, slot, event, counter)).collect()
-}
-
 /// The cores whose counters tell how to share a domain's energy: those of a package that is measured. The
 /// model knows no more than time, and memory does not follow the cores.
 fn shared_by<'a>(domain: &Domain, chosen: &'a [Domain]) -> Option<&'a Domain> {
@@ -198,8 +188,8 @@ pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
 pub fn probe(
     roots: &Roots,
     package_of: &[usize],
-    counters: &[(usize, usize, OpenCounter)],
-    cores: &[(Vec<u32>, OpenCounter)],
+    counters: &[Place],
+    cores: &[CorePlace],
     slices: bool,
 ) -> Result<Probe, EngineError> {
     let mut probe = Probe::load(&Settings {
@@ -211,20 +201,10 @@ pub fn probe(
         idle_divisor: IDLE_DIVISOR,
         cores: !cores.is_empty(),
     })?;
-    let events: Vec<KernelCounter<'_>> = counters
-        .iter()
-        .map(|(package, slot, counter)| KernelCounter {
-            package: *package,
-            slot: *slot,
-            fd: counter.as_fd(),
-        })
-        .collect();
-    probe.set_counters(&events)?;
-    if !cores.is_empty() {
-        let cores: Vec<CoreCounter<'_>> =
-            cores.iter().map(|(cpus, counter)| CoreCounter { cpus, fd: counter.as_fd() }).collect();
-        probe.set_cores(&cores)?;
-    }
+    let counters: Vec<KernelCounter<'_>> = counters.iter().filter_map(Place::for_kernel).collect();
+    probe.set_counters(&counters)?;
+    let cores: Vec<CoreCounter<'_>> = cores.iter().filter_map(CorePlace::for_kernel).collect();
+    probe.set_cores(&cores)?;
     Ok(probe)
 }
 

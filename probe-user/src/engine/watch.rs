@@ -3,26 +3,24 @@
 //! Pure but for the files it reads; the driver asks it and acts. A suspend shows in `CLOCK_BOOTTIME`, which goes
 //! on, against `CLOCK_MONOTONIC`, which does not; the distance is taken as an interval, so that a reader
 //! that lost its CPU between two clocks sees no suspend. CPUs are looked up once a second in
-//! `/sys/devices/system/cpu/online`; where the CPU that ticked for a package is gone, another takes over: the
-//! one that the PMU's cpumask names by then, else the lowest of the package. A CPU that was away for less
-//! than that is told by its tick, which died with it.
+//! `/sys/devices/system/cpu/online`. One that was away for less than that is told by the timer that runs on every
+//! CPU, which died with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     clock::Asleep,
     files,
     roots::Roots,
-    source::{PerfEvent, pmu::Pmu},
     topology::{Topology, parse_cpu_list},
 };
 
 /// How often the list of CPUs is read.
 pub const LOOK_NS: u64 = 1_000_000_000;
-/// A package ticks ten times a second at least: without a tick for so long, something is wrong.
-pub const STALL_NS: u64 = 1_000_000_000;
+/// A CPU's timer runs twenty times a second: without it for so long, something is wrong.
+pub const SILENT_NS: u64 = 1_000_000_000;
 /// And for so long after that was seen, the probe itself running: a machine that stood still as a whole (a
-/// virtual one that was paused) ticks by then.
+/// virtual one that was paused) goes on by then.
 pub const CONFIRM_NS: u64 = 300_000_000;
 
 /// The machine as it was when it was last looked at.
@@ -33,8 +31,11 @@ pub struct Watch {
     compared: u64,
     online: BTreeSet<u32>,
     looked: u64,
-    /// Ticks that were late, by package: the last one before, and when it was first found late.
-    late: BTreeMap<usize, (u64, u64)>,
+    next: u64,
+    /// CPUs whose timer was found silent at the last look, and when it had run last.
+    suspected: BTreeSet<(u32, u64)>,
+    /// Those that were told and are silent still.
+    told: BTreeSet<(u32, u64)>,
 }
 
 /// A stretch of time, `CLOCK_MONOTONIC` ns, in which something happened.
@@ -46,11 +47,11 @@ pub struct Stretch {
     pub end: u64,
 }
 
-/// CPUs that went away or came.
+/// CPUs that went away or came. Those that did both within one look are in both sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hotplug {
-    /// When.
-    pub when: Stretch,
+    /// Nothing of it was before this, `CLOCK_MONOTONIC` ns.
+    pub begin: u64,
     /// Gone.
     pub gone: BTreeSet<u32>,
     /// Come.
@@ -66,7 +67,9 @@ impl Watch {
             compared: now,
             online: online.into_iter().collect(),
             looked: now,
-            late: BTreeMap::new(),
+            next: now.saturating_add(LOOK_NS),
+            suspected: BTreeSet::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -88,40 +91,45 @@ impl Watch {
         None
     }
 
-    /// Since when a package does not tick, though the CPU that should tick for it is online: that was offline
-    /// between two looks. `last` is its last tick. Told once; again only where what took over does not tick either.
-    pub fn stalled(&mut self, package: usize, cpu: u32, last: u64, now: u64) -> Option<Stretch> {
-        if now.saturating_sub(last) <= STALL_NS || !self.online.contains(&cpu) {
-            self.late.remove(&package);
+    /// Looks for CPUs that went away or came, once a second. `resynced` says when the timer that runs on every CPU
+    /// ran there last: a CPU that is online while its timer is silent was away between two looks, so it both
+    /// went and came. That is told once. A list that cannot be read changes nothing.
+    pub fn hotplug(
+        &mut self,
+        now: u64,
+        roots: &Roots,
+        resynced: impl Fn(u32) -> Option<u64>,
+    ) -> Option<Hotplug> {
+        if now < self.next {
             return None;
         }
-        let late = self.late.entry(package).or_insert((last, now));
-        if late.0 != last {
-            *late = (last, now);
-        }
-        if now.saturating_sub(late.1) < CONFIRM_NS {
-            return None;
-        }
-        // What takes over has as long before it is found late.
-        late.1 = now.saturating_add(STALL_NS);
-        Some(Stretch { begin: last, end: now })
-    }
-
-    /// Looks for CPUs that went away or came, once a second. A list that cannot be read changes nothing.
-    pub fn hotplug(&mut self, now: u64, roots: &Roots) -> Option<Hotplug> {
-        if now.saturating_sub(self.looked) < LOOK_NS {
-            return None;
-        }
-        let begin = std::mem::replace(&mut self.looked, now);
-        let text = files::text(&roots.sys("devices/system/cpu/online")).ok()?;
-        let online: BTreeSet<u32> = parse_cpu_list(&text).ok()?.into_iter().collect();
-        if online.is_empty() || online == self.online {
-            return None;
-        }
-        let gone = self.online.difference(&online).copied().collect();
-        let come = online.difference(&self.online).copied().collect();
+        let listed = files::text(&roots.sys("devices/system/cpu/online"));
+        let listed = listed.ok().and_then(|text| parse_cpu_list(&text).ok()).unwrap_or_default();
+        let online: BTreeSet<u32> = listed.into_iter().collect();
+        let online = if online.is_empty() { self.online.clone() } else { online };
+        let stayed = self.online.intersection(&online);
+        let silent: BTreeSet<(u32, u64)> = stayed
+            .filter_map(|cpu| Some((*cpu, resynced(*cpu)?)))
+            .filter(|(_, last)| now.saturating_sub(*last) > SILENT_NS)
+            .collect();
+        let (bounced, suspected) = silent
+            .difference(&self.told)
+            .copied()
+            .partition::<BTreeSet<_>, _>(|of| self.suspected.contains(of));
+        self.next = now.saturating_add(if suspected.is_empty() { LOOK_NS } else { CONFIRM_NS });
+        self.suspected = suspected;
+        self.told.retain(|of| silent.contains(of));
+        self.told.extend(&bounced);
+        let mut gone: BTreeSet<u32> = self.online.difference(&online).copied().collect();
+        let mut come: BTreeSet<u32> = online.difference(&self.online).copied().collect();
+        // Each was there when its timer ran last.
+        let left = gone.iter().filter_map(|cpu| resynced(*cpu));
+        let begin = left.chain(bounced.iter().map(|of| of.1)).fold(self.looked, u64::min);
+        self.looked = now;
         self.online = online;
-        Some(Hotplug { when: Stretch { begin, end: now }, gone, come })
+        gone.extend(bounced.iter().map(|of| of.0));
+        come.extend(bounced.iter().map(|of| of.0));
+        (!gone.is_empty() || !come.is_empty()).then_some(Hotplug { begin, gone, come })
     }
 }
 
@@ -135,25 +143,6 @@ pub fn package_now(first: &Topology, now: &Topology, cpu: u32) -> Option<usize> 
         Some(id) => first.package_by_physical_id(id),
         None => Some(0),
     }
-}
-
-/// The CPU that should tick for a package, by its index in the topology of the run's begin, now that the
-/// machine is `now`; `None` where none of its CPUs is online. `events` are the package's counters.
-#[must_use]
-pub fn place<'a>(
-    package: usize,
-    first: &Topology,
-    now: &Topology,
-    events: impl IntoIterator<Item = &'a PerfEvent>,
-    roots: &Roots,
-) -> Option<u32> {
-    let here: Vec<u32> =
-        now.online().filter(|cpu| package_now(first, now, *cpu) == Some(package)).collect();
-    let named = events.into_iter().filter(|event| event.named).find_map(|event| {
-        let mask = Pmu::read(roots, &event.pmu).ok()?.cpumask?;
-        mask.into_iter().find(|cpu| here.contains(cpu))
-    });
-    named.or_else(|| here.iter().min().copied())
 }
 
 #[cfg(test)]
@@ -182,65 +171,52 @@ mod tests {
         let online = "devices/system/cpu/online";
         let mut watch = Watch::new(0, asleep(0, 0), [0, 1, 2, 3]);
         tree.write(online, "0,2-3,4\n");
-        assert_eq!(watch.hotplug(LOOK_NS - 1, &tree.roots()), None);
-        let seen = watch.hotplug(LOOK_NS, &tree.roots()).unwrap();
-        assert_eq!(seen.when, Stretch { begin: 0, end: LOOK_NS });
-        assert_eq!((seen.gone, seen.come), ([1].into(), [4].into()));
-        for garbage in ["", "all", "\u{fffd}"] {
+        let alive = |_| None;
+        assert_eq!(watch.hotplug(LOOK_NS - 1, &tree.roots(), alive), None);
+        let seen = watch.hotplug(LOOK_NS, &tree.roots(), alive).unwrap();
+        assert_eq!((seen.begin, seen.gone, seen.come), (0, [1].into(), [4].into()));
+        for (look, garbage) in (2..).zip(["", "all", "\u{fffd}"]) {
             tree.write(online, garbage);
-            assert_eq!(watch.hotplug(u64::MAX - 5, &tree.roots()), None);
+            assert_eq!(watch.hotplug(look * LOOK_NS, &tree.roots(), alive), None);
         }
         assert_eq!(watch.online().collect::<Vec<_>>(), [0, 2, 3, 4]);
     }
 
     #[test]
-    fn a_cpu_that_was_away_between_two_looks_is_told_by_its_tick_once() {
+    fn a_cpu_that_left_was_there_when_its_timer_ran_last() {
+        let tree = Tree::new().cpus(&[0, 0]);
         let mut watch = Watch::new(0, asleep(0, 0), [0, 1]);
-        let last = 5_000_000_000;
-        let late = last + STALL_NS + 1;
-        assert_eq!(watch.stalled(0, 1, last, last + STALL_NS), None);
-        // Found late, but perhaps all of the machine stood still: it ticks again at once.
-        assert_eq!(watch.stalled(0, 1, last, late), None);
-        assert_eq!(watch.stalled(0, 1, late + 5, late + CONFIRM_NS), None);
-        // Found late, and late still.
-        let late = late + 5 + STALL_NS + 1;
-        let last = late - STALL_NS - 1;
-        assert_eq!(watch.stalled(0, 1, last, late), None);
-        assert_eq!(watch.stalled(0, 1, last, late + CONFIRM_NS - 1), None);
-        let end = late + CONFIRM_NS;
-        let stretch = Stretch { begin: last, end };
-        assert_eq!(watch.stalled(0, 1, last, end), Some(stretch));
-        // What takes over has time to tick; then it is told again.
-        assert_eq!(watch.stalled(0, 1, last, end + STALL_NS + CONFIRM_NS - 1), None);
-        let end = end + STALL_NS + CONFIRM_NS;
-        assert_eq!(watch.stalled(0, 1, last, end), Some(Stretch { begin: last, end }));
-        // A CPU that is known to be offline is the list's business; another package's tick is not this one's.
-        assert_eq!(watch.stalled(0, 7, last, end + 10 * STALL_NS), None);
-        assert_eq!(watch.stalled(1, 0, end, end + 1), None);
+        assert_eq!(watch.hotplug(LOOK_NS, &tree.roots(), |_| Some(LOOK_NS)), None);
+        tree.write("devices/system/cpu/online", "0");
+        let last = LOOK_NS - 40_000_000;
+        let seen = watch.hotplug(2 * LOOK_NS, &tree.roots(), |cpu| (cpu == 1).then_some(last));
+        assert_eq!(seen.unwrap().begin, last);
     }
 
     #[test]
-    fn another_cpu_of_the_package_takes_over_the_one_the_mask_names() {
-        let tree = Tree::new().cpus(&[0, 0, 0, 1]).power_pmu(&["energy-pkg"], "0,3");
-        let first = tree.topology();
-        let domains = crate::source::perf::rapl(&tree.roots(), &first).unwrap();
-        let events: Vec<_> = domains
-            .iter()
-            .map(|d| match &d.reading {
-                crate::source::Reading::Kernel(event) => event,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        tree.write("devices/system/cpu/online", "1-3");
-        tree.write("bus/event_source/devices/power/cpumask", "2,3");
-        let now = tree.topology();
-        let of = |package: usize| events.iter().copied().filter(move |e| e.package == package);
-        assert_eq!(place(0, &first, &now, of(0), &tree.roots()), Some(2));
-        assert_eq!(place(0, &first, &now, [], &tree.roots()), Some(1));
-        assert_eq!(place(1, &first, &now, of(1), &tree.roots()), Some(3));
-        // The second package is gone altogether.
-        tree.write("devices/system/cpu/online", "1-2");
-        assert_eq!(place(1, &first, &tree.topology(), of(1), &tree.roots()), None);
+    fn a_cpu_that_was_away_between_two_looks_is_told_by_its_timer_once() {
+        let tree = Tree::new().cpus(&[0, 0]);
+        let mut watch = Watch::new(0, asleep(0, 0), [0, 1]);
+        let mut look = |now: u64, last: u64| {
+            watch.hotplug(now, &tree.roots(), |cpu| Some(if cpu == 1 { last } else { now }))
+        };
+        let (last, late) = (5_000_000_000, 5_000_000_000 + SILENT_NS + 1);
+        assert_eq!(look(late - 1, last), None);
+        // Found late, but perhaps all of the machine stood still: it ran again at once.
+        assert_eq!(look(late + LOOK_NS, last), None);
+        assert_eq!(look(late + LOOK_NS + CONFIRM_NS, late + LOOK_NS + 5), None);
+        // Found late, and late still.
+        let (last, late) = (late + LOOK_NS + 5, late + 3 * LOOK_NS + CONFIRM_NS);
+        assert_eq!(look(late, last), None);
+        assert_eq!(look(late + CONFIRM_NS - 1, last), None);
+        let told = Hotplug { begin: last, gone: [1].into(), come: [1].into() };
+        assert_eq!(look(late + CONFIRM_NS, last), Some(told));
+        // What was told is no news; another time is.
+        assert_eq!(look(late + CONFIRM_NS + LOOK_NS, last), None);
+        assert_eq!(look(late + CONFIRM_NS + 2 * LOOK_NS, last), None);
+        let (last, late) = (last + LOOK_NS, late + 9 * LOOK_NS);
+        assert_eq!(look(late, last), None);
+        assert!(look(late + CONFIRM_NS, last).is_some());
     }
 
     #[test]

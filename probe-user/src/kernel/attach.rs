@@ -94,8 +94,13 @@ impl Probe {
         Ok(())
     }
 
+    /// Stops the tick on a CPU.
+    pub fn stop_tick(&mut self, cpu: u32) {
+        self.ticks.remove(cpu);
+    }
+
     /// Ticks for a package on this CPU from now on, with these counters instead of those in their places; the
-    /// tick on the CPU it comes from, if any, is over. It died with that CPU; it must not come back with it.
+    /// tick on the CPU it comes from, if any, is over.
     ///
     /// # Errors
     ///
@@ -146,20 +151,27 @@ impl Probe {
         self.resync.set_hz(self.tick_hz).map_err(|source| KernelError::System { what, source })
     }
 
-    /// Starts the windows of the cores' energy counters, where there are any; the clocks are running.
+    /// Starts the windows of the cores' energy counters, with a timer on one CPU of each; the clocks are running.
     ///
     /// # Errors
     ///
     /// When the kernel refuses program or timer.
-    pub fn attach_cores(&mut self) -> Result<(), KernelError> {
-        if self.cores.is_empty() {
-            return Ok(());
-        }
+    pub fn attach_cores(&mut self, cpus: &[u32]) -> Result<(), KernelError> {
         // After the clocks' hook: it ends the window at the instant which that one has written down.
         self.attach_tracing(CORE_HOOK)?;
         let cores = loaded(&mut self.bpf, CORE_TIMER)?;
-        self.core_timers = Timers::start(cores, &self.cores, CORE_HZ)?;
+        self.core_timers = Timers::start(cores, cpus, CORE_HZ)?;
         Ok(())
+    }
+
+    /// Runs the cores' timer on these CPUs from now on; on those that were offline since it started it is started
+    /// anew.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a timer; those there were go on.
+    pub fn move_cores(&mut self, cpus: &[u32], dead: &[u32]) -> Result<(), KernelError> {
+        self.core_timers.move_to(loaded(&mut self.bpf, CORE_TIMER)?, cpus, dead)
     }
 
     /// Hooks the socket system calls.

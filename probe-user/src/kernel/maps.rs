@@ -10,8 +10,8 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use probe_common::{
-    CONSUMERS, Conn, ConnKey, Control, CoreState, CpuCore, LOSSES, MAX_COUNTERS, NO_CORE, Process,
-    TickState,
+    CONSUMERS, Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, LOSSES, MAX_COUNTERS, NO_CORE,
+    Process, TickState,
 };
 
 use super::error::KernelError;
@@ -29,9 +29,11 @@ pub struct KernelCounter<'a> {
 
 /// A core with an energy counter of its own.
 pub struct CoreCounter<'a> {
-    /// Its CPUs: at most two, the one that stands for it first.
+    /// The CPU that stands for it.
+    pub key: u32,
+    /// Its CPUs: at most two, among them that one, online or not.
     pub cpus: &'a [u32],
-    /// The perf event, opened on the first.
+    /// The perf event, opened on one of them.
     pub fd: BorrowedFd<'a>,
 }
 
@@ -69,6 +71,9 @@ pub(super) struct Maps {
     cores: Array<MapData, CoreState>,
     /// As `energy`.
     core_energy: MapData,
+    /// Of the core that was handed over last.
+    epoch: u64,
+    slots: Array<MapData, CpuSlot>,
 }
 
 fn events(bpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelError> {
@@ -119,6 +124,8 @@ impl Maps {
             core_of: array(bpf, "CORE_OF")?,
             cores: array(bpf, "CORES")?,
             core_energy: events(bpf, "CORE_ENERGY")?,
+            epoch: 0,
+            slots: array(bpf, "SLOTS")?,
         })
     }
 
@@ -154,19 +161,35 @@ impl Maps {
         Ok(())
     }
 
-    /// Hands the cores' counters to the core programs; a CPU below `cpus` that is in no core is in none.
-    pub(super) fn set_cores(
-        &mut self,
-        cores: &[CoreCounter<'_>],
-        cpus: u32,
-    ) -> Result<(), KernelError> {
-        let error = |e| KernelError::map("CORE_OF", e);
+    /// Lets the tick of a package not read one of its counters any more.
+    pub(super) fn drop_counter(&mut self, package: usize, slot: usize) -> Result<(), KernelError> {
+        let error = |e| KernelError::map("COUNTERS", e);
+        let package = u32::try_from(package).unwrap_or(u32::MAX);
+        let mask = self.counters.get(&package, 0).map_err(error)?;
+        self.counters.set(package, mask & !(1 << slot), 0).map_err(error)
+    }
+
+    /// No CPU below this one is in a core that has a counter.
+    pub(super) fn no_cores(&mut self, cpus: u32) -> Result<(), KernelError> {
+        let none = |cpu| CpuCore { core: NO_CORE, sibling: cpu, epoch: 0 };
+        (0..cpus).try_for_each(|cpu| self.set_core(cpu, none(cpu)))
+    }
+
+    /// Closes no window of these cores any more; their books stay.
+    pub(super) fn pause_cores(&mut self, keys: &[u32], cpus: u32) -> Result<(), KernelError> {
         for cpu in 0..cpus {
-            let none = CpuCore { core: NO_CORE, sibling: cpu };
-            self.core_of.set(cpu, none, 0).map_err(error)?;
+            let of = self.core_of.get(&cpu, 0).map_err(|e| KernelError::map("CORE_OF", e))?;
+            if keys.contains(&of.core) {
+                self.set_core(cpu, CpuCore { epoch: 0, ..of })?;
+            }
         }
-        for CoreCounter { cpus, fd } in cores {
-            let (core, last) = match **cpus {
+        Ok(())
+    }
+
+    /// Hands cores' counters to the core programs, which close no window of theirs yet.
+    pub(super) fn set_cores(&mut self, cores: &[CoreCounter<'_>]) -> Result<(), KernelError> {
+        for &CoreCounter { key, cpus, fd } in cores {
+            let (one, two) = match *cpus {
                 [one] => (one, one),
                 [one, two] => (one, two),
                 _ => {
@@ -174,12 +197,22 @@ impl Maps {
                     return Err(KernelError::TooLarge { what, found, limit: 2 });
                 }
             };
-            put_event(self.core_energy.fd().as_fd(), core, *fd)?;
-            for (cpu, sibling) in [(core, last), (last, core)] {
-                self.core_of.set(cpu, CpuCore { core, sibling }, 0).map_err(error)?;
+            put_event(self.core_energy.fd().as_fd(), key, fd)?;
+            self.epoch += 1;
+            for (cpu, sibling) in [(one, two), (two, one)] {
+                self.set_core(cpu, CpuCore { core: key, sibling, epoch: self.epoch })?;
             }
         }
         Ok(())
+    }
+
+    fn set_core(&mut self, cpu: u32, of: CpuCore) -> Result<(), KernelError> {
+        self.core_of.set(cpu, of, 0).map_err(|e| KernelError::map("CORE_OF", e))
+    }
+
+    /// When the resync ran on a CPU last; `None` where it never did.
+    pub(super) fn resynced(&self, cpu: u32) -> Option<u64> {
+        self.slots.get(&cpu, 0).ok().map(|slot| slot.resync).filter(|t| *t != 0)
     }
 
     /// What a core counted, by who ran on it, in counter units.

@@ -76,8 +76,6 @@ pub struct Probe {
     pub(super) tick: &'static str,
     pub(super) ticks: Timers,
     pub(super) core_timers: Timers,
-    /// The CPUs that stand for cores with an energy counter.
-    pub(super) cores: Vec<u32>,
     nr_cpus: u32,
     roots: Roots,
     seeded: u64,
@@ -132,6 +130,9 @@ impl Probe {
             ..Control::default()
         };
         maps.set_control(control)?;
+        if settings.cores {
+            maps.no_cores(nr_cpus)?;
+        }
         maps.adopt(std::process::id(), SELF, || true)?;
         Ok(Self {
             bpf,
@@ -143,10 +144,9 @@ impl Probe {
             control,
             tick_hz: settings.tick_hz,
             resync: Timers::default(),
-            tick: "tick",
+            tick: if settings.cores { "tick_cores" } else { "tick" },
             ticks: Timers::default(),
             core_timers: Timers::default(),
-            cores: Vec::new(),
             nr_cpus,
             roots: settings.roots.clone(),
             seeded: 0,
@@ -165,6 +165,12 @@ impl Probe {
         self.maps.set_counters(counters)
     }
 
+    /// Lets the tick of a package not read a counter any more that its CPU has taken along: what the kernel shows of
+    /// it then stands still. Best effort: those readings are distrusted anyway.
+    pub fn drop_counter(&mut self, package: usize, slot: usize) {
+        let _ = self.maps.drop_counter(package, slot);
+    }
+
     /// Books a CPU that came online to its package.
     ///
     /// # Errors
@@ -174,17 +180,34 @@ impl Probe {
         self.maps.set_package(cpu, u32::try_from(package).unwrap_or(0))
     }
 
-    /// Hands the cores' energy counters to the kernel side, which was loaded for them; they must stay open as
-    /// long as the probe.
+    /// Hands cores' energy counters to the kernel side, which was loaded for them, in the place of those that
+    /// these cores had; they must stay open as long as the probe.
     ///
     /// # Errors
     ///
     /// When the kernel refuses one, or a core has more than two CPUs.
     pub fn set_cores(&mut self, cores: &[CoreCounter<'_>]) -> Result<(), KernelError> {
-        self.maps.set_cores(cores, self.nr_cpus)?;
-        self.cores = cores.iter().filter_map(|core| core.cpus.first().copied()).collect();
-        self.tick = if self.cores.is_empty() { "tick" } else { "tick_cores" };
+        self.maps.set_cores(cores)
+    }
+
+    /// Closes no window of these cores any more, so that they can have other counters. The cores are named by the
+    /// CPUs that stand for them.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel's table cannot be read or written.
+    pub fn pause_cores(&mut self, keys: &[u32]) -> Result<(), KernelError> {
+        /// A program that runs while its core is paused has ended by then.
+        const IN_FLIGHT: Duration = Duration::from_millis(10);
+        self.maps.pause_cores(keys, self.nr_cpus)?;
+        std::thread::sleep(IN_FLIGHT);
         Ok(())
+    }
+
+    /// When the resync ran on a CPU last, `CLOCK_MONOTONIC` ns.
+    #[must_use]
+    pub fn resynced(&self, cpu: u32) -> Option<u64> {
+        self.maps.resynced(cpu)
     }
 
     /// What the core that a CPU stands for has counted, by who ran on it, in counter units.

@@ -114,7 +114,10 @@ fn domain(package: usize, cores: Vec<Core>, joules_per_count: f64) -> Domain {
 }
 
 /// The online CPUs of a CPU's core, itself first.
-fn threads(roots: &Roots, topology: &Topology, cpu: u32) -> Result<Vec<u32>, SourceError> {
+///
+/// # Errors
+/// When the file that lists them is broken.
+pub fn threads(roots: &Roots, topology: &Topology, cpu: u32) -> Result<Vec<u32>, SourceError> {
     let path = roots.sys(format!("devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"));
     let text = match files::text(&path) {
         Ok(text) => text,

@@ -168,6 +168,8 @@ pub struct CoreState {
     pub rate: [u64; CONSUMERS],
     /// The same of the core while nobody runs.
     pub idle_rate: u64,
+    /// Who ran on its CPUs at the end of the last window; [`IDLE`] for a CPU that it does not have.
+    pub last: [u32; 2],
 }
 
 /// One CPU's clocks as the tick takes them, where cores have energy counters.
@@ -187,6 +189,8 @@ pub const RATE_BITS: u32 = 16;
 pub const RATE_NS: u64 = 1 << 24;
 /// A core's window is at least this long: the counter does not move more often.
 pub const CORE_WINDOW_NS: u64 = 1_000_000;
+/// How old what a core's counter shows is on average: half of the time between two of its updates.
+pub const CORE_LAG_NS: u64 = 500_000;
 
 /// A package's energy weights: key is the package. Written by its tick.
 #[repr(C)]
@@ -378,7 +382,7 @@ const _: () = {
     assert!(size_of::<TickRecord>() == 32 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
     assert!(offset_of!(TickRecord, counter) == 32);
     assert!(size_of::<CpuCore>() == 16);
-    assert!(size_of::<CoreState>() == 40 + 3 * 8 * CONSUMERS);
+    assert!(size_of::<CoreState>() == 48 + 3 * 8 * CONSUMERS);
     assert!(size_of::<CoreWeights>() == 8 + 8 * CONSUMERS);
     assert!(size_of::<CoreTickRecord>() == size_of::<TickRecord>() + 2 * 8 * CONSUMERS);
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);

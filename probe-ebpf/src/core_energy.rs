@@ -15,7 +15,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, perf_event, raw_tracepoint},
     programs::{BtfTracePointContext, PerfEventContext, RawTracePointContext},
 };
-use probe_common::{CoreState, CpuCore, Loss, CONSUMERS, CORE_WINDOW_NS, IDLE};
+use probe_common::{CoreState, CpuCore, Loss, CONSUMERS, CORE_LAG_NS, CORE_WINDOW_NS, IDLE};
 
 use crate::{
     atomic, clock,
@@ -93,15 +93,18 @@ unsafe fn close_locked(core: *mut CoreState, of: CpuCore, cpu: u32, now: u64) ->
         }
         clock::zero(&raw mut (*scratch).clock);
         let (clocks, work) = (&raw mut (*scratch).clock, &raw mut (*scratch).work);
+        let mut last = [IDLE; 2];
         for i in 0..2 {
             let of = if i == 0 { cpu } else { of.sibling };
             if i == 1 && of == cpu {
                 break;
             }
-            if !clock::add_all_by(SLOTS.get_ptr(of).ok_or(())?, now, clocks, work) {
+            let slot = SLOTS.get_ptr(of).ok_or(())?;
+            if !clock::add_all_by(slot, now, clocks, work) {
                 // The window stays open; its energy comes with the next one.
                 return Ok(());
             }
+            last[i] = if (*slot).start >= now { (*slot).prev_who } else { (*slot).who };
         }
         let Some(counter) = read(of.core) else {
             // Nobody's: from when to when it was not read is not known.
@@ -114,6 +117,7 @@ unsafe fn close_locked(core: *mut CoreState, of: CpuCore, cpu: u32, now: u64) ->
             charge(core, scratch, delta, now - begin);
         }
         (*core).t = now;
+        (*core).last = last;
         (*core).epoch = of.epoch;
         (*core).counter = counter;
         for k in 0..CONSUMERS {
@@ -142,19 +146,39 @@ fn read(core: u32) -> Option<u64> {
     (failed == 0).then_some(value.counter)
 }
 
-/// Charges a window: to nobody what the core draws while nobody runs, for the time in which nobody did, and the
-/// rest to who ran, in proportion to on-CPU time. Of the two CPUs of a core it is not known when both were
-/// idle; the least that it can have been is taken.
+/// That part of a time.
+#[inline(always)]
+fn part(ns: u64, of: u64, whole: u64) -> u64 {
+    (ns * of).checked_div(whole).unwrap_or(0)
+}
+
+/// Charges a window. The counter shows what was drawn up to half a millisecond ago, so a part of the window's
+/// energy is that of who ran at the end of the one before. Of the rest nobody is charged what the core draws while
+/// nobody runs, for the time in which nobody did, and who ran shares in proportion to on-CPU time. Of the two CPUs of
+/// a core it is not known when both were idle; the least that it can have been is taken.
 #[inline(always)]
 unsafe fn charge(core: *mut CoreState, scratch: *mut CoreScratch, delta: u64, length: u64) {
     // SAFETY: the core is ours, and so is this CPU's scratch.
     unsafe {
+        let mut delta = delta;
+        for i in 0..2 {
+            let who = (*core).last[i] as usize & (CONSUMERS - 1);
+            if who == IDLE as usize {
+                continue;
+            }
+            let late = rate::by(CORE_LAG_NS, rate::get(addr_of!((*core).rate[who])));
+            let late = if late < delta { late } else { delta };
+            (*core).book[who] += late;
+            delta -= late;
+        }
         let used = &raw mut (*scratch).work;
         let sum = share::used(&raw const (*scratch).clock, &raw const (*core).clock, used);
         let idle = addr_of_mut!((*core).idle_rate);
+        // As long as its energy was shown.
+        let shown = length - CORE_LAG_NS;
         let Some(shares) = share::of(sum) else {
             (*core).book[IDLE as usize] += delta;
-            rate::learn(idle, delta, length);
+            rate::learn(idle, delta, shown);
             return;
         };
         let rest = if length > sum { length - sum } else { 0 };
@@ -163,9 +187,10 @@ unsafe fn charge(core: *mut CoreState, scratch: *mut CoreScratch, delta: u64, le
         (*core).book[IDLE as usize] += nobody;
         let delta = delta - nobody;
         let split = shares.split(delta);
-        let learn = sum >= length / BUSY_PART;
+        // Longer windows than anything but a lost timer makes would not fit.
+        let learn = sum >= length / BUSY_PART && length < 1 << 31;
         if learn {
-            rate::learn(addr_of_mut!((*core).rate[IDLE as usize]), delta, sum);
+            rate::learn(addr_of_mut!((*core).rate[IDLE as usize]), delta, part(sum, shown, length));
         }
         for k in IDLE as usize + 1..CONSUMERS {
             let ns = (*used)[k];
@@ -175,7 +200,7 @@ unsafe fn charge(core: *mut CoreState, scratch: *mut CoreScratch, delta: u64, le
             let units = split.part(ns);
             (*core).book[k] += units;
             if learn {
-                rate::learn(addr_of_mut!((*core).rate[k]), units, ns);
+                rate::learn(addr_of_mut!((*core).rate[k]), units, part(ns, shown, length));
             }
         }
     }

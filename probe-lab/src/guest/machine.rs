@@ -86,6 +86,15 @@ pub fn set_parameter(name: &str, value: &str) -> Result<(), MachineError> {
     fs::write(&path, value).map_err(failed("set", path))
 }
 
+/// Sets a sysctl.
+///
+/// # Errors
+/// When there is no such sysctl, or the kernel refuses the value.
+pub fn set_sysctl(name: &str, value: &str) -> Result<(), MachineError> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    fs::write(&path, value).map_err(failed("set", path))
+}
+
 /// Takes a CPU away or brings it back.
 ///
 /// # Errors

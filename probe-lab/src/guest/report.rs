@@ -61,6 +61,14 @@ impl Report<File> {
 }
 
 impl<W: Write> Report<W> {
+    /// The first line: this machine has come up.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin(&mut self) -> io::Result<()> {
+        self.line(&json!({ "begun": true }))
+    }
+
     /// What was found.
     ///
     /// # Errors

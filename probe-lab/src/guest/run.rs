@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::machine::{MODULE_ORDER, load_module, mount_all, power_off};
+use super::machine::{MODULE_ORDER, load_module, mount_all, power_off, set_sysctl};
 use super::report::{Findings, Report};
 use super::scenario::{Scenario, Step};
 use super::{burn, measure, model};
@@ -36,6 +36,7 @@ pub fn main(mut args: impl Iterator<Item = String>) -> anyhow::Result<()> {
 fn init() -> anyhow::Result<()> {
     mount_all()?;
     let mut report = Report::on_port(Path::new(RESULTS))?;
+    report.begin()?;
     let mut found = Findings::default();
     let ended = carry_out(&mut report, &mut found);
     // What was found before a step failed is told all the same.
@@ -54,6 +55,7 @@ fn carry_out(report: &mut Report<fs::File>, found: &mut Findings) -> anyhow::Res
     for step in &scenario.steps {
         match step {
             Step::Load => load(&scenario)?,
+            Step::Sysctl(name, value) => set_sysctl(name, value)?,
             Step::Measure(m) => measure::run(m, scenario.flags_of(&m.name), found)?,
             Step::Model(m) => model::run(m, found)?,
             Step::Verify => verify(report)?,

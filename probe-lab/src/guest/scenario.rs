@@ -32,6 +32,8 @@ pub struct Expect {
 pub enum Step {
     /// Load the modules that the machine was given.
     Load,
+    /// Set a sysctl, named with dots.
+    Sysctl(String, String),
     /// Run the probe beside burners.
     Measure(Measure),
     /// Compare the simulated RAPL with itself.

@@ -221,6 +221,10 @@ impl<'a> Engine<'a> {
         self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
         self.probe.attach_ticks(&self.places.ticking())?;
+        for cpu in self.places.spare() {
+            // Only needed once the CPU that ticks goes offline; where it fails, that is told then.
+            let _ = self.probe.prepare_tick(cpu);
+        }
         self.probe.attach_sockets()?;
         self.probe.settle();
         for index in 0..self.core.targets.0.len() {

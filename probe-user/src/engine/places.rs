@@ -12,7 +12,7 @@ use super::{EngineError, watch::package_now};
 use crate::{
     kernel::{CoreCounter, KernelCounter, Probe},
     roots::Roots,
-    source::{OpenCounter, PerfEvent, core_perf, pmu::Pmu},
+    source::{OpenCounter, OpenError, PerfEvent, core_perf, pmu::Pmu},
     topology::Topology,
 };
 
@@ -24,8 +24,10 @@ pub struct Place {
     pub slot: usize,
     /// What it was opened for.
     pub event: PerfEvent,
-    /// Open as long as the kernel reads it; `None`: its CPU has gone.
-    pub counter: Option<OpenCounter>,
+    /// Open as long as the kernel reads it.
+    pub counter: OpenCounter,
+    /// Its CPU has gone.
+    pub lost: bool,
 }
 
 /// A core with a counter of its own.
@@ -36,7 +38,7 @@ pub struct CorePlace {
     pub cpus: Vec<u32>,
     /// What the counter was opened for.
     pub event: PerfEvent,
-    /// As [`Place::counter`].
+    /// Open as long as the kernel reads it; `None`: its CPU has gone.
     pub counter: Option<OpenCounter>,
 }
 
@@ -76,6 +78,12 @@ impl Places {
         read.map(|core| core.event.cpu).collect()
     }
 
+    /// The CPUs that a tick may move to.
+    #[must_use]
+    pub fn spare(&self) -> Vec<u32> {
+        self.first.online().filter(|cpu| !self.ticking.contains(&Some(*cpu))).collect()
+    }
+
     /// Books CPUs that came online to their packages.
     pub fn come(&self, probe: &mut Probe, come: &BTreeSet<u32>, now: &Topology) {
         for cpu in come {
@@ -90,13 +98,13 @@ impl Places {
     pub fn lose(&mut self, probe: &mut Probe, gone: &BTreeSet<u32>) -> BTreeSet<usize> {
         let mut touched = BTreeSet::new();
         for (package, ticking) in self.ticking.iter_mut().enumerate() {
-            if let Some(cpu) = ticking.take_if(|cpu| gone.contains(cpu)) {
-                probe.stop_tick(cpu);
+            if ticking.take_if(|cpu| gone.contains(cpu)).is_some() {
                 touched.insert(package);
             }
         }
+        probe.lose_ticks(|cpu| gone.contains(&cpu));
         for place in self.counters.iter_mut().filter(|place| gone.contains(&place.event.cpu)) {
-            place.counter = None;
+            place.lost = true;
             probe.drop_counter(place.package, place.slot);
             touched.insert(place.package);
         }
@@ -111,7 +119,7 @@ impl Places {
     #[must_use]
     pub fn incomplete(&self) -> bool {
         self.ticking.iter().any(Option::is_none)
-            || self.counters.iter().any(|place| place.counter.is_none())
+            || self.counters.iter().any(|place| place.lost)
             || self.cores.iter().any(|core| core.counter.is_none())
     }
 
@@ -121,13 +129,13 @@ impl Places {
         for package in 0..self.ticking.len() {
             if let Err(error) = self.settle_package(package, probe, now, roots) {
                 troubles.push(format!(
-                    "package {package} is not measured whole: {error}; that ends once its CPUs are online"
+                    "package {package} is not measured whole: {error}; it is tried again every second"
                 ));
             }
         }
         if let Err(error) = self.settle_cores(probe, now, roots) {
             troubles.push(format!(
-                "a core's energy is not counted: {error}; attach again to share by all cores"
+                "a core's energy is not counted: {error}; it is tried again every second"
             ));
         }
         troubles
@@ -140,7 +148,7 @@ impl Places {
         now: &Topology,
         roots: &Roots,
     ) -> Result<(), EngineError> {
-        let lost = |p: &Place| p.package == package && p.counter.is_none();
+        let lost = |p: &Place| p.package == package && p.lost;
         let ticking = self.ticking.get(package).copied().flatten();
         if ticking.is_some() && !self.counters.iter().any(lost) {
             return Ok(());
@@ -153,7 +161,8 @@ impl Places {
         let events = self.counters.iter().map(|p| (&p.event, lost(p)));
         let seats = seats(events, &here, roots);
         let named = seats.iter().copied().flatten().next();
-        let to = ticking.or(named).unwrap_or(lowest);
+        let mut candidates = ticking.into_iter().chain(named).chain(here.iter().copied());
+        let to = candidates.find(|cpu| probe.prepare_tick(*cpu).is_ok()).unwrap_or(lowest);
         let mut trouble = None;
         let mut anew = BTreeSet::new();
         for (index, (place, seat)) in self.counters.iter_mut().zip(seats).enumerate() {
@@ -167,16 +176,20 @@ impl Places {
             };
             let event = PerfEvent { cpu, ..place.event.clone() };
             match event.open() {
-                Ok(counter) => (place.event, place.counter) = (event, Some(counter)),
-                Err(error) => trouble = Some(error.into()),
+                Ok(counter) => place.counter = counter,
+                // Then the kernel itself must have moved it: it does for a PMU that names its CPUs.
+                Err(OpenError::Permission { .. }) if event.named => {}
+                Err(error) => {
+                    trouble = Some(error.into());
+                    continue;
+                }
             }
-            if place.counter.is_some() {
-                anew.insert(index);
-            }
+            (place.event, place.lost) = (event, false);
+            anew.insert(index);
         }
         if ticking.is_none() || !anew.is_empty() {
             let anew = anew.into_iter().filter_map(|index| self.counters.get(index));
-            let anew: Vec<KernelCounter<'_>> = anew.filter_map(Place::for_kernel).collect();
+            let anew: Vec<KernelCounter<'_>> = anew.map(Place::for_kernel).collect();
             let place = self.ticking.get_mut(package).ok_or(EngineError::Offline)?;
             probe.move_tick(place.take(), to, &anew)?;
             *place = Some(to);
@@ -263,11 +276,11 @@ fn seats<'a>(
 }
 
 impl Place {
-    /// As the kernel side takes it; `None` where it has no counter.
+    /// As the kernel side takes it.
     #[must_use]
-    pub fn for_kernel(&self) -> Option<KernelCounter<'_>> {
-        let fd = self.counter.as_ref()?.as_fd();
-        Some(KernelCounter { package: self.package, slot: self.slot, fd })
+    pub fn for_kernel(&self) -> KernelCounter<'_> {
+        let fd = self.counter.as_fd();
+        KernelCounter { package: self.package, slot: self.slot, fd }
     }
 }
 

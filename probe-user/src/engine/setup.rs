@@ -69,8 +69,9 @@ pub fn domains(
     for (fed, domain) in readings.domains().iter().zip(chosen) {
         match (&domain.reading, &fed.feed) {
             (Reading::Kernel(event), Feed::Kernel { slot }) => {
-                let (package, slot, counter) = (fed.package, *slot, Some(event.open()?));
-                counters.push(Place { package, slot, event: event.clone(), counter });
+                let (package, slot, counter) = (fed.package, *slot, event.open()?);
+                let event = event.clone();
+                counters.push(Place { package, slot, event, counter, lost: false });
             }
             (Reading::Cores(found), _) => {
                 for core in &found.cores {
@@ -192,6 +193,7 @@ pub fn probe(
     cores: &[CorePlace],
     slices: bool,
 ) -> Result<Probe, EngineError> {
+    raise_limit_of_files();
     let mut probe = Probe::load(&Settings {
         rung: Rung::Best,
         package_of,
@@ -201,11 +203,19 @@ pub fn probe(
         idle_divisor: IDLE_DIVISOR,
         cores: !cores.is_empty(),
     })?;
-    let counters: Vec<KernelCounter<'_>> = counters.iter().filter_map(Place::for_kernel).collect();
+    let counters: Vec<KernelCounter<'_>> = counters.iter().map(Place::for_kernel).collect();
     probe.set_counters(&counters)?;
     let cores: Vec<CoreCounter<'_>> = cores.iter().filter_map(CorePlace::for_kernel).collect();
     probe.set_cores(&cores)?;
     Ok(probe)
+}
+
+/// Every CPU takes up to four descriptors: resync, tick or its spare, core counter and core timer. Best effort: a
+/// machine that needs more says so when one is refused.
+fn raise_limit_of_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now });
 }
 
 /// Package of every CPU by number, up to the highest one online; those below it that are offline now count

@@ -120,6 +120,9 @@ impl Watch {
         self.suspected = suspected;
         self.told.retain(|of| silent.contains(of));
         self.told.extend(&bounced);
+        // A CPU that came has no timer yet, and perhaps none can be opened any more.
+        let come = online.difference(&self.online).copied();
+        self.told.extend(come.filter_map(|cpu| Some((cpu, resynced(cpu)?))));
         let mut gone: BTreeSet<u32> = self.online.difference(&online).copied().collect();
         let mut come: BTreeSet<u32> = online.difference(&self.online).copied().collect();
         // Each was there when its timer ran last.

@@ -89,14 +89,22 @@ impl Probe {
     ///
     /// When the kernel refuses program or timer.
     pub fn attach_ticks(&mut self, leaders: &[u32]) -> Result<(), KernelError> {
-        let tick = loaded(&mut self.bpf, self.tick)?;
-        self.ticks = Timers::start(tick, leaders, self.tick_hz)?;
+        self.ticks = Timers::start(loaded(&mut self.bpf, self.tick)?, leaders, self.tick_hz)?;
         Ok(())
     }
 
-    /// Stops the tick on a CPU.
-    pub fn stop_tick(&mut self, cpu: u32) {
-        self.ticks.remove(cpu);
+    /// Prepares the tick on a CPU that it may have to move to.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the timer.
+    pub fn prepare_tick(&mut self, cpu: u32) -> Result<(), KernelError> {
+        self.ticks.prepare(loaded(&mut self.bpf, self.tick)?, cpu)
+    }
+
+    /// Forgets the ticks, running or prepared, of CPUs that have gone.
+    pub fn lose_ticks(&mut self, gone: impl Fn(u32) -> bool) {
+        self.ticks.lose(gone);
     }
 
     /// Ticks for a package on this CPU from now on, with these counters instead of those in their places; the
@@ -113,7 +121,7 @@ impl Probe {
     ) -> Result<(), KernelError> {
         // Before the counters change: user space writes the state of a package that nothing ticks for.
         if let Some(cpu) = from {
-            self.ticks.remove(cpu);
+            self.ticks.stop(cpu);
         }
         self.maps.set_counters(counters)?;
         self.ticks.add(loaded(&mut self.bpf, self.tick)?, to)
@@ -272,8 +280,13 @@ mod tests {
         probe.move_resync(&cpus, &cpus).unwrap();
         let (_, anew) = measure(&probe);
         assert!(anew > 10 * slow, "{anew} runs after {still}");
-        probe.resync.remove(cpus[0]);
-        cpus.iter().for_each(|cpu| probe.resync.remove(*cpu));
+        cpus.iter().for_each(|cpu| probe.resync.stop(*cpu));
+        assert_eq!(measure(&probe).1, 0, "no timer, no run");
+        // What was stopped is started without being opened.
+        let resync = loaded(&mut probe.bpf, RESYNC).unwrap();
+        cpus.iter().for_each(|cpu| probe.resync.add(resync, *cpu).unwrap());
+        assert!(measure(&probe).1 > 10 * slow);
+        probe.resync.lose(|_| true);
         assert_eq!(measure(&probe).1, 0, "no timer, no run");
     }
 }

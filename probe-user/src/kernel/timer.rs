@@ -2,8 +2,9 @@
 //!
 //! Each is a perf event on the software clock of one CPU with the program as its handler. Opening one is
 //! a privilege that a running probe may have given up (`privilege.rs`; some distributions keep it for
-//! CAP_SYS_ADMIN); changing the rate of an open one is none. Facilities: perf_event_open(2),
-//! `PERF_EVENT_IOC_SET_BPF` (4.1), `PERF_EVENT_IOC_PERIOD`.
+//! CAP_SYS_ADMIN); starting an open one or changing its rate is none. So where a timer may have to move to another
+//! CPU later, each CPU has a spare from the beginning. Facilities: perf_event_open(2),
+//! `PERF_EVENT_IOC_SET_BPF` (4.1), `PERF_EVENT_IOC_{ENABLE,DISABLE,PERIOD}`.
 
 use std::{
     io,
@@ -21,18 +22,23 @@ pub(super) struct Timers {
     hz: u32,
     /// CPU and event; an event that is dropped is closed.
     open: Vec<(u32, Counter)>,
+    /// Those that do not run.
+    spare: Vec<(u32, Counter)>,
 }
 
 impl Timers {
     /// Starts a loaded program on each of the CPUs. On an error no timer stays.
     pub(super) fn start(program: &PerfEvent, cpus: &[u32], hz: u32) -> Result<Self, KernelError> {
-        let mut timers = Self { hz, open: Vec::new() };
+        let mut timers = Self { hz, ..Self::default() };
         cpus.iter().try_for_each(|cpu| timers.add(program, *cpu))?;
         Ok(timers)
     }
 
-    /// Starts it on one more CPU.
-    pub(super) fn add(&mut self, program: &PerfEvent, cpu: u32) -> Result<(), KernelError> {
+    /// Makes sure that it can be started on a CPU: it runs there or there is a spare.
+    pub(super) fn prepare(&mut self, program: &PerfEvent, cpu: u32) -> Result<(), KernelError> {
+        if self.open.iter().chain(&self.spare).any(|(of, _)| *of == cpu) {
+            return Ok(());
+        }
         let error = |source| KernelError::Timer { cpu, source };
         let program = program.fd().map_err(|e| error(io::Error::other(e)))?;
         let mut builder = Builder::new(Software::CPU_CLOCK);
@@ -40,28 +46,53 @@ impl Timers {
         builder.sample_period(period(self.hz));
         let mut event = builder.build().map_err(error)?;
         event.set_bpf(program.as_fd().as_raw_fd()).map_err(error)?;
-        event.enable().map_err(error)?;
-        self.open.push((cpu, event));
+        self.spare.push((cpu, event));
         Ok(())
     }
 
-    /// Stops it on a CPU.
-    pub(super) fn remove(&mut self, cpu: u32) {
-        self.open.retain(|(of, _)| *of != cpu);
+    /// Starts it on one more CPU.
+    pub(super) fn add(&mut self, program: &PerfEvent, cpu: u32) -> Result<(), KernelError> {
+        let error = |source| KernelError::Timer { cpu, source };
+        self.prepare(program, cpu)?;
+        if let Some(index) = self.spare.iter().position(|(of, _)| *of == cpu) {
+            let (_, mut event) = self.spare.swap_remove(index);
+            set_period(&event, period(self.hz)).map_err(error)?;
+            event.enable().map_err(error)?;
+            self.open.push((cpu, event));
+        }
+        Ok(())
     }
 
-    /// Keeps it on these CPUs, and starts it on those of them where it does not run. An event dies with its
-    /// CPU: those in `dead` are opened anew.
+    /// Stops it on a CPU; its timer there is a spare then.
+    pub(super) fn stop(&mut self, cpu: u32) {
+        if let Some(index) = self.open.iter().position(|(of, _)| *of == cpu) {
+            let (_, mut event) = self.open.swap_remove(index);
+            if event.disable().is_ok() {
+                self.spare.push((cpu, event));
+            }
+        }
+    }
+
+    /// Forgets the timers on CPUs that have gone, spares too: an event dies with its CPU.
+    pub(super) fn lose(&mut self, gone: impl Fn(u32) -> bool) {
+        self.open.retain(|(cpu, _)| !gone(*cpu));
+        self.spare.retain(|(cpu, _)| !gone(*cpu));
+    }
+
+    /// Keeps it on these CPUs, and starts it on those of them where it does not run; those in `dead` are opened
+    /// anew. Where one is refused the others go on.
     pub(super) fn move_to(
         &mut self,
         program: &PerfEvent,
         cpus: &[u32],
         dead: &[u32],
     ) -> Result<(), KernelError> {
-        self.open.retain(|(cpu, _)| cpus.contains(cpu) && !dead.contains(cpu));
+        self.lose(|cpu| !cpus.contains(&cpu) || dead.contains(&cpu));
         let missing = |cpu: &&u32| !self.open.iter().any(|(of, _)| of == *cpu);
         let missing: Vec<u32> = cpus.iter().filter(missing).copied().collect();
-        missing.into_iter().try_for_each(|cpu| self.add(program, cpu))
+        let added = missing.into_iter().map(|cpu| self.add(program, cpu));
+        // Every one is tried before the first refusal is told.
+        added.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// Runs it at another rate from now on, on every CPU.

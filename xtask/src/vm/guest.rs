@@ -24,9 +24,10 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Builds the programs, statically, in a target folder of their own.
-    pub(super) fn build(paths: &Paths, cache: &Path) -> Result<Self> {
-        let target = cache.join("target");
+    /// Builds the programs, statically, in a target folder of their own. Not in the cache that every checkout shares:
+    /// cargo would take what another one built for this one's.
+    pub(super) fn build(paths: &Paths) -> Result<Self> {
+        let target = paths.target.join("vm");
         run(Command::new("cargo")
             .current_dir(&paths.root)
             .env("RUSTFLAGS", "-C target-feature=+crt-static")

@@ -36,13 +36,20 @@ pub(super) struct Machine<'a> {
     pub(super) patience: Duration,
 }
 
-/// A machine that had to be ended.
+/// A machine that did not come to its end.
 #[derive(Debug)]
-pub(super) struct Hung(String);
+pub(super) struct Failed {
+    pub(super) words: String,
+    /// It had to be ended.
+    pub(super) hung: bool,
+    /// Its own kernel did not get as far as our first line: the emulator's doing, which patches a running kernel's
+    /// instructions on one CPU while another runs them.
+    pub(super) at_boot: bool,
+}
 
-impl fmt::Display for Hung {
+impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 
@@ -88,11 +95,12 @@ impl Machine<'_> {
         let hung = matches!(child.0.try_wait(), Ok(None));
         drop(child);
         let bytes = fs::read(&results).unwrap_or_default();
+        let at_boot = bytes.is_empty();
         parse(bytes).map_err(|error| {
             let how = ended.err().map(|e| format!("{e:#}")).unwrap_or_default();
             let words =
                 format!("the machine {how}\n{}{}", tail(&dir.join("qemu.log")), tail(&console));
-            if hung { error.context(Hung(words)) } else { error.context(words) }
+            error.context(Failed { words, hung, at_boot })
         })
     }
 

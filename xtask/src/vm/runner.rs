@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::guest::{self, Parts, Unbuilt};
-use super::machine::{Hung, Machine, Results};
+use super::machine::{Failed, Machine, Results};
 use super::plan::{self, Job};
 use super::report::Outcome;
 use super::scenario::Scenario;
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Verifying every program takes an emulated processor minutes.
 const VERIFYING: Duration = Duration::from_mins(4);
 const PATIENCE_DETERMINISTIC: Duration = Duration::from_mins(20);
+/// A machine is booted so often at most, where its kernel does not come up.
+const BOOTS: u32 = 3;
 /// After so many in a row, the others of that kernel are not waited for.
 const HANGS: u32 = 2;
 
@@ -60,7 +62,7 @@ impl<'a> Runner<'a> {
             return Ok(outcome);
         }
         // Our own programs not building is no lack of this machine.
-        let parts = Parts::build(self.paths, &self.cache)?;
+        let parts = Parts::build(self.paths)?;
         let file = verifier::file(&self.paths.root);
         let reference = Reference::read(&file)?;
         let folder = self.cache.join("runs").join(std::process::id().to_string());
@@ -76,7 +78,7 @@ impl<'a> Runner<'a> {
             }
             let results =
                 self.start(job, scenario, &parts, &folder.join(job.name().replace("::", "-")));
-            let hung = results.as_ref().is_err_and(anyhow::Error::is::<Hung>);
+            let hung = failed(&results).is_some_and(|failed| failed.hung);
             if !self.given_up(&job.kernel) {
                 let row = self.hangs.entry(job.kernel.clone()).or_default();
                 *row = in_a_row(*row, hung);
@@ -188,7 +190,7 @@ impl<'a> Runner<'a> {
         let run = |name: &str| {
             let dir = dir.join(name);
             fs::create_dir_all(&dir)?;
-            machine.run(&initramfs, &dir)
+            again(BOOTS, || machine.run(&initramfs, &dir))
         };
         let first = run("1")?;
         let mut wrong = Vec::new();
@@ -197,6 +199,23 @@ impl<'a> Runner<'a> {
         }
         let _ = fs::remove_file(&initramfs);
         Ok((first, wrong))
+    }
+}
+
+fn failed(results: &Result<impl Sized>) -> Option<&Failed> {
+    results.as_ref().err()?.downcast_ref()
+}
+
+/// Boots until the machine gets as far as our own program, or so many times.
+fn again<T>(times: u32, mut boot: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut left = times;
+    loop {
+        let results = boot();
+        left = left.saturating_sub(1);
+        if left == 0 || !failed(&results).is_some_and(|failed| failed.at_boot) {
+            return results;
+        }
+        println!("the emulator did not bring the machine up; once more");
     }
 }
 
@@ -221,6 +240,27 @@ fn in_a_row(before: u32, hung: bool) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_does_not_come_up_is_booted_again_and_one_that_does_is_not() {
+        let mut boots = 0;
+        let mut boot = |at_boot: bool, works: u32| {
+            boots = 0;
+            let booted = again(BOOTS, || {
+                boots += 1;
+                if boots >= works {
+                    Ok(())
+                } else {
+                    Err(anyhow!("").context(Failed { words: String::new(), hung: false, at_boot }))
+                }
+            });
+            (booted.is_ok(), boots)
+        };
+        assert_eq!(boot(true, 1), (true, 1));
+        assert_eq!(boot(true, 3), (true, 3));
+        assert_eq!(boot(true, 9), (false, BOOTS));
+        assert_eq!(boot(false, 9), (false, 1));
+    }
 
     #[test]
     fn a_module_that_does_not_build_is_a_failure_on_the_kernels_we_promise() {

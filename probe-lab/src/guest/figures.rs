@@ -4,11 +4,12 @@
 //!
 //! | figure | is |
 //! |---|---|
-//! | `perf.target_j`, `perf.true_target_j` | charged to the target; what it drew, with its part of memory's active power where memory is measured |
+//! | `perf.target_j`, `perf.true_target_j` | charged to the target; what it drew, with its part of memory's active power where memory has registers |
 //! | `perf.true_target_with_idle_j` | that, and idle power for its part of the CPUs' time; true where all CPUs were busy |
 //! | `perf.target_children` | processes that the target has started and that ran |
 //! | `perf.target_cpu_s`, `perf.true_target_cpu_s` | its on-CPU time |
-//! | `perf.measured_j`, `perf.true_j` | the additive domains together, from attachment to end |
+//! | `perf.measured_j` | the domains that the probe sums, from attachment to end |
+//! | `perf.true_j` | packages, and memory where it has registers, whatever the probe sums |
 //! | `perf.DOMAIN.measured_j`, `.true_j`, `.additive`, `.void_windows`, `.windows` | one domain |
 //! | `perf.void_windows`, `perf.domains` | all domains together; how many |
 //! | `perf.flag:NAME` | 1 where the summary has the flag, 0 where the scenario asks for it and it has not |
@@ -22,7 +23,7 @@ use serde::Deserialize;
 
 use super::burn;
 use super::report::Findings;
-use super::truth::Truth;
+use super::truth::{Package, Truth};
 
 /// The parts of the probe's summary that are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -62,6 +63,8 @@ pub struct Truths {
     pub attached: Truth,
     /// The probe has ended.
     pub ended: Truth,
+    /// Memory has energy registers: its joules belong to the machine's.
+    pub memory: bool,
 }
 
 #[expect(
@@ -117,7 +120,7 @@ impl Summary {
     }
 
     fn domains(&self, truths: &Truths, put: &mut impl FnMut(&str, f64)) {
-        let (mut measured, mut true_pj, mut void) = (0, 0, 0);
+        let (mut measured, mut void) = (0, 0);
         let (mut compared, mut agree) = (0, true);
         for (name, domain) in &self.domains {
             let truth = truths.domain_pj(name);
@@ -136,11 +139,10 @@ impl Summary {
             }
             if domain.additive {
                 measured += domain.measured_nj;
-                true_pj += truth.unwrap_or(0);
             }
         }
         put("measured_j", of_nano(measured));
-        put("true_j", joules(true_pj));
+        put("true_j", joules(truths.machine_pj()));
         put("void_windows", count(void));
         put("domains", count(self.domains.len() as u64));
         put("kernel_books_compared", count(compared));
@@ -156,9 +158,7 @@ impl Summary {
             .fold((0, 0), |(nj, ns), t| (nj + t.requests_nj + t.background_nj, ns + t.cpu_ns));
         let is_target = |comm: &str| comm.ends_with(burn::TARGET);
         let whole = truths.ended.usage(is_target).since(truths.attached.usage(is_target));
-        // Where no memory is measured (AMD), none can be charged.
-        let memory = self.domains.iter().any(|(name, d)| d.additive && name.starts_with("dram-"));
-        let own = joules(whole.pj) * if memory { truths.memory_factor() } else { 1.0 };
+        let own = joules(whole.pj) * truths.memory_factor();
         put("target_j", of_nano(nj));
         put("target_cpu_s", seconds(ns));
         put("true_target_j", own);
@@ -183,17 +183,30 @@ impl Truths {
         Some(self.ended.domain_pj(name)?.saturating_sub(self.attached.domain_pj(name)?))
     }
 
+    /// Energy of the whole machine, as far as it has registers, while the probe was attached.
+    fn machine_pj(&self) -> u64 {
+        let memory = |p: &Package| if self.memory { p.dram_pj } else { 0 };
+        let sum = |t: &Truth| t.packages.values().map(|p| p.pj + memory(p)).sum::<u64>();
+        sum(&self.ended).saturating_sub(sum(&self.attached))
+    }
+
     /// Joules with memory for each joule of a task: memory's active power is a fixed part of the tasks'.
     fn memory_factor(&self) -> f64 {
+        if !self.memory {
+            return 1.0;
+        }
         let (from, to) = (self.attached.parts_pj(), self.ended.parts_pj());
         let active = to.active.saturating_sub(from.active);
         let dram = to.dram_active.saturating_sub(from.dram_active);
         if active == 0 { 1.0 } else { 1.0 + joules(dram) / joules(active) }
     }
 
-    /// Idle power of packages and memory.
+    /// Idle power of packages, and of memory where that has registers.
     fn idle_watts(&self) -> f64 {
-        let idle = |t: &Truth| joules(t.parts_pj().idle);
+        let idle = |t: &Truth| {
+            let parts = t.parts_pj();
+            joules(parts.idle + if self.memory { parts.dram_idle } else { 0 })
+        };
         let ns = self.ended.t_ns.saturating_sub(self.attached.t_ns);
         if ns == 0 { 0.0 } else { (idle(&self.ended) - idle(&self.attached)) / seconds(ns) }
     }
@@ -205,7 +218,7 @@ impl Truths {
 
 #[cfg(test)]
 mod tests {
-    use super::super::truth::{Cpu, Package, Process};
+    use super::super::truth::{Cpu, Process};
     use super::*;
 
     /// A machine after `s` seconds, of which the target ran `own` at 10 W: 5 W idle, 20 % memory.
@@ -247,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_summary_and_the_truth_stand_side_by_side() {
-        let truths = Truths { attached: truth(10, 1, 1), ended: truth(15, 2, 4) };
+        let truths = Truths { attached: truth(10, 1, 1), ended: truth(15, 2, 4), memory: true };
         let mut found = Findings::default();
         let asked = ["idle-unknown", "counter-stuck"].into_iter();
         Summary::parse(SUMMARY).unwrap().figures("p", &truths, asked, &mut found);

@@ -143,12 +143,13 @@ impl Probe {
     }
 }
 
-/// Carries it out.
+/// Carries it out. `memory`: it has energy registers.
 ///
 /// # Errors
 /// [`MeasureError`].
 pub fn run<'a>(
     measure: &Measure,
+    memory: bool,
     asked: impl Iterator<Item = &'a str>,
     found: &mut Findings,
 ) -> Result<(), MeasureError> {
@@ -173,7 +174,7 @@ pub fn run<'a>(
     }
     thread::sleep(SETTLE);
     let summary = probe.finish()?;
-    let truths = Truths { attached, ended: truth()? };
+    let truths = Truths { attached, ended: truth()?, memory };
     end(targets)?;
     end(rivals)?;
     summary.figures(&measure.name, &truths, asked, found);

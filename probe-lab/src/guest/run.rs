@@ -56,7 +56,9 @@ fn carry_out(report: &mut Report<fs::File>, found: &mut Findings) -> anyhow::Res
         match step {
             Step::Load => load(&scenario)?,
             Step::Sysctl(name, value) => set_sysctl(name, value)?,
-            Step::Measure(m) => measure::run(m, scenario.flags_of(&m.name), found)?,
+            Step::Measure(m) => {
+                measure::run(m, scenario.has_memory(), scenario.flags_of(&m.name), found)?;
+            }
             Step::Model(m) => model::run(m, found)?,
             Step::Verify => verify(report)?,
         }

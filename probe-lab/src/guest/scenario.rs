@@ -9,6 +9,9 @@ use serde::Deserialize;
 pub struct Scenario {
     /// Its name.
     pub name: String,
+    /// Whose processor: `intel` or `amd`.
+    #[serde(default)]
+    pub cpu: String,
     /// Parameters of modules by name.
     #[serde(default)]
     pub modules: BTreeMap<String, String>,
@@ -155,6 +158,14 @@ impl Scenario {
         serde_json::from_str(text)
     }
 
+    /// Whether memory has energy registers here: Intel's has, unless simrapl is told otherwise (bit 1 of `domains`).
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        let params = self.modules.get("simrapl").map_or("", String::as_str);
+        let mask = params.split_whitespace().find_map(|p| p.strip_prefix("domains="));
+        self.cpu == "intel" && mask.is_none_or(|m| m.parse().is_ok_and(|m: u32| m & 2 != 0))
+    }
+
     /// The flags that `expect` asks about under a prefix: `perf.flag:counter-stuck` is `counter-stuck`.
     pub fn flags_of<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a str> {
         let head = format!("{prefix}.flag:");
@@ -191,6 +202,18 @@ mod tests {
         assert_eq!(measure.actions[1].what, Deed::Offline(1));
         assert_eq!(scenario.flags_of("perf").collect::<Vec<_>>(), ["late"]);
         assert_eq!(scenario.flags_of("other").count(), 0);
+        assert!(scenario.has_memory());
+    }
+
+    #[test]
+    fn memory_has_registers_where_the_processor_and_the_module_give_them() {
+        let has = |cpu: &str, params: &str| {
+            let modules = [("simrapl".to_owned(), params.to_owned())].into();
+            let (name, cpu) = (String::new(), cpu.to_owned());
+            Scenario { name, cpu, modules, steps: vec![], expect: vec![] }.has_memory()
+        };
+        assert!(has("intel", "idle_mw=0") && has("intel", "domains=3 esu=21"));
+        assert!(!has("intel", "domains=1") && !has("amd", "domains=3"));
     }
 
     #[test]

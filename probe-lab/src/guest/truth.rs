@@ -80,8 +80,10 @@ pub struct Parts {
     pub active: u64,
     /// Of memory, because of tasks.
     pub dram_active: u64,
-    /// Of packages and memory, always.
+    /// Of packages, always.
     pub idle: u64,
+    /// Of memory, always.
+    pub dram_idle: u64,
 }
 
 impl Usage {
@@ -194,13 +196,14 @@ impl Truth {
         self.cpus.values().map(|c| c.busy_ns).sum()
     }
 
-    /// Sums over the packages: their tasks' energy, their memory's active energy, and all idle energy.
+    /// Sums over the packages: their tasks' energy, their memory's because of those, and both idle energies.
     #[must_use]
     pub fn parts_pj(&self) -> Parts {
         self.packages.values().fold(Parts::default(), |sum, p| Parts {
             active: sum.active + p.active_pj,
             dram_active: sum.dram_active + p.dram_pj.saturating_sub(p.dram_idle_pj),
-            idle: sum.idle + p.idle_pj + p.dram_idle_pj,
+            idle: sum.idle + p.idle_pj,
+            dram_idle: sum.dram_idle + p.dram_idle_pj,
         })
     }
 
@@ -261,7 +264,7 @@ process 8 ns 20 pj 9 tasks 1 comm a pj 5 b
     #[test]
     fn parts_are_summed_over_packages() {
         let parts = Truth::parse(TEXT).unwrap().parts_pj();
-        assert_eq!(parts, Parts { active: 55, dram_active: 11, idle: 96 });
+        assert_eq!(parts, Parts { active: 55, dram_active: 11, idle: 80, dram_idle: 16 });
     }
 
     #[test]

@@ -76,22 +76,25 @@ pub struct Closed {
     pub ns: u64,
 }
 
-/// `None`: more than one switch came after the instant.
+/// [`Progress::who`] where more than one switch came after the instant. Not an `Option`: what an empty one holds is
+/// undefined, and the compiler may carry it around a loop, which the verifier refuses.
+const OUT_OF_REACH: u32 = u32::MAX;
+
 #[inline(always)]
-fn progress(slot: *const CpuSlot, now: u64) -> Option<Progress> {
+fn progress(slot: *const CpuSlot, now: u64) -> Progress {
     // SAFETY: a map value; torn reads are detected by the caller.
     unsafe {
         let start = read_volatile(addr_of!((*slot).start));
         let (who, ns) = if start == 0 {
             (0, 0)
         } else if read_volatile(addr_of!((*slot).prev_start)) > now {
-            return None;
+            (OUT_OF_REACH, 0)
         } else if now >= start {
             (read_volatile(addr_of!((*slot).who)), (now - start) as i64)
         } else {
             (read_volatile(addr_of!((*slot).prev_who)), -((start - now) as i64))
         };
-        Some(Progress { who, ns })
+        Progress { who, ns }
     }
 }
 
@@ -124,7 +127,9 @@ pub unsafe fn add_all_by(
             }
             let open = progress(slot, now);
             if seq & 1 == 0 && read_volatile(addr_of!((*slot).seq)) == seq {
-                let Some(open) = open else { break };
+                if open.who == OUT_OF_REACH {
+                    break;
+                }
                 for k in 0..CONSUMERS {
                     (*sums)[k] = (*sums)[k].wrapping_add((*copy)[k]);
                 }
@@ -147,7 +152,9 @@ pub fn one(slot: *const CpuSlot, now: u64, who: u32) -> Option<u64> {
             let closed = read_volatile(addr_of!((*slot).ns).cast::<u64>().add(who as usize & MASK));
             let open = progress(slot, now);
             if seq & 1 == 0 && read_volatile(addr_of!((*slot).seq)) == seq {
-                let Some(open) = open else { break };
+                if open.who == OUT_OF_REACH {
+                    break;
+                }
                 return Some(if open.who == who {
                     closed.wrapping_add(open.ns as u64)
                 } else {

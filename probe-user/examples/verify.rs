@@ -1,11 +1,13 @@
 //! What the running kernel's verifier makes of the committed object, through both kinds of hooks, with
-//! and without energy counters of single cores: one line of JSON per program. The truth machine runs it
-//! on every kernel; needs root.
+//! and without energy counters of single cores, as on this machine and, through the first kind, as on the
+//! largest one that the object covers (`tp_btf/256`): one line of JSON per program. The truth machine runs
+//! it on every kernel; needs root.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::os::fd::AsFd;
 
+use probe_common::MAX_CPUS;
 use serde_json::json;
 use wattprobe::{
     kernel::{CoreCounter, Probe, Rung, Settings},
@@ -17,10 +19,17 @@ use wattprobe::{
 fn main() -> Result<(), Box<dyn Error>> {
     let roots = Roots::default();
     let cpus: Vec<u32> = Topology::read(&roots)?.online().collect();
-    for (name, rung) in [("tp_btf", Rung::Best), ("raw_tp", Rung::Raw)] {
+    let highest = cpus.iter().max().ok_or("no CPU is online")?;
+    let here = usize::try_from(*highest)? + 1;
+    let largest = format!("tp_btf/{MAX_CPUS}");
+    for (name, rung, covered) in [
+        ("tp_btf", Rung::Best, here),
+        ("raw_tp", Rung::Raw, here),
+        (&largest, Rung::Best, MAX_CPUS),
+    ] {
         let mut told = BTreeSet::new();
         for cores in [false, true] {
-            let probe = attached(&roots, &cpus, rung, cores)?;
+            let probe = attached(&roots, &cpus, covered, rung, cores)?;
             for program in probe.verified() {
                 if rung == Rung::Best && program.program.ends_with("_raw") {
                     let twin = program.program;
@@ -46,9 +55,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn attached(roots: &Roots, cpus: &[u32], rung: Rung, cores: bool) -> Result<Probe, Box<dyn Error>> {
-    let highest = cpus.iter().max().ok_or("no CPU is online")?;
-    let package_of = vec![0; usize::try_from(*highest)? + 1];
+/// Loads it for `covered` CPUs; only those that are there are attached to.
+fn attached(
+    roots: &Roots,
+    cpus: &[u32],
+    covered: usize,
+    rung: Rung,
+    cores: bool,
+) -> Result<Probe, Box<dyn Error>> {
+    let package_of = vec![0; covered];
     let mut probe = Probe::load(&Settings {
         rung,
         package_of: &package_of,

@@ -179,7 +179,7 @@ pub const VOID_WINDOWS: Metric = Metric {
     kind: Kind::Counter,
     unit: None,
     labels: &["domain"],
-    help: "Windows whose energy was implausible and was charged to nobody",
+    help: "Windows charged to nobody: their energy is implausible, the counter was stuck, the machine slept or CPUs went",
 };
 /// Lost kernel records.
 pub const EVENTS_LOST: Metric = Metric {

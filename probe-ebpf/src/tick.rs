@@ -55,7 +55,8 @@ fn try_tick<const CORES: bool>() -> Result<(), ()> {
         (*record).package = package;
         (*record).t = now;
         (*record).number = (*state).number + 1;
-        read_counters(record, package);
+        // Into the same scratch; what it returns is of no interest.
+        read_counters(package);
         let read = if CORES {
             weigh::read_clocks(whole, package, now)
         } else {
@@ -100,13 +101,18 @@ fn due(state: *mut TickState, now: u64) -> Result<bool, ()> {
     Ok(true)
 }
 
-/// Every counter of the package into its place in the record. Not inlined: what it leaves behind on the stack would
-/// make the verifier walk the loops after it twice, and on 256 CPUs that is more than it does.
+/// Every counter of the package into its place in this CPU's record.
+///
+/// A global function, as `capture::target_clock`: what an inlined one leaves behind on the stack would make the verifier
+/// walk the loops after it twice.
+#[no_mangle]
 #[inline(never)]
-unsafe fn read_counters(record: *mut TickRecord, package: u32) {
+pub extern "C" fn read_counters(package: u32) -> u32 {
     const { assert!(MAX_COUNTERS == 8) };
+    let Some(whole) = TICK_SCRATCH.get_ptr_mut(0) else { return 0 };
+    let record = whole.cast::<TickRecord>();
     let mask = COUNTERS.get(package).copied().unwrap_or(0);
-    // SAFETY: the caller's record.
+    // SAFETY: this CPU's scratch; a tick does not interrupt itself.
     unsafe {
         (*record).valid = 0;
         read_counter(record, package, mask, &ENERGY_0, 0);
@@ -118,6 +124,7 @@ unsafe fn read_counters(record: *mut TickRecord, package: u32) {
         read_counter(record, package, mask, &ENERGY_6, 6);
         read_counter(record, package, mask, &ENERGY_7, 7);
     }
+    0
 }
 
 #[inline(always)]

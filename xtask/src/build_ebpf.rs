@@ -22,13 +22,19 @@ const FLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
 pub(crate) fn run(paths: &Paths, check: bool) -> Result<()> {
     let linker = crate::provision::ebpf_chain(paths)?;
     let built = build(paths, &linker)?;
+    let bytes = std::fs::read(&built)?;
+    if let Some(name) = mangled(&bytes) {
+        bail!(
+            "the object has a function {name}, whose name depends on the checkout's path; inline it or export it"
+        );
+    }
     let committed = paths.root.join(OBJECT);
     if !check {
         std::fs::copy(&built, &committed).context("cannot write the object")?;
         println!("built {OBJECT} with {}", version()?);
         return Ok(());
     }
-    if std::fs::read(&built)? != std::fs::read(&committed)? {
+    if bytes != std::fs::read(&committed)? {
         bail!(
             "{OBJECT} is not what its source gives with {}; run `cargo xtask build-ebpf` and commit it",
             version()?
@@ -79,4 +85,23 @@ fn build(paths: &Paths, linker: &std::path::Path) -> Result<PathBuf> {
     process::run(Command::new(STRIP).arg("--strip-debug").arg("-o").arg(&stripped).arg(&built))
         .context("cannot strip the object")?;
     Ok(stripped)
+}
+
+/// A name that Rust made up: it holds a hash of the package's path, so another checkout would give other bytes.
+fn mangled(object: &[u8]) -> Option<String> {
+    let names = object.split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok());
+    let mut made_up = names.filter(|name| name.starts_with("_RN") || name.starts_with("_ZN"));
+    made_up.next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_depend_on_the_path_are_found() {
+        let object = b"\x7fELF\0tick\0_RNvNtCs_14wattprobe_ebpf4tick13read_counters\0\xff_RN";
+        assert!(mangled(object).is_some_and(|name| name.ends_with("read_counters")));
+        assert_eq!(mangled(b"\x7fELF\0tick\0read_RN\0"), None);
+    }
 }

@@ -105,7 +105,9 @@ impl Machine<'_> {
     }
 
     fn command(&self, initramfs: &Path, console: &Path, results: &Path) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+        // Of util-linux: where this program is killed, the machine does not outlive it.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         let each = self.cpus / self.sockets;
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args(["-accel", if self.kvm { "kvm" } else { "tcg" }])

@@ -18,7 +18,9 @@ use aya_ebpf::{
 use probe_common::{CoreState, CpuCore, Loss, CONSUMERS, CORE_LAG_NS, CORE_WINDOW_NS, IDLE};
 
 use crate::{
-    atomic, clock,
+    atomic,
+    bound::or_else,
+    clock,
     emit::lost,
     maps::{CoreScratch, CORES, CORE_ENERGY, CORE_OF, CORE_SCRATCH, SLOTS},
     rate, share,
@@ -153,32 +155,45 @@ fn part(ns: u64, of: u64, whole: u64) -> u64 {
 }
 
 /// Charges a window. The counter shows what was drawn up to half a millisecond ago, so a part of the window's
-/// energy is that of who ran at the end of the one before. Of the rest nobody is charged what the core draws while
+/// energy is that of who ran at the end of the one before, as far as it is known what he draws. Of the rest nobody is charged what the core draws while
 /// nobody runs, for the time in which nobody did, and who ran shares in proportion to on-CPU time. Of the two CPUs of
 /// a core it is not known when both were idle; the least that it can have been is taken.
 #[inline(always)]
 unsafe fn charge(core: *mut CoreState, scratch: *mut CoreScratch, delta: u64, length: u64) {
     // SAFETY: the core is ours, and so is this CPU's scratch.
     unsafe {
-        let mut delta = delta;
+        let idle = addr_of_mut!((*core).idle_rate);
+        let any = rate::get(addr_of!((*core).rate[IDLE as usize]));
+        let (mut delta, mut shown, mut known) = (delta, length, true);
+        let nobody = (*core).last[0] == IDLE && (*core).last[1] == IDLE;
         for i in 0..2 {
             let who = (*core).last[i] as usize & (CONSUMERS - 1);
-            if who == IDLE as usize {
+            if who == IDLE as usize && (i == 1 || !nobody) {
                 continue;
             }
-            let late = rate::by(CORE_LAG_NS, rate::get(addr_of!((*core).rate[who])));
+            let price = if nobody {
+                rate::get(idle)
+            } else {
+                or_else(rate::get(addr_of!((*core).rate[who])), any)
+            };
+            if price == 0 {
+                known = false;
+                continue;
+            }
+            let late = rate::by(CORE_LAG_NS, price);
             let late = if late < delta { late } else { delta };
             (*core).book[who] += late;
             delta -= late;
+            shown = length - CORE_LAG_NS;
         }
         let used = &raw mut (*scratch).work;
         let sum = share::used(&raw const (*scratch).clock, &raw const (*core).clock, used);
-        let idle = addr_of_mut!((*core).idle_rate);
-        // As long as its energy was shown.
-        let shown = length - CORE_LAG_NS;
         let Some(shares) = share::of(sum) else {
             (*core).book[IDLE as usize] += delta;
-            rate::learn(idle, delta, shown);
+            // Not from what somebody left behind of whom nothing is known yet.
+            if known || nobody {
+                rate::learn(idle, delta, shown);
+            }
             return;
         };
         let rest = if length > sum { length - sum } else { 0 };

@@ -163,7 +163,11 @@ impl Scenario {
     pub fn has_memory(&self) -> bool {
         let params = self.modules.get("simrapl").map_or("", String::as_str);
         let mask = params.split_whitespace().find_map(|p| p.strip_prefix("domains="));
-        self.cpu == "intel" && mask.is_none_or(|m| m.parse().is_ok_and(|m: u32| m & 2 != 0))
+        let number = |text: &str| match text.strip_prefix("0x") {
+            Some(hex) => u32::from_str_radix(hex, 16).ok(),
+            None => text.parse().ok(),
+        };
+        self.cpu == "intel" && mask.is_none_or(|mask| number(mask).is_some_and(|m| m & 2 != 0))
     }
 
     /// The flags that `expect` asks about under a prefix: `perf.flag:counter-stuck` is `counter-stuck`.
@@ -213,6 +217,7 @@ mod tests {
             Scenario { name, cpu, modules, steps: vec![], expect: vec![] }.has_memory()
         };
         assert!(has("intel", "idle_mw=0") && has("intel", "domains=3 esu=21"));
+        assert!(has("intel", "domains=0x1f") && !has("intel", "domains=0x1d"));
         assert!(!has("intel", "domains=1") && !has("amd", "domains=3"));
     }
 

@@ -45,7 +45,9 @@ pub enum EngineError {
     )]
     NoTick,
     /// Nothing can be read without a CPU.
-    #[error("no CPU that can read its counters is online")]
+    #[error(
+        "no CPU that can read its counters is online; bring one back: echo 1 > /sys/devices/system/cpu/cpuN/online"
+    )]
     Offline,
     /// The kernel keeps privileges on a program that wants to give them up.
     #[error("cannot give up privileges: {0}; a seccomp filter may forbid capset and prctl")]

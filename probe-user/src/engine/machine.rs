@@ -4,6 +4,7 @@ use probe_ledger::{Cause, Flag};
 
 use super::{
     Engine,
+    places::Settled,
     watch::{Hotplug, LOOK_NS, Stretch},
 };
 use crate::topology::Topology;
@@ -15,8 +16,8 @@ impl Engine<'_> {
         let now = self.clock.now();
         if let Some(seen) = watch.hotplug(now, &self.roots, |cpu| probe.resynced(cpu)) {
             self.hotplug(&seen);
-        } else if self.unsettled.is_some_and(|when| now >= when) {
-            self.settle(false);
+        } else if self.unsettled.as_ref().is_some_and(|(when, _)| now >= *when) {
+            self.settle();
         }
     }
 
@@ -36,34 +37,40 @@ impl Engine<'_> {
         self.core.happened(Flag::Hotplug);
         (self.report)(&format!("CPUs went offline: {:?}, came online: {:?}", seen.gone, seen.come));
         self.cpus = self.watch.online().collect();
-        let touched = self.places.lose(&mut self.probe, &seen.gone);
-        if let Ok(now) = Topology::read(&self.roots) {
-            self.places.come(&mut self.probe, &seen.come, &now);
-        }
+        let stayed = self.watch.online().filter(|cpu| !seen.come.contains(cpu)).collect();
+        self.places.lose(&mut self.probe, &seen.gone, &seen.come, &stayed, seen.begin);
         let come: Vec<u32> = seen.come.iter().copied().collect();
         if let Err(error) = self.probe.move_resync(&self.cpus, &come) {
             (self.report)(&format!("missed switches are not noticed on all CPUs: {error}"));
         }
-        self.settle(true);
-        // To the new places' first reading: none of theirs has been handled yet.
-        let when = Stretch { begin: seen.begin, end: self.clock.now() };
-        for package in touched {
-            self.core.distrust(Some(package), when, Cause::Hotplug);
-        }
+        self.unsettled = None;
+        self.settle();
     }
 
-    /// Finds places for what has none; says what finds none, if that is news.
-    fn settle(&mut self, news: bool) {
-        let troubles = match Topology::read(&self.roots) {
+    /// Finds places for what has none, and tells what finds none once.
+    fn settle(&mut self) {
+        let settled = match Topology::read(&self.roots) {
             Ok(now) => self.places.settle(&mut self.probe, &now, &self.roots),
-            Err(error) => vec![format!("what CPUs there are now cannot be read: {error}")],
+            Err(error) => Settled {
+                troubles: vec![format!("what CPUs there are now cannot be read: {error}")],
+                moved: Vec::new(),
+            },
         };
-        let settled = troubles.is_empty();
+        for (package, begin) in settled.moved {
+            // To the new place's first reading, which has not been handled yet.
+            let when = Stretch { begin, end: self.clock.now() };
+            self.core.distrust(Some(package), when, Cause::Hotplug);
+        }
+        let told = self.unsettled.take().map(|(_, told)| told);
+        let (news, again) = (told.as_ref() != Some(&settled.troubles), settled.troubles.is_empty());
         if news {
-            troubles.iter().for_each(|trouble| (self.report)(trouble));
-        } else if settled {
+            settled.troubles.iter().for_each(|trouble| (self.report)(trouble));
+        }
+        if !again {
+            let when = self.clock.now().saturating_add(LOOK_NS);
+            self.unsettled = Some((when, settled.troubles));
+        } else if told.is_some() {
             (self.report)("every package and core that was measured at first is measured again");
         }
-        self.unsettled = (!settled).then(|| self.clock.now().saturating_add(LOOK_NS));
     }
 }

@@ -102,8 +102,8 @@ pub struct Engine<'a> {
     resync_looked: u64,
     watch: Watch,
     places: Places,
-    /// When what has no place is tried again.
-    unsettled: Option<u64>,
+    /// When what has no place is tried again, and what was told of it.
+    unsettled: Option<(u64, Vec<String>)>,
     /// A sensor needs every process in sight.
     wide_sight: bool,
 }
@@ -224,6 +224,9 @@ impl<'a> Engine<'a> {
         for cpu in self.places.spare() {
             // Only needed once the CPU that ticks goes offline; where it fails, that is told then.
             let _ = self.probe.prepare_tick(cpu);
+        }
+        for cpu in self.places.spare_cores() {
+            let _ = self.probe.prepare_core(cpu);
         }
         self.probe.attach_sockets()?;
         self.probe.settle();

@@ -10,7 +10,7 @@ use probe_ledger::{
 
 use super::{
     EngineError,
-    places::{CorePlace, Place},
+    places::{CorePlace, Held, Place},
     readings::{Fed, Feed, Readings},
     records::DomainLabel,
     samplers::Opened,
@@ -69,15 +69,13 @@ pub fn domains(
     for (fed, domain) in readings.domains().iter().zip(chosen) {
         match (&domain.reading, &fed.feed) {
             (Reading::Kernel(event), Feed::Kernel { slot }) => {
-                let (package, slot, counter) = (fed.package, *slot, event.open()?);
-                let event = event.clone();
-                counters.push(Place { package, slot, event, counter, lost: false });
+                let (package, slot, held) = (fed.package, *slot, Held::open(event.clone())?);
+                counters.push(Place { package, slot, held });
             }
             (Reading::Cores(found), _) => {
                 for core in &found.cores {
-                    let (event, cpus) = (core.event.clone(), core.cpus.clone());
-                    let counter = Some(event.open()?);
-                    cores.push(CorePlace { key: event.cpu, cpus, event, counter });
+                    let (key, cpus) = (core.event.cpu, core.cpus.clone());
+                    cores.push(CorePlace { key, cpus, held: Held::open(core.event.clone())? });
                 }
             }
             (Reading::Polled(polled), _) => {
@@ -203,7 +201,7 @@ pub fn probe(
         idle_divisor: IDLE_DIVISOR,
         cores: !cores.is_empty(),
     })?;
-    let counters: Vec<KernelCounter<'_>> = counters.iter().map(Place::for_kernel).collect();
+    let counters: Vec<KernelCounter<'_>> = counters.iter().filter_map(Place::for_kernel).collect();
     probe.set_counters(&counters)?;
     let cores: Vec<CoreCounter<'_>> = cores.iter().filter_map(CorePlace::for_kernel).collect();
     probe.set_cores(&cores)?;

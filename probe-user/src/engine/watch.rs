@@ -125,8 +125,9 @@ impl Watch {
         self.told.extend(come.filter_map(|cpu| Some((cpu, resynced(cpu)?))));
         let mut gone: BTreeSet<u32> = self.online.difference(&online).copied().collect();
         let mut come: BTreeSet<u32> = online.difference(&self.online).copied().collect();
-        // Each was there when its timer ran last.
-        let left = gone.iter().filter_map(|cpu| resynced(*cpu));
+        // Each was there when its timer ran last; where it has had none for long, at the look before.
+        let fresh = self.looked.saturating_sub(SILENT_NS);
+        let left = gone.iter().filter_map(|cpu| resynced(*cpu)).filter(|last| *last >= fresh);
         let begin = left.chain(bounced.iter().map(|of| of.1)).fold(self.looked, u64::min);
         self.looked = now;
         self.online = online;
@@ -194,6 +195,13 @@ mod tests {
         let last = LOOK_NS - 40_000_000;
         let seen = watch.hotplug(2 * LOOK_NS, &tree.roots(), |cpu| (cpu == 1).then_some(last));
         assert_eq!(seen.unwrap().begin, last);
+        // Back, and away again without a timer in between: what it had before is long ago.
+        let without = |cpu| (cpu == 1).then_some(last);
+        tree.write("devices/system/cpu/online", "0-1");
+        assert!(watch.hotplug(9 * LOOK_NS, &tree.roots(), without).is_some());
+        tree.write("devices/system/cpu/online", "0");
+        let seen = watch.hotplug(10 * LOOK_NS, &tree.roots(), without).unwrap();
+        assert_eq!((seen.begin, seen.gone), (9 * LOOK_NS, [1].into()));
     }
 
     #[test]

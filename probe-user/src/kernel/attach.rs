@@ -172,6 +172,15 @@ impl Probe {
         Ok(())
     }
 
+    /// Prepares the cores' timer on a CPU that it may have to move to.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the timer.
+    pub fn prepare_core(&mut self, cpu: u32) -> Result<(), KernelError> {
+        self.core_timers.prepare(loaded(&mut self.bpf, CORE_TIMER)?, cpu)
+    }
+
     /// Runs the cores' timer on these CPUs from now on; on those that were offline since it started it is started
     /// anew.
     ///

@@ -199,8 +199,11 @@ impl Maps {
             };
             put_event(self.core_energy.fd().as_fd(), key, fd)?;
             self.epoch += 1;
-            for (cpu, sibling) in [(one, two), (two, one)] {
-                self.set_core(cpu, CpuCore { core: key, sibling, epoch: self.epoch })?;
+            // The epoch last: who sees it sees the rest.
+            for epoch in [0, self.epoch] {
+                for (cpu, sibling) in [(one, two), (two, one)] {
+                    self.set_core(cpu, CpuCore { core: key, sibling, epoch })?;
+                }
             }
         }
         Ok(())

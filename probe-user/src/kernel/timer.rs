@@ -87,7 +87,9 @@ impl Timers {
         cpus: &[u32],
         dead: &[u32],
     ) -> Result<(), KernelError> {
-        self.lose(|cpu| !cpus.contains(&cpu) || dead.contains(&cpu));
+        self.lose(|cpu| dead.contains(&cpu));
+        let over: Vec<u32> = self.open.iter().map(|(cpu, _)| *cpu).collect();
+        over.into_iter().filter(|cpu| !cpus.contains(cpu)).for_each(|cpu| self.stop(cpu));
         let missing = |cpu: &&u32| !self.open.iter().any(|(of, _)| of == *cpu);
         let missing: Vec<u32> = cpus.iter().filter(missing).copied().collect();
         let added = missing.into_iter().map(|cpu| self.add(program, cpu));

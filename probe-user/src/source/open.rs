@@ -103,6 +103,8 @@ impl PerfEvent {
         let attrs = builder.attrs_mut();
         attrs.type_ = self.type_;
         attrs.config3 = config3;
+        // One that does not run, because its CPU has gone, is then refused in the kernel, not read as it last stood.
+        attrs.set_pinned(1);
         builder.build().map(OpenCounter).map_err(|e| self.explain(e))
     }
 

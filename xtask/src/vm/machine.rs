@@ -95,7 +95,9 @@ impl Machine<'_> {
         let hung = matches!(child.0.try_wait(), Ok(None));
         drop(child);
         let bytes = fs::read(&results).unwrap_or_default();
-        let at_boot = bytes.is_empty();
+        let ours = fs::read(&console)
+            .is_ok_and(|text| String::from_utf8_lossy(&text).contains("lab-guest"));
+        let at_boot = bytes.is_empty() && !ours;
         parse(bytes).map_err(|error| {
             let how = ended.err().map(|e| format!("{e:#}")).unwrap_or_default();
             let words =

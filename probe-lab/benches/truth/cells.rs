@@ -11,7 +11,7 @@ use probe_lab::sim::methods::{Idle, Method, Observed};
 use probe_lab::sim::{Host, Load, RequestTruth};
 use probe_ledger::Nanowatts;
 
-pub(crate) use self::axes::{Axis, Beside, LENGTHS_MS, OVERLAPS};
+pub(crate) use self::axes::{Axis, Beside};
 use crate::books::{Books, Error, calibrate};
 use crate::figures::Figures;
 use crate::policies::POLICIES;

@@ -1,7 +1,6 @@
 //! Whether the bounds hold that the project set itself.
 //!
-//! They are claimed for loads without neighbours and with neighbours whose work is like the server's. What neighbours do
-//! whose power a nanosecond is another is printed like a bound and decides nothing: no clock can see it.
+//! Only claimed ones decide: see `policies` and [`Beside::claimed`]. The others are printed beside them.
 
 use crate::cells::{Beside, Cell};
 use crate::figures::Figures;
@@ -39,7 +38,7 @@ pub(crate) fn print(cells: &[Cell]) -> bool {
                 ("alone: p99", worst(alone_cells(), &p99), ALONE_P99),
                 ("4 to 64: median", worst(overlapping, &median), OVERLAPPING_MEDIAN),
             ];
-            let claimed = entry.claimed && beside != Beside::Unlike;
+            let claimed = entry.claimed && beside.claimed();
             let mut say = |bound: String, found: String, holds: bool| {
                 let name = if claimed { "**claimed** " } else { "" };
                 let holds_text = if holds { "yes" } else { "**no**" };

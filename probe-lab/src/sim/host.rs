@@ -70,7 +70,8 @@ pub struct CorePower {
     pub c1_mw: u64,
     /// Power of the deepest.
     pub c6_mw: u64,
-    /// Time in the shallow one before the deepest, ns.
+    /// How long the deepest must last to pay: it is chosen at once where the last idle time was that long, else after
+    /// that time, as Linux's `menu` governor goes by what it expects, ns.
     pub c6_after_ns: u64,
 }
 

@@ -59,7 +59,7 @@ impl<'a> World<'a> {
         let mut short: Vec<_> =
             (0..host.cpus()).map(|cpu| machine.add(kernel, Some(cpu))).collect();
         short.push(machine.add(load.probe_consumer(), None));
-        let clients = load.servers.iter().map(|s| Clients::new(s)).collect();
+        let clients = load.servers.iter().map(Clients::new).collect();
         let probe = Probe::new(host, &mut dice);
         let timers = Timers::default();
         let mut world = Self {

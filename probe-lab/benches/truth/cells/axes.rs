@@ -5,9 +5,9 @@ use probe_lab::sim::methods::{POLL_NS, PROC_NS};
 use probe_lab::sim::{Arrivals, Host, Load, Neighbour, Server, Tokens, Use, Weigh};
 
 /// Lengths of requests.
-pub(crate) const LENGTHS_MS: [u64; 4] = [50, 200, 1_000, 10_000];
+const LENGTHS_MS: [u64; 4] = [50, 200, 1_000, 10_000];
 /// Clients that each wait for their answer.
-pub(crate) const OVERLAPS: [usize; 4] = [1, 4, 16, 64];
+const OVERLAPS: [usize; 4] = [1, 4, 16, 64];
 /// Prompt tokens for each written one.
 const PROMPT_RATIO: u64 = 4;
 /// A run lasts as long as some windows of the slowest method.
@@ -18,9 +18,12 @@ const LEAST_RUN_MS: u64 = 16_000;
 pub(crate) enum Beside {
     /// Nothing but the kernel and the probe.
     Nothing,
-    /// Threads on half the cores, on and off, that do to the machine what the server does.
+    /// Threads on half the cores, on and off, that do to the machine what the server does, whose own threads are as many
+    /// as the other half.
+    Apart,
+    /// Likewise, but the server has a thread for each core: they share cores.
     Alike,
-    /// Likewise, whose power a nanosecond is another: 0.6 to 1.4 times, as their run draws it.
+    /// Likewise, with threads whose power a nanosecond is another: 0.6 to 1.4 times, as their run draws it.
     Unlike,
 }
 
@@ -33,14 +36,23 @@ pub(crate) struct Axis {
 }
 
 impl Beside {
-    pub(crate) const ALL: [Self; 3] = [Self::Nothing, Self::Alike, Self::Unlike];
+    pub(crate) const ALL: [Self; 4] = [Self::Nothing, Self::Apart, Self::Alike, Self::Unlike];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nothing => "no neighbours",
-            Self::Alike => "neighbours on half the cores, work like the server's",
-            Self::Unlike => "neighbours on half the cores, work unlike the server's",
+            Self::Apart => "neighbours on half the cores, the server on the other half",
+            Self::Alike => "neighbours on half the cores, the server on all",
+            Self::Unlike => {
+                "neighbours on half the cores, the server on all, other power a nanosecond"
+            }
         }
+    }
+
+    /// Whether the bounds are claimed for it. They are not where neighbours draw another power in the same time: no clock
+    /// can see that.
+    pub(crate) fn claimed(self) -> bool {
+        self != Self::Unlike
     }
 }
 
@@ -63,7 +75,10 @@ impl Axis {
     /// A load whose requests take about that long when so many overlap: n clients with w tokens each, r prompt tokens
     /// for each, keep a server busy for w × (step + n × (token + r × prompt)).
     pub(crate) fn load(&self, requests: usize, seed: u64) -> Load {
-        let server = Server::default();
+        let mut server = Server::default();
+        if self.beside == Beside::Apart {
+            server.threads = host().cores / 2;
+        }
         let costs = server.costs;
         let per_client = costs.token + PROMPT_RATIO * costs.prompt;
         let step = costs.step + self.overlap as u64 * per_client;
@@ -86,7 +101,7 @@ impl Axis {
     fn neighbours(&self, server: &Server, seed: u64) -> Vec<Neighbour> {
         let does = match self.beside {
             Beside::Nothing => return Vec::new(),
-            Beside::Alike => server.decode,
+            Beside::Apart | Beside::Alike => server.decode,
             Beside::Unlike => {
                 let mut rng = Rng::new(seed ^ 0x6e65_6967_6862);
                 let factor = |rng: &mut Rng| 600 + rng.below(801) as u64;

@@ -10,6 +10,8 @@ pub(super) struct Core {
     pub(super) asleep: bool,
     pub(super) counted: u64,
     idle_since: u64,
+    /// It was idle for so long the last time that the deepest state paid.
+    sleeps: bool,
     /// Since the governor last looked.
     pub(super) busy_ns: u64,
     total_mw: u64,
@@ -33,6 +35,7 @@ impl Core {
             asleep: false,
             counted: 0,
             idle_since: 0,
+            sleeps: true,
             busy_ns: 0,
             total_mw: 0,
             idle_mw: 0,
@@ -51,10 +54,17 @@ impl Machine {
         self.book(core, false);
         let was_idle = self.cores[core].idle();
         self.look(core);
-        if !self.cores[core].idle() {
-            self.cores[core].asleep = false;
+        let (now, pays) = (self.now, self.host.core.c6_after_ns);
+        let this = &mut self.cores[core];
+        if !this.idle() {
+            if was_idle {
+                this.sleeps = now - this.idle_since >= pays;
+            }
+            this.asleep = false;
         } else if !was_idle {
-            self.cores[core].idle_since = self.now;
+            this.idle_since = now;
+            // As long as the last time, the governor thinks.
+            this.asleep = this.sleeps;
         }
         self.draw(core);
         self.book(core, true);

@@ -25,7 +25,7 @@ pub(crate) fn tables(cells: &[Cell]) {
             line(cell, ours.chain(cell.today.iter().map(errors)));
         }
         println!("\nPrefill and decode apart:\n");
-        head(&POLICIES.iter().flat_map(|p| [p.name, "decode"]).collect::<Vec<_>>());
+        head(&POLICIES.iter().flat_map(|p| [p.name, "decode of it"]).collect::<Vec<_>>());
         for cell in &rows {
             line(cell, cell.phases.iter().flatten().map(errors));
         }

@@ -4,9 +4,9 @@ use crate::bar::{Bar, Estimate};
 use crate::desk::Request;
 use crate::domain::DomainSpec;
 use crate::flag::{Flag, Flags};
+use crate::id::{ConsumerId, DomainId, RequestId};
 use crate::policy::Share;
 use crate::settlement::POLICIES;
-use crate::id::{ConsumerId, DomainId, RequestId};
 use crate::tally::Tally;
 use crate::unit::{Nanojoules, Nanos};
 

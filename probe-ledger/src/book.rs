@@ -118,10 +118,13 @@ mod tests {
         book.consumers[0].active = Nanojoules(5);
         book.consumers[0].background = Nanojoules(5);
         assert!(book.closes());
-        book.consumers[0].background = Nanojoules(4);
-        assert!(!book.closes());
-        book.consumers[0].requests = Nanojoules(1);
+        // Four are not settled yet; one that was not charged cannot be.
+        book.consumers[0].background = Nanojoules(1);
+        assert_eq!(book.consumers[0].unsettled(), Some(Nanojoules(4)));
         assert!(book.closes());
+        book.consumers[0].requests = Nanojoules(5);
+        assert!(!book.closes());
+        book.consumers[0].requests = Nanojoules(4);
         book.measured = Nanojoules(11);
         assert!(!book.closes());
     }

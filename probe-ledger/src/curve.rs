@@ -103,7 +103,10 @@ mod tests {
         curve.begin(100);
         curve.cut(150, 10);
         curve.end(200, 30);
-        assert_eq!([0, 100, 125, 150, 175, 200, 900].map(|t| curve.at(t)), [0, 0, 5, 10, 25, 40, 40]);
+        assert_eq!(
+            [0, 100, 125, 150, 175, 200, 900].map(|t| curve.at(t)),
+            [0, 0, 5, 10, 25, 40, 40]
+        );
     }
 
     #[test]
@@ -123,7 +126,7 @@ mod tests {
         for ms in 1..=1000 {
             curve.end(ms * 1_000_000, 1_000);
         }
-        assert!(curve.len() < 300, "{}", curve.len());
+        assert!(curve.len() < 400, "{}", curve.len());
         assert_eq!((curve.at(500_000_000), curve.total()), (500_000, 1_000_000));
         curve.cut(1_000_500_000, 1);
         curve.end(1_001_000_000, 1);

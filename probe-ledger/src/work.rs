@@ -32,7 +32,7 @@ pub(crate) struct Phases {
     pub(crate) leave: u64,
     prompt: Option<u64>,
     cached: u64,
-    completion: Option<u64>,
+    pub(crate) completion: Option<u64>,
 }
 
 /// What a request did in an interval.
@@ -86,6 +86,11 @@ impl Phases {
 
     pub(crate) fn resident(&self, from: u64, to: u64) -> bool {
         self.enter <= from && to <= self.leave
+    }
+
+    /// In decode throughout an interval between two instants of anybody.
+    pub(crate) fn decodes(&self, from: u64) -> bool {
+        self.first.is_some_and(|first| first <= from)
     }
 
     /// Whether its tokens are known.

@@ -107,6 +107,7 @@
 //!     consumers: 2, // the server, everybody else
 //!     packages: 1,
 //!     horizon: Nanos::from_millis(10_000),
+//!     patience: Nanos::from_millis(60_000),
 //!     policies: Policies::default(),
 //! })?;
 //! let (domain, server, request) = (DomainId(0), ConsumerId(0), RequestId(1));
@@ -139,8 +140,10 @@ mod book;
 mod boundary;
 mod config;
 mod counter;
+mod curve;
 mod desk;
 mod domain;
+mod fit;
 mod flag;
 mod id;
 mod kernel_books;
@@ -151,11 +154,13 @@ mod policy;
 mod pulse;
 mod sample;
 mod scale;
+mod settlement;
 mod split;
 mod tally;
 mod target;
 mod unit;
 mod weighing;
+mod work;
 
 pub use account::{Account, DomainShare};
 pub use bar::{ErrorParts, Estimate};
@@ -173,3 +178,4 @@ pub use sample::{Cause, Closed, Ignored, Sample, Void, Weights, Window};
 pub use scale::{Scale, ScaleError};
 pub use split::Split;
 pub use unit::{Nanojoules, Nanos, Nanowatts, Ratio};
+pub use work::Work;

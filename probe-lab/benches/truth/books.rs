@@ -143,7 +143,7 @@ impl Books {
                 self.refused = self.refused.or(refused);
             }
             Input::Finished(facts) => self.finished(&facts),
-            Input::Poll { .. } => {}
+            Input::Chunk { .. } | Input::Poll { .. } => {}
         }
     }
 

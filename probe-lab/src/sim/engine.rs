@@ -70,6 +70,8 @@ pub(super) struct Write {
 /// What a token was.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
+    /// With this one.
+    pub(super) tokens: u64,
     pub(super) first: bool,
     /// It was the last one.
     pub(super) facts: Option<Facts>,
@@ -136,17 +138,17 @@ impl Engine {
         let place = self.active.iter().position(|s| s.facts.request == request)?;
         let sequence = &mut self.active[place];
         sequence.written += 1;
-        let first = sequence.written == 1;
+        let (tokens, first) = (sequence.written, sequence.written == 1);
         if first {
             sequence.facts.decode = now;
         }
         if sequence.written < sequence.facts.completion_tokens {
-            return Some(Written { first, facts: None });
+            return Some(Written { tokens, first, facts: None });
         }
         sequence.facts.end = now;
         let facts = sequence.facts;
         self.left.push(self.active.remove(place));
-        Some(Written { first, facts: Some(facts) })
+        Some(Written { tokens, first, facts: Some(facts) })
     }
 
     /// All is written. Returns who has left; a step begins, or the threads spin until the instant in `spins_until`.

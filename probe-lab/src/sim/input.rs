@@ -29,6 +29,17 @@ pub enum Input<'a> {
         /// What it did.
         change: Change,
     },
+    /// A server writes a token of a stream that is neither its first content nor its last byte.
+    Chunk {
+        /// The server.
+        consumer: usize,
+        /// The instant.
+        t: u64,
+        /// Which request.
+        request: u64,
+        /// Tokens written so far, this one included.
+        tokens: u64,
+    },
     /// What the last bytes of an answer say of its request; its `Leave` comes next.
     Finished(Facts),
     /// What a program sees that polls from user space.

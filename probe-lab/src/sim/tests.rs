@@ -120,7 +120,10 @@ fn inputs_come_in_order_and_no_clock_goes_back_or_runs_faster_than_its_cpus() {
     let mut last: Vec<Option<(u64, Vec<u64>)>> = vec![None; 2];
     let _ = run(&host, &load, 3, &mut |input| {
         let t = match input {
-            Input::Sample { t, .. } | Input::Boundary { t, .. } | Input::Poll { t, .. } => t,
+            Input::Sample { t, .. }
+            | Input::Boundary { t, .. }
+            | Input::Chunk { t, .. }
+            | Input::Poll { t, .. } => t,
             Input::Finished(facts) => facts.end,
         };
         assert!(t >= now, "{t} after {now}");
@@ -255,25 +258,47 @@ fn a_sibling_or_a_lower_frequency_changes_what_a_nanosecond_costs() {
 }
 
 #[test]
-fn lost_ticks_are_missing_and_their_joules_are_not() {
+fn lost_ticks_are_missing_and_the_last_reading_still_shows_everything() {
     let (mut host, load) = everything(9);
+    host.rapl.near_wrap = false;
     let samples = |host: &Host| {
-        let (mut n, mut ends) = (0, 0);
+        let (mut n, mut counters) = (0.0, Vec::new());
         let truth = run(host, &load, 9, &mut |input| {
             if let Input::Sample { domain: 0, counter, .. } = input {
-                n += 1;
-                ends = counter;
+                n += 1.0;
+                counters.push(counter);
             }
         });
-        (n, ends, truth.domains[0].total_pj)
+        let shown = counters.last().unwrap().wrapping_sub(counters[0]) & u64::from(u32::MAX);
+        (n, shown as f64 / 16_384.0, truth.domains[0].total_pj as f64 * 1e-12)
     };
     host.ticks.lost = 0.0;
     let all = samples(&host);
     host.ticks.lost = 0.5;
     let half = samples(&host);
-    assert!((0.4..0.6).contains(&(f64::from(half.0) / f64::from(all.0))), "{half:?} of {all:?}");
-    // Another run (losing takes a die), but still one whose last reading shows all of it.
-    assert!(half.1 > 0 && half.2 > 0);
+    assert!((0.4..0.6).contains(&(half.0 / all.0)), "{} of {}", half.0, all.0);
+    for (_, shown, total) in [all, half] {
+        assert!(shown <= total && shown > total - 0.2, "{shown} J of {total} J");
+    }
+}
+
+#[test]
+fn a_request_enters_has_its_first_content_its_chunks_its_facts_and_leaves() {
+    let server =
+        Server { requests: 1, completion: Tokens { mean: 5, spread: 0.0 }, ..Server::default() };
+    let (host, load) = alone(server);
+    let mut seen = Vec::new();
+    let _ = run(&host, &load, 4, &mut |input| match input {
+        Input::Boundary { change, .. } => seen.push(format!("{change:?}")),
+        Input::Chunk { tokens, .. } => seen.push(tokens.to_string()),
+        Input::Finished(facts) => {
+            assert!(facts.queue == facts.prefill && facts.prefill < facts.decode);
+            assert!(facts.decode < facts.end);
+            seen.push(format!("{} tokens", facts.completion_tokens));
+        }
+        Input::Sample { .. } | Input::Poll { .. } => {}
+    });
+    assert_eq!(seen, ["Enter", "First", "2", "3", "4", "5 tokens", "Leave"]);
 }
 
 #[test]

@@ -244,7 +244,12 @@ impl<'a> World<'a> {
         if written.first {
             self.probe.boundary(&self.machine, server, request, Change::First, tell);
         }
-        let Some(facts) = written.facts else { return };
+        let Some(facts) = written.facts else {
+            if !written.first {
+                tell(Input::Chunk { consumer: server, t: now, request, tokens: written.tokens });
+            }
+            return;
+        };
         tell(Input::Finished(facts));
         self.probe.boundary(&self.machine, server, request, Change::Leave, tell);
         self.probe.poll(&self.machine, Poller::End(request), tell);

@@ -5,6 +5,8 @@
 //! none takes idle power off; [`Idle::Off`] is each with the calibrated idle power taken off.
 
 mod observed;
+#[cfg(test)]
+mod tests;
 
 pub use observed::{Observed, Reading};
 

@@ -66,7 +66,10 @@ impl Observed {
                     Poller::End(request) => drop(self.ends.insert(request, joules)),
                 }
             }
-            Input::Finished(_) | Input::Sample { .. } | Input::Boundary { .. } => {}
+            Input::Finished(_)
+            | Input::Sample { .. }
+            | Input::Boundary { .. }
+            | Input::Chunk { .. } => {}
         }
     }
 

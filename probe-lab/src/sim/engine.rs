@@ -189,11 +189,10 @@ impl Engine {
     /// Threads get equal parts of the step, to within two in a hundred.
     fn begin_step(&mut self, machine: &mut Machine, dice: &mut Dice) {
         while self.active.len() < self.server.slots.max(1) {
-            let Some(mut sequence) = self.queue.pop_front() else { break };
-            sequence.facts.prefill = machine.now;
+            let Some(sequence) = self.queue.pop_front() else { break };
             self.active.push(sequence);
         }
-        let (work, does) = self.compose();
+        let (work, does) = self.compose(machine.now);
         let each = work / self.tasks.len() as u64;
         // Nanoseconds at 3 GHz to MHz·ns.
         for task in self.tasks.clone() {

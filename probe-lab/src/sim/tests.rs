@@ -315,3 +315,23 @@ fn a_core_that_is_woken_often_stays_in_the_shallow_state() {
     assert!(idle_mw(50_000_000) < 30.0, "{}", idle_mw(50_000_000));
     assert!(idle_mw(300_000) > 700.0, "{}", idle_mw(300_000));
 }
+
+#[test]
+fn a_prompt_waits_in_the_queue_until_a_step_has_room_for_it() {
+    // Two prompts of 100 tokens, at once, in steps of 100: the later one begins when the earlier one is read.
+    let server = Server {
+        requests: 2,
+        arrivals: Arrivals::Closed { clients: 2, think_ns: 1 },
+        chunk: 100,
+        prompt: Tokens { mean: 100, spread: 0.0 },
+        completion: Tokens { mean: 3, spread: 0.0 },
+        ..Server::default()
+    };
+    let (host, load) = alone(server);
+    let truth = run(&host, &load, 2, &mut |_| {});
+    let [one, two] = &truth.requests[..] else { panic!("{:?}", truth.requests) };
+    assert_eq!(one.facts.prefill, one.facts.queue);
+    assert!(two.facts.queue < one.facts.queue + 1_000);
+    assert!(two.facts.prefill > one.facts.decode, "{two:?}");
+    assert!(two.facts.prefill < one.facts.decode + 1_000_000, "{two:?}");
+}

@@ -10,8 +10,10 @@ const LENGTHS_MS: [u64; 4] = [50, 200, 1_000, 10_000];
 const OVERLAPS: [usize; 4] = [1, 4, 16, 64];
 /// Prompt tokens for each written one.
 const PROMPT_RATIO: u64 = 4;
-/// A run lasts as long as some windows of the slowest method.
+/// A run lasts as long as some windows of the slowest method,
 const LEAST_RUN_MS: u64 = 16_000;
+/// and every client asks so often at least: a service has a history.
+const LEAST_TURNS: usize = 12;
 
 /// What runs beside the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl Axis {
             arrivals: Arrivals::Closed { clients: self.overlap, think_ns },
             prompt: Tokens { mean: written * PROMPT_RATIO, spread: 0.5 },
             completion: Tokens { mean: written, spread: 0.5 },
-            requests: requests.max(fill as usize),
+            requests: requests.max(fill as usize).max(LEAST_TURNS * self.overlap),
             ..server
         };
         let neighbours = self.neighbours(&server, seed);

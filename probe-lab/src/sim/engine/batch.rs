@@ -17,7 +17,7 @@ pub(super) struct Part {
 impl Engine {
     /// The next step: every sequence in decode gets a token, prompts are read as far as the chunk goes. Returns its work
     /// and what it does to the machine.
-    pub(super) fn compose(&mut self) -> (u64, Use) {
+    pub(super) fn compose(&mut self, now: u64) -> (u64, Use) {
         let server = &self.server;
         let costs = server.costs;
         let mut room = server.chunk.max(1);
@@ -29,13 +29,16 @@ impl Engine {
             traffic += u128::from(ns) * u128::from(does.memory_mw);
             u128::from(ns) * u128::from(does.activity)
         };
-        for sequence in &self.active {
+        for sequence in &mut self.active {
             let left = sequence.facts.prompt_tokens - sequence.read;
             let reads = left.min(room);
             if left > 0 && reads == 0 {
                 continue;
             }
             room -= reads;
+            if sequence.read == 0 {
+                sequence.facts.prefill = now;
+            }
             let share = if left > 0 {
                 add(reads * costs.prompt, server.prefill)
             } else {

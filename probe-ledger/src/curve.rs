@@ -1,12 +1,13 @@
 //! A target's charge in one domain over time: what had been laid out to it by each instant.
 //!
-//! Knots lie at boundaries, where the target's own clock places them, and at the ends of windows, not closer than a grain;
-//! in between it is linear. It is kept as far back as requests are unsettled.
+//! Knots lie at boundaries, where the target's own clock places them, and at the ends of windows; in between it is linear.
+//! It is kept as far back as requests are unsettled, and grows coarser where that is long: the phases of a request
+//! that is told at its end lie where they will.
 
 use std::collections::VecDeque;
 
-/// Windows shorter than this share a knot: a long answer has a few hundred of them a second otherwise.
-const GRAIN_NS: u64 = 4_000_000;
+/// With more knots than this, every other one at the end of a window goes: eight seconds at full rate.
+const MANY: usize = 8192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Knot {
@@ -21,6 +22,8 @@ struct Knot {
 pub(crate) struct Curve {
     knots: VecDeque<Knot>,
     sum: u64,
+    /// Knots left by the last thinning.
+    thinned: usize,
 }
 
 impl Curve {
@@ -45,12 +48,14 @@ impl Curve {
     /// So much up to the end of a window.
     pub(crate) fn end(&mut self, t: u64, energy: u64) {
         self.sum = self.sum.saturating_add(energy);
-        let knot = Knot { t, sum: self.sum, firm: false };
-        let n = self.knots.len();
-        let before = n.checked_sub(2).and_then(|i| self.knots.get(i)).map_or(0, |knot| knot.t);
-        match self.knots.back_mut() {
-            Some(last) if !last.firm && t.saturating_sub(before) < GRAIN_NS => *last = knot,
-            _ => self.knots.push_back(knot),
+        self.knots.push_back(Knot { t, sum: self.sum, firm: false });
+        if self.knots.len() >= MANY.max(2 * self.thinned) {
+            let mut odd = false;
+            self.knots.retain(|knot| {
+                odd ^= !knot.firm;
+                knot.firm || odd
+            });
+            self.thinned = self.knots.len();
         }
     }
 
@@ -120,22 +125,21 @@ mod tests {
     }
 
     #[test]
-    fn short_windows_share_knots_and_boundaries_do_not() {
+    fn a_long_one_grows_coarser_and_keeps_its_boundaries() {
         let mut curve = Curve::default();
         curve.begin(0);
-        for ms in 1..=1000 {
+        curve.cut(500_000, 7);
+        for ms in 1..=600_000 {
             curve.end(ms * 1_000_000, 1_000);
         }
-        assert!(curve.len() < 400, "{}", curve.len());
-        assert_eq!((curve.at(500_000_000), curve.total()), (500_000, 1_000_000));
-        curve.cut(1_000_500_000, 1);
-        curve.end(1_001_000_000, 1);
-        assert_eq!(curve.at(1_000_500_000), 1_000_001);
-        curve.forget(900_000_000);
-        assert!(curve.len() < 40);
-        assert_eq!(curve.at(950_000_000), 950_000);
+        assert!(curve.len() < 2 * MANY, "{}", curve.len());
+        assert_eq!((curve.at(500_000), curve.at(300_000_000_000)), (7, 300_000_007));
+        assert_eq!(curve.total(), 600_000_007);
+        curve.forget(599_000_000_000);
+        assert!(curve.len() < MANY / 8);
+        assert_eq!(curve.at(599_500_000_000), 599_500_007);
         curve.clear();
         assert!(curve.is_empty());
-        assert_eq!(curve.at(7), 1_000_002);
+        assert_eq!(curve.at(7), 600_000_007);
     }
 }

@@ -8,7 +8,7 @@ use crate::unit::Nanos;
 pub struct Work {
     /// When the server began to work on it: before, it was queued. `None`: when it entered.
     pub begin: Option<Nanos>,
-    /// When its prompt had been processed. `None`: at its first content, if it had one.
+    /// When its prompt had been processed. `None`: that is not known.
     pub first: Option<Nanos>,
     /// When its last token had been generated. `None`: when it left.
     pub last: Option<Nanos>,
@@ -66,8 +66,7 @@ impl Phases {
     pub(crate) fn told(self, work: &Work) -> Self {
         let within = |t: Option<Nanos>, from: u64, to: u64| t.map(|t| t.0.clamp(from, to));
         let last = within(work.last, self.enter, self.leave).unwrap_or(self.leave);
-        let first =
-            within(work.first, self.enter, last).or(self.first.map(|first| first.min(last)));
+        let first = within(work.first, self.enter, last);
         let begin = within(work.begin, self.enter, first.unwrap_or(last)).unwrap_or(self.enter);
         let Work { prompt, cached, completion, .. } = *work;
         Self { begin, first, last, prompt, cached, completion, ..self }

@@ -1,5 +1,7 @@
 //! Overlapping requests under every share policy, and the phases of a request.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use common::{at, exact, flags, nj, sample};

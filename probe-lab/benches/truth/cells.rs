@@ -8,8 +8,8 @@ use std::thread;
 
 use probe_lab::sim;
 use probe_lab::sim::methods::{Idle, Method, Observed};
-use probe_lab::sim::{Host, Load, RequestTruth};
-use probe_ledger::Nanowatts;
+use probe_lab::sim::{Energy, Host, Load, RequestTruth};
+use probe_ledger::{DomainShare, Nanojoules, Nanowatts};
 
 pub(crate) use self::axes::{Axis, Beside};
 use crate::books::{Books, Error, calibrate};
@@ -22,6 +22,8 @@ pub(crate) struct Cell {
     pub(crate) axis: Axis,
     /// By place in [`POLICIES`].
     pub(crate) ledgers: Vec<Figures>,
+    /// Likewise, of the part before the first content and of the rest.
+    pub(crate) phases: Vec<[Figures; 2]>,
     /// By place in [`Method::ALL`], as they are used.
     pub(crate) today: Vec<Figures>,
     /// With idle power taken off.
@@ -73,6 +75,7 @@ fn cell(
     let mut cell = Cell {
         axis: *axis,
         ledgers: figures(POLICIES.len()),
+        phases: vec![<_>::default(); POLICIES.len()],
         today: figures(methods),
         today_less_idle: figures(methods),
         seconds: Figures::default(),
@@ -108,6 +111,9 @@ impl Cell {
             ledger.finish(&truth)?;
             figures.extend(of_ledger(ledger, &truth.requests)?);
         }
+        for (ledger, phases) in ledgers.iter().zip(&mut self.phases) {
+            of_phases(ledger, &truth.requests, phases);
+        }
         for request in &truth.requests {
             let took = (request.facts.end - request.facts.queue) as f64 * 1e-6;
             self.seconds.add(took, self.axis.length_ms as f64);
@@ -140,4 +146,27 @@ pub(crate) fn of_ledger(books: &Books, truths: &[RequestTruth]) -> Result<Figure
         figures.bar(energy.low.joules(), truth, energy.high.joules());
     }
     Ok(figures)
+}
+
+/// What it says of their phases, where it knows them and they cost something.
+fn of_phases(books: &Books, truths: &[RequestTruth], figures: &mut [Figures; 2]) {
+    for request in truths {
+        let Some(account) = books.accounts.get(&request.facts.request) else { continue };
+        let said = |phase: fn(&DomainShare) -> Option<Nanojoules>| {
+            let sum = account.domains.iter().filter_map(phase).map(Nanojoules::joules).sum::<f64>();
+            (sum > 0.0).then_some(sum)
+        };
+        let truth = |phase: fn(&Energy) -> u64| {
+            request.domains.iter().map(phase).sum::<u64>() as f64 * 1e-12
+        };
+        let both = [
+            (said(|d| d.prefill), truth(|e| e.prefill_pj)),
+            (said(|d| d.decode), truth(|e| e.decode_pj)),
+        ];
+        for (figures, (said, truth)) in figures.iter_mut().zip(both) {
+            if let Some(said) = said.filter(|_| truth > 0.0) {
+                figures.add(said, truth);
+            }
+        }
+    }
 }

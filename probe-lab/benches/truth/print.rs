@@ -6,7 +6,7 @@ use crate::cells::{Beside, Cell};
 use crate::figures::Figures;
 use crate::policies::POLICIES;
 
-/// One table for what runs beside, of ours and of today's; then today's with idle power taken off.
+/// For what runs beside: ours and today's; ours by phase; today's with idle power taken off.
 pub(crate) fn tables(cells: &[Cell]) {
     println!(
         "Error of a request's joules against the truth, |said - true| / true in percent: median / p95 / p99."
@@ -23,6 +23,11 @@ pub(crate) fn tables(cells: &[Cell]) {
         for cell in &rows {
             let ours = cell.ledgers.iter().map(with_coverage);
             line(cell, ours.chain(cell.today.iter().map(errors)));
+        }
+        println!("\nPrefill and decode apart:\n");
+        head(&POLICIES.iter().flat_map(|p| [p.name, "decode of it"]).collect::<Vec<_>>());
+        for cell in &rows {
+            line(cell, cell.phases.iter().flatten().map(errors));
         }
         println!("\nThe same methods with calibrated idle power taken off:\n");
         head(&Method::ALL.map(Method::name));
@@ -57,6 +62,9 @@ pub(crate) fn percent(part: f64) -> String {
 }
 
 fn errors(figures: &Figures) -> String {
+    if figures.count() == 0 {
+        return "-".to_owned();
+    }
     [0.5, 0.95, 0.99].map(|part| percent(figures.quantile(part))).join(" / ")
 }
 

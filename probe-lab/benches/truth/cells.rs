@@ -33,7 +33,7 @@ pub(crate) struct Cell {
 }
 
 /// Runs of a cell: each has a seed of its own.
-const RUNS: u64 = 2;
+const RUNS: u64 = 4;
 /// How long the machine's idle power is measured, ns.
 const CALIBRATION_NS: u64 = 60_000_000_000;
 

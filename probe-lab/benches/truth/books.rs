@@ -7,7 +7,7 @@ use probe_lab::sim::{Domain, Facts, Host, Input, Load, Truth};
 use probe_ledger::{
     Account, Boundary, Change, Config, ConfigError, ConsumerId, DomainId, DomainSpec, Ledger,
     Nanojoules, Nanos, Nanowatts, Range, Ratio, Refused, RequestId, Sample, Scale, ScaleError,
-    Scope, Weights,
+    Scope, Weights, Work,
 };
 
 use crate::policies::Entry;
@@ -107,6 +107,7 @@ impl Books {
             consumers: load.consumers(),
             packages: host.packages,
             horizon: Nanos::from_millis(10_000),
+            patience: Nanos::from_millis(60_000),
             policies: entry.policies,
         };
         Ok(Self {
@@ -146,9 +147,18 @@ impl Books {
         }
     }
 
-    /// What the answer said of itself. The ledger has no use for it yet.
-    #[expect(clippy::unused_self, reason = "policies by tokens and by work are told here")]
-    fn finished(&mut self, _facts: &Facts) {}
+    /// What the answer said of itself, as llama.cpp's `timings` do.
+    fn finished(&mut self, facts: &Facts) {
+        let work = Work {
+            begin: Some(Nanos(facts.prefill)),
+            first: Some(Nanos(facts.decode)),
+            last: None,
+            prompt: Some(facts.prompt_tokens),
+            cached: 0,
+            completion: Some(facts.completion_tokens),
+        };
+        self.ledger.work(RequestId(facts.request), work);
+    }
 
     fn settle(&mut self) {
         let settled = self.ledger.settled();

@@ -23,7 +23,9 @@ const fn entry(name: &'static str, share: Share, weights: bool, claimed: bool) -
 }
 
 /// All of them.
-pub(crate) const POLICIES: [Entry; 2] = [
+pub(crate) const POLICIES: [Entry; 4] = [
     entry("wattprobe time, equal", Share::Equal, false, false),
-    entry("wattprobe smt, equal", Share::Equal, true, true),
+    entry("wattprobe time, tokens", Share::Tokens, false, false),
+    entry("wattprobe time, work", Share::Work, false, false),
+    entry("wattprobe smt, work", Share::Work, true, true),
 ];

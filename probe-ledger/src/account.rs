@@ -6,7 +6,6 @@ use crate::domain::DomainSpec;
 use crate::flag::{Flag, Flags};
 use crate::id::{ConsumerId, DomainId, RequestId};
 use crate::policy::Share;
-use crate::settlement::POLICIES;
 use crate::tally::Tally;
 use crate::unit::{Nanojoules, Nanos};
 
@@ -84,7 +83,7 @@ impl Account {
             request: request.id,
             target: request.target,
             domains,
-            energy: sum.map(|bar| bar.spread(spread(&request.by_policy, share)).estimate()),
+            energy: sum.map(|bar| bar.shared(&request.shares, share).estimate()),
             cpu: Nanos(request.cpu),
             resident,
             mean_residents,
@@ -119,13 +118,4 @@ impl DomainShare {
             flags,
         }
     }
-}
-
-/// How much less and how much more another policy would have charged, nJ.
-fn spread(by_policy: &[f64; POLICIES.len()], share: Share) -> (u64, u64) {
-    let own = by_policy.iter().zip(POLICIES).find(|(_, policy)| *policy == share);
-    let own = own.map_or(0.0, |(energy, _)| *energy);
-    let less = by_policy.iter().fold(0.0, |most: f64, energy| most.max(own - energy));
-    let more = by_policy.iter().fold(0.0, |most: f64, energy| most.max(energy - own));
-    (less.ceil() as u64, more.ceil() as u64)
 }

@@ -1,14 +1,26 @@
-//! Error bars: how far a request's joules may be from the truth, part by part.
+//! Error bars: between which joules the truth of a request lies with 95 % confidence, part by part.
 //!
-//! **Edges.** A reading is stale by up to one sensor period, so at each end of its residency a request may gain or
-//! lose its power there times the period. Its power at an end is that over the windows next to it, as many as make up a
-//! period, or its mean power if that is more. Idle energy
-//! comes off by the clock while energy arrives in lumps, so the idle power counts, too, by the request's share
-//! of the active energy. The two ends err in opposite directions, so the root of the sum of squares is a
-//! bound, not only an estimate.
+//! Every part is a half-width: so far off at most in 95 of 100 requests, if it were the only part.
 //!
-//! **Quantum.** The counter moves in steps; at each end the window's energy is off by up to one step, of which the
+//! **Edges.** A reading is stale by anything up to one sensor period, so at each end of its residency a request
+//! gains or loses its power there times a time that is even over a period. Its power at an end is that over the windows next to it,
+//! as many as make up a period, or its mean power if that is more. Idle energy comes off by the clock while
+//! energy arrives in lumps, so the idle power counts, too, by the request's share of the active energy.
+//!
+//! **Quantum.** The counter moves in steps; at each end the window's energy is off by anything up to one step, of which the
 //! request bears its share of the window's active energy. Never less than a nanojoule.
+//!
+//! **Weight.** Where others ran in the same windows, the counter does not say whose a nanosecond's energy was: theirs may have
+//! drawn more or less than the target's. The more of its windows' energy was others', the more of its charge that moves.
+//!
+//! **Class.** The sensor's relative error: systematic, so it adds linearly over domains.
+//!
+//! **Policy.** Where requests overlapped: how far work's prices foretold what was seen, of what another price would have moved
+//! to or from others; and if another policy was chosen, the distance to what work says. Where nothing foretells, anything
+//! of it may be others'.
+//!
+//! These are independent of each other: the root of the sum of their squares is the half-width of them all. Two parts are
+//! no matter of chance, and are added to that:
 //!
 //! **Gap.** In a window longer than expected in which residents changed, what the target was charged may have
 //! been all or none of the request's. What was not covered by valid windows at all is missing at the
@@ -16,16 +28,22 @@
 //!
 //! **Split.** Where it was guessed who used a device, a request may have caused none of what it was charged, or all that
 //! the device used, by its share of its target.
-//!
-//! **Class.** The sensor's relative error: systematic, so it adds linearly, over domains too.
-//!
-//! **Policy.** Where requests overlapped, another share policy would have charged this one less or more.
-//!
-//! Edges and quanta of several domains are independent and add in quadrature; gap, split, class and policy are added to that.
 
+use crate::desk::Shares;
 use crate::domain::DomainSpec;
+use crate::policy::Share;
+use crate::settlement::POLICIES;
 use crate::tally::{Edge, Tally};
 use crate::unit::{NANO, Nanojoules, Nanos, clamp, mul_div_up};
+
+/// Of a value that is even over a range: half of a range that holds 95 % of it when many are added, 1.96/√12.
+const EVEN: f64 = 0.565_8;
+/// How far a consumer's power a nanosecond may lie from that of those beside it.
+const WEIGHT: f64 = 0.15;
+/// Prices are off by so much more than the equations they were tried on.
+const FORETOLD: f64 = 2.0;
+/// Where there are no prices: how far the part of one may be from an equal one.
+const UNKNOWN: f64 = 1.0;
 
 /// The parts of an error bar, each as ± energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,14 +52,16 @@ pub struct ErrorParts {
     pub edges: Nanojoules,
     /// Step of the counter.
     pub quantum: Nanojoules,
+    /// Power of others who ran at the same time.
+    pub weight: Nanojoules,
+    /// Class of the sensor.
+    pub class: Nanojoules,
+    /// How overlapping requests share; the larger of the two directions.
+    pub policy: Nanojoules,
     /// Long windows and missing coverage; the larger of the two directions.
     pub gap: Nanojoules,
     /// Guesses at who used a device; the larger of the two directions.
     pub split: Nanojoules,
-    /// Class of the sensor.
-    pub class: Nanojoules,
-    /// What other share policies would have charged; the larger of the two directions.
-    pub policy: Nanojoules,
 }
 
 /// An energy with its error bar.
@@ -57,47 +77,65 @@ pub struct Estimate {
     pub parts: ErrorParts,
 }
 
-/// An error bar that can still be added to.
+/// An error bar that can still be added to. nJ.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bar {
     energy: u64,
-    /// Squares, nJ².
-    edges: u128,
-    quantum: u128,
-    gap_down: u64,
-    gap_up: u64,
-    split_down: u64,
-    split_up: u64,
-    class: u64,
-    policy_down: u64,
-    policy_up: u64,
+    /// Squares.
+    edges: f64,
+    quantum: f64,
+    weight: f64,
+    class: f64,
+    gap: Doubt,
+    split: Doubt,
+    shares: f64,
+    /// What work says it is less, and more.
+    other: Doubt,
+}
+
+/// How much less and how much more it may be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubt {
+    down: u64,
+    up: u64,
+}
+
+impl Doubt {
+    fn add(self, other: Self) -> Self {
+        let (down, up) = (self.down.saturating_add(other.down), self.up.saturating_add(other.up));
+        Self { down, up }
+    }
+
+    fn larger(self) -> Nanojoules {
+        Nanojoules(self.down.max(self.up))
+    }
 }
 
 impl Bar {
     /// The bar of one request in one domain; `resident` is how long it was resident.
     pub(crate) fn new(spec: &DomainSpec, tally: &Tally, resident: u64) -> Self {
         let energy = tally.settled;
-        let (edges, quantum) = match tally.edges.ends() {
-            Some((first, last)) => {
-                let edge = |edge| square(edge_error(spec, tally, edge));
-                let step = |edge| square(quantum_error(spec, edge));
-                (edge(first).saturating_add(edge(last)), step(first).saturating_add(step(last)))
-            }
-            None => (0, square(step(spec)).saturating_mul(2)),
+        let ends = |error: &dyn Fn(Edge) -> u64| match tally.edges.ends() {
+            Some((first, last)) => square(EVEN * error(first) as f64) + square(EVEN * error(last) as f64),
+            None => 0.0,
         };
+        let never = 2.0 * square(EVEN * step(spec) as f64);
+        let quantum = ends(&|edge| quantum_error(spec, edge));
         let missing = resident.saturating_sub(tally.covered);
         let lost = mul_div_up(energy, missing, tally.covered);
         Self {
             energy,
-            edges,
-            quantum,
-            gap_down: tally.gap_down.min(energy),
-            gap_up: tally.gap_up.saturating_add(lost),
-            split_down: tally.split_down.min(energy),
-            split_up: tally.split_up,
-            class: spec.class.of(energy),
-            policy_down: 0,
-            policy_up: 0,
+            edges: ends(&|edge| edge_error(spec, tally, edge)),
+            quantum: if tally.edges.ends().is_some() { quantum } else { never },
+            weight: WEIGHT * mul_div_up(energy, tally.beside, tally.active) as f64,
+            class: spec.class.of(energy) as f64,
+            gap: Doubt {
+                down: tally.gap_down.min(energy),
+                up: tally.gap_up.saturating_add(lost),
+            },
+            split: Doubt { down: tally.split_down.min(energy), up: tally.split_up },
+            shares: 0.0,
+            other: Doubt::default(),
         }
     }
 
@@ -105,39 +143,51 @@ impl Bar {
     pub(crate) fn add(self, other: Self) -> Self {
         Self {
             energy: self.energy.saturating_add(other.energy),
-            edges: self.edges.saturating_add(other.edges),
-            quantum: self.quantum.saturating_add(other.quantum),
-            gap_down: self.gap_down.saturating_add(other.gap_down),
-            gap_up: self.gap_up.saturating_add(other.gap_up),
-            split_down: self.split_down.saturating_add(other.split_down),
-            split_up: self.split_up.saturating_add(other.split_up),
-            class: self.class.saturating_add(other.class),
-            policy_down: self.policy_down.saturating_add(other.policy_down),
-            policy_up: self.policy_up.saturating_add(other.policy_up),
+            edges: self.edges + other.edges,
+            quantum: self.quantum + other.quantum,
+            weight: self.weight + other.weight,
+            class: self.class + other.class,
+            gap: self.gap.add(other.gap),
+            split: self.split.add(other.split),
+            shares: self.shares + other.shares,
+            other: self.other.add(other.other),
         }
     }
 
-    /// With what other share policies would have charged, less and more.
-    pub(crate) fn spread(self, (down, up): (u64, u64)) -> Self {
-        Self { policy_down: down.min(self.energy), policy_up: up, ..self }
+    /// With how it was shared with those it overlapped.
+    pub(crate) fn shared(self, shares: &Shares, chosen: Share) -> Self {
+        let of = |policy: Share| {
+            let found = shares.by_policy.iter().zip(POLICIES).find(|(_, known)| *known == policy);
+            found.map_or(0.0, |(energy, _)| *energy)
+        };
+        let (own, work) = (of(chosen), of(Share::Work));
+        let off = |from: f64, to: f64| (from - to).max(0.0).ceil() as u64;
+        let other = Doubt { down: off(own, work).min(self.energy), up: off(work, own) };
+        let shares = FORETOLD * shares.foretold + UNKNOWN * shares.unknown;
+        Self { shares, other, ..self }
     }
 
     pub(crate) fn estimate(self) -> Estimate {
-        let random = root_up(self.edges.saturating_add(self.quantum)).saturating_add(self.class);
-        let down = self.gap_down.saturating_add(self.split_down).saturating_add(self.policy_down);
-        let up = self.gap_up.saturating_add(self.split_up).saturating_add(self.policy_up);
+        let random = self.edges
+            + self.quantum
+            + square(self.weight)
+            + square(self.class)
+            + square(self.shares);
+        let random = up(random.sqrt()).0;
+        let bounds = self.gap.add(self.split).add(self.other);
         let parts = ErrorParts {
-            edges: Nanojoules(root_up(self.edges)),
-            quantum: Nanojoules(root_up(self.quantum)),
-            gap: Nanojoules(self.gap_down.max(self.gap_up)),
-            split: Nanojoules(self.split_down.max(self.split_up)),
-            class: Nanojoules(self.class),
-            policy: Nanojoules(self.policy_down.max(self.policy_up)),
+            edges: up(self.edges.sqrt()),
+            quantum: up(self.quantum.sqrt()),
+            weight: up(self.weight),
+            class: up(self.class),
+            policy: up(self.shares).saturating_add(self.other.larger()),
+            gap: self.gap.larger(),
+            split: self.split.larger(),
         };
         Estimate {
             energy: Nanojoules(self.energy),
-            low: Nanojoules(self.energy.saturating_sub(random.saturating_add(down))),
-            high: Nanojoules(self.energy.saturating_add(random.saturating_add(up))),
+            low: Nanojoules(self.energy.saturating_sub(random.saturating_add(bounds.down))),
+            high: Nanojoules(self.energy.saturating_add(random.saturating_add(bounds.up))),
             parts,
         }
     }
@@ -168,13 +218,11 @@ fn step(spec: &DomainSpec) -> u64 {
     spec.quantum.max(spec.scale.energy(1)).0.max(1)
 }
 
-fn square(x: u64) -> u128 {
-    u128::from(x) * u128::from(x)
+fn square(x: f64) -> f64 {
+    x * x
 }
 
-/// Square root, rounded up. The root of a `u128` fits a `u64` but for rounding up the very last.
-fn root_up(square: u128) -> u64 {
-    let root = square.isqrt();
-    let up = if root * root < square { root + 1 } else { root };
-    u64::try_from(up).unwrap_or(u64::MAX)
+/// Rounded up.
+fn up(nj: f64) -> Nanojoules {
+    Nanojoules(nj.ceil() as u64)
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::flag::Flags;
 use crate::id::{ConsumerId, RequestId};
 use crate::settlement::POLICIES;
+use crate::steps::Decoding;
 use crate::tally::Tally;
 use crate::unit::Nanos;
 use crate::work::{Phases, Work};
@@ -24,11 +25,10 @@ pub(crate) struct Request {
     pub(crate) first: Option<Nanos>,
     /// What was told of it.
     pub(crate) work: Option<Work>,
-    /// What it would be charged over the additive domains under each policy, nJ.
-    pub(crate) by_policy: [f64; POLICIES.len()],
-    /// While it was in decode: what the target drew (J), prompt tokens that anybody's steps read, and weighted by
-    /// decode energy: residents in decode, their contexts, the weight.
-    pub(crate) decode_seen: [f64; 5],
+    /// How it was shared with those it overlapped.
+    pub(crate) shares: Shares,
+    /// While it was in decode.
+    pub(crate) decoding: Decoding,
     /// Its share of the target's on-CPU time, ns.
     pub(crate) cpu: u64,
     /// Integral of the number of residents over its residency, ns.
@@ -38,6 +38,17 @@ pub(crate) struct Request {
     pub(crate) flags: Flags,
     /// By domain.
     pub(crate) tallies: Vec<Tally>,
+}
+
+/// What a request was charged where others worked, too, and what it might have been; nJ over the additive domains.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shares {
+    /// Under each policy.
+    pub(crate) by_policy: [f64; POLICIES.len()],
+    /// Of what it would be charged by work, how much is uncertain by what prices did not foretell.
+    pub(crate) foretold: f64,
+    /// What might be others', or theirs its, where there were no prices.
+    pub(crate) unknown: f64,
 }
 
 impl Request {
@@ -71,8 +82,8 @@ impl Desk {
             leave: None,
             first: None,
             work: None,
-            by_policy: [0.0; POLICIES.len()],
-            decode_seen: [0.0; 5],
+            shares: Shares::default(),
+            decoding: Decoding::default(),
             cpu: 0,
             crowd: 0,
             last_crowd: 1,
@@ -120,5 +131,12 @@ impl Desk {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+impl Slot {
+    pub(crate) fn test(number: usize) -> Self {
+        Self(number)
     }
 }

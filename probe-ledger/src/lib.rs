@@ -172,6 +172,7 @@ mod sample;
 mod scale;
 mod settlement;
 mod split;
+mod steps;
 mod tally;
 mod target;
 mod unit;

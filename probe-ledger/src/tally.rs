@@ -2,6 +2,7 @@
 
 use crate::flag::{Flag, Flags};
 use crate::split::{Seen, Split};
+use crate::unit::mul_div_up;
 
 /// A request's account in one domain, in progress. Nanojoules and nanoseconds.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct Tally {
     pub(crate) covered: u64,
     /// The domain's active energy in them.
     pub(crate) whole: u64,
+    /// Of `active`, what would move if others had drawn more or less: by their part of each window.
+    pub(crate) beside: u64,
     pub(crate) edges: Edges,
     /// The longest period its sensor was known to have in them.
     pub(crate) period: u64,
@@ -128,6 +131,8 @@ impl Tally {
         self.windows += 1;
         self.covered = self.covered.saturating_add(edge.time);
         self.whole = self.whole.saturating_add(whole.active);
+        let others = whole.active.saturating_sub(whole.charge);
+        self.beside = self.beside.saturating_add(mul_div_up(edge.energy, others, whole.active));
         self.period = self.period.max(whole.period);
         if whole.late {
             self.flags.insert(Flag::CounterLate);

@@ -10,6 +10,8 @@
 //! **Quantum.** The counter moves in steps; at each end the window's energy is off by anything up to one step, of which the
 //! request bears its share of the window's active energy. Never less than a nanojoule.
 //!
+//! **Idle.** Idle power is known so well and no better: by the clock, and by the request's share of the active energy.
+//!
 //! **Weight.** Where others ran in the same windows, the counter does not say whose a nanosecond's energy was: theirs may have
 //! drawn more or less than the target's. The more of its windows' energy was others', the more of its charge that moves.
 //!
@@ -31,19 +33,22 @@
 
 use crate::desk::Shares;
 use crate::domain::DomainSpec;
-use crate::policy::Share;
-use crate::settlement::POLICIES;
 use crate::tally::{Edge, Tally};
 use crate::unit::{NANO, Nanojoules, Nanos, clamp, mul_div_up};
 
-/// Of a value that is even over a range: half of a range that holds 95 % of it when many are added, 1.96/√12.
-const EVEN: f64 = 0.565_8;
-/// How far a consumer's power a nanosecond may lie from that of those beside it.
-const WEIGHT: f64 = 0.15;
-/// Prices are off by so much more than the equations they were tried on.
+/// Of a period's energy, at each of two ends: together they make up 97.5 % of it, which is what 95 % of the requests lose
+/// whose end alone is stale, since nothing ran before them.
+const EDGE: f64 = 0.689;
+/// Of a step, at each of two ends: 1.96/√12, since it is even over the step.
+const STEP: f64 = 0.566;
+/// By which factor a consumer's power a nanosecond may lie above or below that of those beside it.
+const POWER: f64 = 2.3;
+/// By which factor what a request does may lie above or below what those beside it do, where there are no prices.
+const WORK: f64 = 3.5;
+/// Prices are off by so much more than the equations they were tried on,
 const FORETOLD: f64 = 2.0;
-/// Where there are no prices: how far the part of one may be from an equal one.
-const UNKNOWN: f64 = 1.0;
+/// and by so much even where they foretold everything: when a step began and ended, nobody sees.
+const STEPS: f64 = 0.09;
 
 /// The parts of an error bar, each as ± energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub struct ErrorParts {
     pub edges: Nanojoules,
     /// Step of the counter.
     pub quantum: Nanojoules,
+    /// Uncertainty of the idle power that was taken off.
+    pub idle: Nanojoules,
     /// Power of others who ran at the same time.
     pub weight: Nanojoules,
     /// Class of the sensor.
@@ -84,13 +91,36 @@ pub(crate) struct Bar {
     /// Squares.
     edges: f64,
     quantum: f64,
-    weight: f64,
+    idle: f64,
+    weight: Tilt,
     class: f64,
+    /// Between requests, without prices and by them.
+    shares: Tilt,
+    foretold: f64,
     gap: Doubt,
     split: Doubt,
-    shares: f64,
     /// What work says it is less, and more.
     other: Doubt,
+}
+
+/// What a part of an amount would be less and more if its owner had done less or more than the others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tilt {
+    down: f64,
+    up: f64,
+}
+
+impl Tilt {
+    /// `theirs` is the others' part of the whole, and each of them did as much as the owner, give or take `factor`.
+    fn new(energy: u64, theirs: f64, factor: f64) -> Self {
+        let own = 1.0 - theirs;
+        let moved = energy as f64 * (factor - 1.0) * theirs;
+        Self { down: moved / (own + factor * theirs), up: moved / (own * factor + theirs) }
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self { down: self.down + other.down, up: self.up + other.up }
+    }
 }
 
 /// How much less and how much more it may be.
@@ -115,26 +145,34 @@ impl Bar {
     /// The bar of one request in one domain; `resident` is how long it was resident.
     pub(crate) fn new(spec: &DomainSpec, tally: &Tally, resident: u64) -> Self {
         let energy = tally.settled;
-        let ends = |error: &dyn Fn(Edge) -> u64| match tally.edges.ends() {
-            Some((first, last)) => square(EVEN * error(first) as f64) + square(EVEN * error(last) as f64),
-            None => 0.0,
+        let (edges, quantum) = match tally.edges.ends() {
+            Some((first, last)) => {
+                let both = |of: f64, error: &dyn Fn(Edge) -> u64| {
+                    square(of * error(first) as f64) + square(of * error(last) as f64)
+                };
+                let edge = |edge| edge_error(spec, tally, edge);
+                (both(EDGE, &edge), both(STEP, &|edge| quantum_error(spec, edge)))
+            }
+            None => (0.0, 2.0 * square(STEP * step(spec) as f64)),
         };
-        let never = 2.0 * square(EVEN * step(spec) as f64);
-        let quantum = ends(&|edge| quantum_error(spec, edge));
         let missing = resident.saturating_sub(tally.covered);
         let lost = mul_div_up(energy, missing, tally.covered);
+        // All of it comes from windows that did not know of the request.
+        let unseen = if tally.windows == 0 { energy } else { 0 };
         Self {
             energy,
-            edges: ends(&|edge| edge_error(spec, tally, edge)),
-            quantum: if tally.edges.ends().is_some() { quantum } else { never },
-            weight: WEIGHT * mul_div_up(energy, tally.beside, tally.active) as f64,
+            edges,
+            quantum,
+            idle: square(mul_div_up(energy, tally.idle_error, tally.active) as f64),
+            weight: Tilt::new(energy, part(tally.beside as f64, tally.active), POWER),
             class: spec.class.of(energy) as f64,
             gap: Doubt {
-                down: tally.gap_down.min(energy),
+                down: unseen.max(tally.gap_down.min(energy)),
                 up: tally.gap_up.saturating_add(lost),
             },
             split: Doubt { down: tally.split_down.min(energy), up: tally.split_up },
-            shares: 0.0,
+            shares: Tilt::default(),
+            foretold: 0.0,
             other: Doubt::default(),
         }
     }
@@ -145,49 +183,52 @@ impl Bar {
             energy: self.energy.saturating_add(other.energy),
             edges: self.edges + other.edges,
             quantum: self.quantum + other.quantum,
-            weight: self.weight + other.weight,
+            idle: self.idle + other.idle,
+            weight: self.weight.add(other.weight),
             class: self.class + other.class,
             gap: self.gap.add(other.gap),
             split: self.split.add(other.split),
-            shares: self.shares + other.shares,
+            shares: self.shares.add(other.shares),
+            foretold: self.foretold + other.foretold,
             other: self.other.add(other.other),
         }
     }
 
     /// With how it was shared with those it overlapped.
-    pub(crate) fn shared(self, shares: &Shares, chosen: Share) -> Self {
-        let of = |policy: Share| {
-            let found = shares.by_policy.iter().zip(POLICIES).find(|(_, known)| *known == policy);
-            found.map_or(0.0, |(energy, _)| *energy)
-        };
-        let (own, work) = (of(chosen), of(Share::Work));
+    pub(crate) fn shared(self, shares: &Shares) -> Self {
         let off = |from: f64, to: f64| (from - to).max(0.0).ceil() as u64;
-        let other = Doubt { down: off(own, work).min(self.energy), up: off(work, own) };
-        let shares = FORETOLD * shares.foretold + UNKNOWN * shares.unknown;
-        Self { shares, other, ..self }
+        let Shares { chosen, best, foretold, steps, unknown } = *shares;
+        let other = Doubt { down: off(chosen, best).min(self.energy), up: off(best, chosen) };
+        let foretold = (FORETOLD * foretold).hypot(STEPS * steps);
+        let shares = Tilt::new(self.energy, part(unknown, chosen as u64), WORK);
+        Self { shares, foretold, other, ..self }
     }
 
     pub(crate) fn estimate(self) -> Estimate {
-        let random = self.edges
-            + self.quantum
-            + square(self.weight)
-            + square(self.class)
-            + square(self.shares);
-        let random = up(random.sqrt()).0;
+        let by_chance = |weight: f64, shares: f64| {
+            let parts = [weight, shares, self.foretold, self.class];
+            let squares =
+                parts.into_iter().map(square).sum::<f64>() + self.edges + self.quantum + self.idle;
+            up(squares.sqrt()).0
+        };
+        let low = by_chance(self.weight.down, self.shares.down);
+        let high = by_chance(self.weight.up, self.shares.up);
         let bounds = self.gap.add(self.split).add(self.other);
         let parts = ErrorParts {
             edges: up(self.edges.sqrt()),
             quantum: up(self.quantum.sqrt()),
-            weight: up(self.weight),
+            idle: up(self.idle.sqrt()),
+            weight: up(self.weight.down.max(self.weight.up)),
             class: up(self.class),
-            policy: up(self.shares).saturating_add(self.other.larger()),
+            policy: up(self.shares.down.max(self.shares.up).hypot(self.foretold))
+                .saturating_add(self.other.larger()),
             gap: self.gap.larger(),
             split: self.split.larger(),
         };
         Estimate {
             energy: Nanojoules(self.energy),
-            low: Nanojoules(self.energy.saturating_sub(random.saturating_add(bounds.down))),
-            high: Nanojoules(self.energy.saturating_add(random.saturating_add(bounds.up))),
+            low: Nanojoules(self.energy.saturating_sub(low.saturating_add(bounds.down))),
+            high: Nanojoules(self.energy.saturating_add(high.saturating_add(bounds.up))),
             parts,
         }
     }
@@ -220,6 +261,11 @@ fn step(spec: &DomainSpec) -> u64 {
 
 fn square(x: f64) -> f64 {
     x * x
+}
+
+/// A part of a whole, as a fraction.
+fn part(of: f64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { (of / whole as f64).clamp(0.0, 1.0) }
 }
 
 /// Rounded up.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use crate::flag::Flags;
 use crate::id::{ConsumerId, RequestId};
-use crate::settlement::POLICIES;
 use crate::steps::Decoding;
 use crate::tally::Tally;
 use crate::unit::Nanos;
@@ -40,13 +39,17 @@ pub(crate) struct Request {
     pub(crate) tallies: Vec<Tally>,
 }
 
-/// What a request was charged where others worked, too, and what it might have been; nJ over the additive domains.
+/// What a request was charged as others worked beside it, and what it might have been; nJ over the additive domains.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shares {
-    /// Under each policy.
-    pub(crate) by_policy: [f64; POLICIES.len()],
-    /// Of what it would be charged by work, how much is uncertain by what prices did not foretell.
+    /// Under the policy that was chosen.
+    pub(crate) chosen: f64,
+    /// By work, as far as that has prices; else as chosen.
+    pub(crate) best: f64,
+    /// Of that, what is uncertain by as much as prices did not foretell,
     pub(crate) foretold: f64,
+    /// and what prices move at all.
+    pub(crate) steps: f64,
     /// What might be others', or theirs its, where there were no prices.
     pub(crate) unknown: f64,
 }

@@ -4,7 +4,7 @@
 //! Every request that is over gives an equation (see [`crate::steps`]). All count alike relative to their energy. Only their
 //! sums are kept, so memory does not grow; old ones fade, since a server's load and its clock frequency change.
 
-use ndarray::{Array1, Array2};
+use nalgebra::{Cholesky, DMatrix, DVector};
 
 use crate::steps::{N, Prices};
 
@@ -16,7 +16,7 @@ const AGAIN: u64 = 4;
 const FADE: f64 = 0.9995;
 /// Of the last so many equations it is known how far off they were foretold.
 const RECENT: f64 = 32.0;
-/// The least that is added to a column that says the same as those before it, so that the factor stays regular.
+/// Added to a column's length of 1, so that two that say the same have a solution.
 const HAIR: f64 = 1e-9;
 
 /// The fit of one target.
@@ -70,37 +70,39 @@ impl Fit {
         (self.foretold > 0.0).then(|| self.missed.sqrt())
     }
 
-    /// Non-negative least squares on the triangle of the normal equations' Cholesky factor, which has the same solution as
-    /// all rows, columns scaled to length 1.
+    /// Non-negative least squares: of the least-squares solutions in every choice of unknowns, the rest being 0, the best
+    /// one that is not negative. That is exact, there are no more than 15 choices, and none can fail to end.
     fn solve(&self) -> Option<Prices> {
         let scale: Prices = std::array::from_fn(|i| self.squares[i][i].sqrt());
         let used: Vec<usize> = (0..N).filter(|i| scale[*i] > 0.0).collect();
-        let n = used.len();
-        if n == 0 {
+        let choices = (1u32..1 << used.len()).filter_map(|choice| {
+            let chosen = used.iter().enumerate().filter(|(place, _)| choice >> place & 1 == 1);
+            self.solve_for(&chosen.map(|(_, i)| *i).collect::<Vec<_>>(), &scale)
+        });
+        let best = choices.min_by(|(a, _), (b, _)| a.total_cmp(b));
+        best.map(|(_, prices)| prices).filter(|prices| prices.iter().any(|price| *price > 0.0))
+    }
+
+    /// Least squares in these unknowns, columns scaled to length 1: the sum of squares, but for a constant, and the
+    /// solution. `None` where one is negative.
+    fn solve_for(&self, chosen: &[usize], scale: &Prices) -> Option<(f64, Prices)> {
+        let n = chosen.len();
+        let squares = DMatrix::from_fn(n, n, |row, col| {
+            let (i, j) = (chosen[row], chosen[col]);
+            self.squares[i][j] / (scale[i] * scale[j]) + if i == j { HAIR } else { 0.0 }
+        });
+        let products =
+            DVector::from_fn(n, |row, _| self.products[chosen[row]] / scale[chosen[row]]);
+        let solution = Cholesky::new(squares)?.solve(&products);
+        if !solution.iter().all(|x| x.is_finite() && *x >= 0.0) {
             return None;
         }
-        let mut upper = Array2::<f64>::zeros((n, n));
-        let mut right = Array1::<f64>::zeros(n);
-        for (row, i) in used.iter().enumerate() {
-            let square = |j: usize| self.squares[*i][j] / (scale[*i] * scale[j]);
-            let above = |upper: &Array2<f64>, col: usize| {
-                (0..row).map(|k| upper[(k, row)] * upper[(k, col)]).sum::<f64>()
-            };
-            let pivot = (square(*i) - above(&upper, row)).max(HAIR).sqrt();
-            upper[(row, row)] = pivot;
-            for (col, j) in used.iter().enumerate().skip(row + 1) {
-                upper[(row, col)] = (square(*j) - above(&upper, col)) / pivot;
-            }
-            let known: f64 = (0..row).map(|k| upper[(k, row)] * right[k]).sum();
-            right[row] = (self.products[*i] / scale[*i] - known) / pivot;
+        let mut prices = [0.0; N];
+        for (x, i) in solution.iter().zip(chosen) {
+            prices[*i] = x / scale[*i];
         }
-        let (solution, _) = nnls::nnls(upper.view(), right.view());
-        let mut found = [0.0; N];
-        for (place, i) in used.iter().enumerate() {
-            found[*i] = solution[place] / scale[*i];
-        }
-        let sound = found.iter().all(|x| x.is_finite()) && found.iter().any(|x| *x > 0.0);
-        sound.then_some(found)
+        // At a least-squares solution xᵀSx = xᵀp, so that xᵀSx - 2xᵀp is -xᵀp.
+        Some((-solution.dot(&products), prices))
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! An interval can be settled once every domain has passed it and everything is known of those who were resident in it. A
 //! request that is queued, or whose last token is out, does no work and gets nothing; an interval in which nobody
-//! works is the target's background. What the other policies would have charged is kept beside it: how far they are
-//! apart is a part of the error bar.
+//! works is the target's background. What would have been charged by work is kept beside it, and how uncertain that is: a
+//! part of the error bar.
 
 use crate::apportion::{Remainders, apportion};
 use crate::curve::Curve;
@@ -13,8 +13,6 @@ use crate::flag::{Flag, Flags};
 use crate::policy::{Share, equally};
 use crate::steps::{Batch, Worker};
 
-/// The policies that are compared.
-pub(crate) const POLICIES: [Share; 3] = [Share::Equal, Share::Tokens, Share::Work];
 /// A weight of 1 among integers.
 const ONE: f64 = (1u64 << 40) as f64;
 
@@ -141,13 +139,8 @@ impl Settlement {
         let energy = |part: &Part<'_>| part.curve.at(to).saturating_sub(part.curve.at(from));
         let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
         let batch = Batch::new(workers, summed as f64 / 1e9);
-        let shares = POLICIES.map(|policy| fractions(policy, workers, &self.fit, &batch));
-        doubts(workers, &shares, &self.fit, summed, desk);
-        let (wanted, flags) = shares
-            .into_iter()
-            .zip(POLICIES)
-            .find_map(|(found, policy)| (policy == share).then_some(found))
-            .unwrap_or_default();
+        let (wanted, flags) = fractions(share, workers, &self.fit, &batch);
+        doubts(workers, (&wanted, share), &self.fit, &batch, summed, desk);
         weights.clear();
         weights.extend(wanted.iter().map(|part| (part * ONE) as u64));
         let even = weights.windows(2).all(|pair| pair[0] == pair[1]);
@@ -194,27 +187,30 @@ fn learn(fit: &mut Fit, workers: &[Worker], batch: &Batch, to: u64, desk: &mut D
     }
 }
 
-/// What each would be charged under every policy, and how uncertain the best of them is.
+/// What each would be charged by work, and how uncertain that is.
 fn doubts(
     workers: &[Worker],
-    shares: &[(Vec<f64>, Flags); POLICIES.len()],
+    (chosen, share): (&[f64], Share),
     fit: &Fit,
+    batch: &Batch,
     summed: u64,
     desk: &mut Desk,
 ) {
-    let [.., (by_work, lacks)] = shares;
-    // Without a price nobody knows better than that some one of them did all of it, or none.
-    let error = fit.error().filter(|_| *lacks == Flags::NONE);
-    for (place, worker) in workers.iter().enumerate() {
+    let work = (share != Share::Work).then(|| fractions(Share::Work, workers, fit, batch).0);
+    let priced = fit.prices().is_some() && workers.iter().all(|w| w.phases.counted());
+    let best = work.as_deref().filter(|_| priced).unwrap_or(chosen);
+    for ((worker, chosen), best) in workers.iter().zip(chosen).zip(best) {
         let Some(request) = desk.get_mut(worker.slot) else { continue };
-        for (sum, (parts, _)) in request.shares.by_policy.iter_mut().zip(shares) {
-            *sum += parts[place] * summed as f64;
-        }
-        let part = by_work[place];
-        let moved = part * (1.0 - part) * summed as f64;
-        match error {
-            Some(error) => request.shares.foretold += error * moved,
-            None => request.shares.unknown += moved,
+        let (shares, summed) = (&mut request.shares, summed as f64);
+        let moved = best * (1.0 - best) * summed;
+        shares.chosen += chosen * summed;
+        shares.best += best * summed;
+        // Untried prices foretell nothing.
+        if let Some(error) = fit.error().filter(|_| priced) {
+            shares.foretold += error * moved;
+            shares.steps += moved;
+        } else {
+            shares.unknown += moved;
         }
     }
 }

@@ -65,11 +65,7 @@ impl Batch {
     }
 
     /// What each did, in joules by these prices.
-    pub(crate) fn works(
-        &self,
-        prices: &Prices,
-        workers: &[Worker],
-    ) -> impl Iterator<Item = f64> {
+    pub(crate) fn works(&self, prices: &Prices, workers: &[Worker]) -> impl Iterator<Item = f64> {
         let [prompt, step, ..] = *prices;
         let own: f64 = workers.iter().map(|worker| worker.in_a_step(prices)).sum();
         let steps = ((self.joules - prompt * self.prompts) / (step + own)).max(0.0);
@@ -106,9 +102,7 @@ impl Decoding {
         let steps = tokens.saturating_sub(1) as f64;
         let known = steps > 0.0 && self.weight > 0.0 && self.joules > 0.0;
         let mean = |sum: f64| steps * sum / self.weight;
-        known.then(|| {
-            ([self.prompts, steps, mean(self.decoding), mean(self.context)], self.joules)
-        })
+        known.then(|| ([self.prompts, steps, mean(self.decoding), mean(self.context)], self.joules))
     }
 }
 

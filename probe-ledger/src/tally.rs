@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) whole: u64,
     /// Of `active`, what would move if others had drawn more or less: by their part of each window.
     pub(crate) beside: u64,
+    /// Of `active`, what the idle power may be off by.
+    pub(crate) idle_error: u64,
     pub(crate) edges: Edges,
     /// The longest period its sensor was known to have in them.
     pub(crate) period: u64,
@@ -101,6 +103,8 @@ pub(crate) struct Whole {
     pub(crate) active: u64,
     /// The target's part of it.
     pub(crate) charge: u64,
+    /// What its idle energy may be off by.
+    pub(crate) idle_error: u64,
     /// The sensor's period.
     pub(crate) period: u64,
     /// It is much longer than declared.
@@ -131,8 +135,14 @@ impl Tally {
         self.windows += 1;
         self.covered = self.covered.saturating_add(edge.time);
         self.whole = self.whole.saturating_add(whole.active);
-        let others = whole.active.saturating_sub(whole.charge);
-        self.beside = self.beside.saturating_add(mul_div_up(edge.energy, others, whole.active));
+        // Where it was guessed who was there, that doubt holds this one.
+        if !whole.split.guessed() {
+            let others = whole.active.saturating_sub(whole.charge);
+            let moved = mul_div_up(edge.energy, others, whole.active);
+            self.beside = self.beside.saturating_add(moved);
+        }
+        let idle = mul_div_up(whole.idle_error, edge.energy, whole.active);
+        self.idle_error = self.idle_error.saturating_add(idle);
         self.period = self.period.max(whole.period);
         if whole.late {
             self.flags.insert(Flag::CounterLate);

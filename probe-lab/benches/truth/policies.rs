@@ -26,6 +26,6 @@ const fn entry(name: &'static str, share: Share, weights: bool, claimed: bool) -
 pub(crate) const POLICIES: [Entry; 4] = [
     entry("wattprobe time, equal", Share::Equal, false, false),
     entry("wattprobe time, tokens", Share::Tokens, false, false),
-    entry("wattprobe time, work", Share::Work, false, false),
+    entry("wattprobe time, work", Share::Work, false, true),
     entry("wattprobe smt, work", Share::Work, true, true),
 ];

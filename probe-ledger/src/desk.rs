@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::flag::Flags;
 use crate::id::{ConsumerId, RequestId};
-use crate::steps::Decoding;
+use crate::steps::{Decoding, Reading};
 use crate::tally::Tally;
 use crate::unit::Nanos;
 use crate::work::{Phases, Work};
@@ -26,7 +26,8 @@ pub(crate) struct Request {
     pub(crate) work: Option<Work>,
     /// How it was shared with those it overlapped.
     pub(crate) shares: Shares,
-    /// While it was in decode.
+    /// What its target did in its prefill and in its decode.
+    pub(crate) reading: Reading,
     pub(crate) decoding: Decoding,
     /// Its share of the target's on-CPU time, ns.
     pub(crate) cpu: u64,
@@ -86,6 +87,7 @@ impl Desk {
             first: None,
             work: None,
             shares: Shares::default(),
+            reading: Reading::default(),
             decoding: Decoding::default(),
             cpu: 0,
             crowd: 0,

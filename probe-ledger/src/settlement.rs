@@ -171,17 +171,23 @@ impl Settlement {
     }
 }
 
-/// Everybody in decode has seen the interval; who is done by its end tells what it cost.
+/// Everybody has seen the interval; who is done with a phase by its end tells what that cost.
 fn learn(fit: &mut Fit, workers: &[Worker], batch: &Batch, to: u64, desk: &mut Desk) {
     if !workers.iter().all(|worker| worker.phases.counted()) {
         return;
     }
     let prices = fit.prices().copied();
-    for worker in workers.iter().filter(|worker| worker.decodes) {
-        let Some(request) = desk.get_mut(worker.slot) else { continue };
-        request.decoding.add(batch, prices.as_ref());
-        let done = worker.phases.completion.filter(|_| to == worker.phases.last);
-        if let Some((x, joules)) = done.and_then(|tokens| request.decoding.equation(tokens)) {
+    for worker in workers {
+        let (Some(request), phases) = (desk.get_mut(worker.slot), &worker.phases) else { continue };
+        let equation = if worker.decodes {
+            request.decoding.add(batch, prices.as_ref());
+            let done = phases.completion.filter(|_| to == phases.last);
+            done.and_then(|tokens| request.decoding.equation(tokens))
+        } else {
+            request.reading.add(batch);
+            phases.first.filter(|first| to == *first).and_then(|_| request.reading.equation())
+        };
+        if let Some((x, joules)) = equation {
             fit.learn(x, joules);
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! Nobody sees steps. How many there were in an interval follows from its energy: what its prompt tokens did not cost, by
 //! the price of a step. Over a whole decode they are known: a request takes part in one step less than it generates
-//! tokens. That is the equation that prices are learned from.
+//! tokens. That is the equation that prices are learned from; and what a prompt cost while nobody was in decode.
 
 use crate::desk::Slot;
 use crate::work::{Amounts, Phases};
@@ -106,6 +106,29 @@ impl Decoding {
     }
 }
 
+/// What its target did while a request's prompt was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    joules: f64,
+    prompts: f64,
+    /// Somebody was in decode: how many steps that were, nobody knows.
+    mixed: bool,
+}
+
+impl Reading {
+    pub(crate) fn add(&mut self, batch: &Batch) {
+        self.joules += batch.joules;
+        self.prompts += batch.prompts;
+        self.mixed |= batch.decoding > 0.0;
+    }
+
+    /// The equation of a prompt that is read, in one step; what more steps shared is part of a prompt token's price.
+    pub(crate) fn equation(&self) -> Option<([f64; N], f64)> {
+        let known = !self.mixed && self.prompts > 0.0 && self.joules > 0.0;
+        known.then_some(([self.prompts, 1.0, 0.0, 0.0], self.joules))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +188,18 @@ mod tests {
         assert!((x[3] - 10.0 * 105.5).abs() < 1e-9, "{x:?}");
         assert_eq!(seen.equation(1), None, "no step of decode");
         assert_eq!(Decoding::default().equation(11), None, "never in decode");
+    }
+
+    #[test]
+    fn a_prompt_that_was_read_while_nobody_decoded_gives_an_equation_of_one_step() {
+        let at = (0, 100);
+        let reads = worker(0, 100, 200, (40, 5), at);
+        let mut seen = Reading::default();
+        assert_eq!(seen.equation(), None);
+        seen.add(&Batch::new(&[reads], 10.0));
+        assert_eq!(seen.equation(), Some(([40.0, 1.0, 0.0, 0.0], 10.0)));
+        seen.add(&Batch::new(&[reads, worker(1, 0, 100, (1, 5), at)], 10.0));
+        assert_eq!(seen.equation(), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //!
 //! **Weight.** Where others ran in the same windows, the counter does not say whose a nanosecond's energy was: theirs may have
 //! drawn more or less than the target's. The more of its windows' energy was others', the more of its charge that moves.
+//! Not where energy counters of single cores gave the weights: they saw who drew what.
 //!
 //! **Class.** The sensor's relative error: systematic, so it adds linearly over domains.
 //!

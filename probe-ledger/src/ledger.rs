@@ -153,6 +153,7 @@ impl Ledger {
         let Scratch { charges, remainders, .. } = scratch;
         let by = meter.weighing.by(&meter.used);
         let weights = if by == By::Weights { meter.weighing.used() } else { &meter.used };
+        let measured = by == By::Weights && meter.weighing.measured();
         let residual = apportion(energy.active.0, weights, charges, remainders);
         // Nobody's part, the last one, where there are weights.
         let idle = energy.idle.0 + charges.get(self.targets.len()).copied().unwrap_or(0);
@@ -183,6 +184,7 @@ impl Ledger {
                 late,
                 gap,
                 changed: false,
+                measured,
                 split,
                 seen,
             };

@@ -113,6 +113,8 @@ pub(crate) struct Whole {
     pub(crate) gap: bool,
     /// The set of residents changed inside it.
     pub(crate) changed: bool,
+    /// Who drew how much of it was measured.
+    pub(crate) measured: bool,
     /// How it is known who used it.
     pub(crate) split: Split,
     /// How much of its time anybody was seen using it.
@@ -135,8 +137,8 @@ impl Tally {
         self.windows += 1;
         self.covered = self.covered.saturating_add(edge.time);
         self.whole = self.whole.saturating_add(whole.active);
-        // Where it was guessed who was there, that doubt holds this one.
-        if !whole.split.guessed() {
+        // Where it was guessed who was there, that doubt holds this one; where it was measured, there is none.
+        if !whole.split.guessed() && !whole.measured {
             let others = whole.active.saturating_sub(whole.charge);
             let moved = mul_div_up(edge.energy, others, whole.active);
             self.beside = self.beside.saturating_add(moved);

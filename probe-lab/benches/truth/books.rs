@@ -142,9 +142,11 @@ impl Books {
         match *input {
             Input::Sample { domain, t, counter, clocks, weights } => {
                 count(&mut self.counted[domain], &self.domains[domain], counter);
-                let weights = weights
-                    .filter(|_| self.weights)
-                    .map(|w| Weights { consumers: w.consumers, nobody: w.nobody });
+                let weights = weights.filter(|_| self.weights).map(|w| Weights {
+                    consumers: w.consumers,
+                    nobody: w.nobody,
+                    measured: false,
+                });
                 let sample = Sample { t: Nanos(t), counter: Some(counter), clocks, weights };
                 self.ledger.sample(DomainId(domain), &sample);
                 self.settle();

@@ -210,6 +210,7 @@ pub fn probe(
         tick_hz: TICK_HZ,
         idle_divisor: IDLE_DIVISOR,
         cores: !cores.is_empty(),
+        siblings: &[],
     })?;
     let counters: Vec<KernelCounter<'_>> = counters.iter().filter_map(Place::for_kernel).collect();
     probe.set_counters(&counters)?;

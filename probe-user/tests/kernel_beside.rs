@@ -87,6 +87,8 @@ fn observe(rung: Rung, siblings: &[(u32, u32)], cpus: &[u32]) -> Result<Seen> {
     probe.adopt(spinners[1].0.id(), FIRST_TARGET + 1)?;
     probe.attach_clocks()?;
     probe.attach_resync(cpus)?;
+    // Twice: only at the second switch of a CPU is the sibling's clock known.
+    sweep(cpus)?;
     sweep(cpus)?;
     probe.attach_ticks(&[0])?;
     let clock = Clock::start();
@@ -139,20 +141,22 @@ fn check(seen: &Seen) {
         }
     }
     assert!(backwards < 20_000, "{backwards} ns back");
+    // Of a slice whose sibling's clock was torn nothing is known.
+    let slack = 1_000_000 + 10_000_000 * torn;
     let (first, last) = (&ticks[0], &ticks[ticks.len() - 1]);
     if *cpus == 2 {
         // Both CPUs were busy for as long as neither was idle, and each of them was beside the other then.
         let time = 2 * (last.t - first.t);
         let (busy, beside) = moved(first, last);
         assert!(
-            beside <= busy && beside + time + 1_000_000 >= 2 * busy,
+            beside <= busy && beside + time + slack >= 2 * busy,
             "{beside} of {busy} of {time}"
         );
         // What is beside a busy sibling on the one CPU is so on the other: idle time beside a busy one is what is left.
         let idle = last.clock[IDLE as usize] - first.clock[IDLE as usize];
         let waiting = self::beside(last)[IDLE as usize] - self::beside(first)[IDLE as usize];
         let alone = busy - beside;
-        assert!(waiting.abs_diff(alone) < 1_000_000 && waiting <= idle, "{waiting} {alone} {idle}");
+        assert!(waiting.abs_diff(alone) < slack && waiting <= idle, "{waiting} {alone} {idle}");
     }
     // While both ran, each for nearly all of its time beside something: the other target or whoever ran in its stead.
     let (begin, end) = (&ticks[*both], last);

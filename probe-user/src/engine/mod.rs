@@ -225,6 +225,8 @@ impl<'a> Engine<'a> {
         }
         self.probe.attach_resync(&self.cpus)?;
         sweep(&self.cpus)?;
+        // Time beside a sibling is known from a CPU's second switch on.
+        sweep(&self.cpus)?;
         self.probe.attach_ticks(&self.places.ticking())?;
         for cpu in self.places.spare() {
             // Only needed once the CPU that ticks goes offline; where it fails, that is told then.

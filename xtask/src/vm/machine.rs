@@ -29,6 +29,8 @@ pub(super) struct Machine<'a> {
     pub(super) cpu: Cpu,
     pub(super) cpus: u32,
     pub(super) sockets: u32,
+    /// Threads of each core; they are among the CPUs.
+    pub(super) threads: u32,
     pub(super) memory_mb: u32,
     pub(super) deterministic: bool,
     /// The processor's own virtualisation instead of emulation.
@@ -110,12 +112,12 @@ impl Machine<'_> {
         // Of util-linux: where this program is killed, the machine does not outlive it.
         let mut qemu = Command::new("setpriv");
         qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        let each = self.cpus / self.sockets;
+        let (threads, each) = (self.threads, self.cpus / self.sockets / self.threads);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args(["-accel", if self.kvm { "kvm" } else { "tcg" }])
             .args(["-cpu", self.cpu.model(self.sockets)])
             .arg("-smp")
-            .arg(format!("{},sockets={},cores={each},threads=1", self.cpus, self.sockets))
+            .arg(format!("{},sockets={},cores={each},threads={threads}", self.cpus, self.sockets))
             .args(["-m", &format!("{}M", self.memory_mb)])
             .arg("-kernel")
             .arg(self.image)
@@ -192,6 +194,7 @@ mod tests {
             cpu: Cpu::Intel,
             cpus: 4,
             sockets: 2,
+            threads: 2,
             memory_mb: 256,
             deterministic: true,
             kvm: false,
@@ -203,7 +206,7 @@ mod tests {
             "-seed 1",
             "-icount shift=2,sleep=off",
             "clock=vm",
-            "sockets=2,cores=2",
+            "4,sockets=2,cores=1,threads=2",
             "Skylake-Server",
             "-serial file:c -serial file:r",
         ] {

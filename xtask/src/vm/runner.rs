@@ -181,6 +181,7 @@ impl<'a> Runner<'a> {
             cpu: job.cpu,
             cpus: job.cpus(scenario),
             sockets: job.sockets,
+            threads: job.threads(scenario),
             memory_mb: scenario.memory_mb,
             deterministic: job.deterministic,
             kvm,

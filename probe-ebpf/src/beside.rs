@@ -106,8 +106,8 @@ fn shared(time: u64, begin: u64, end: u64) -> u64 {
 
 /// Adds a CPU's time beside a busy sibling, exact at `now`, to this CPU's record. 0: it could not be read.
 ///
-/// Between the two programs of a switch the slice that has begun is not yet known here: for as long, a microsecond at
-/// most, time goes to who has left. That is made up for by the next tick.
+/// Between the two programs of a switch, and a virtual CPU may be away for long there, the slice that has begun is known
+/// by the slot only: the one before it is then closed here, for this reading.
 ///
 /// A global function, as `tick::read_counters`, and for its stack: it is verified once and not at every CPU.
 #[no_mangle]
@@ -117,7 +117,8 @@ pub extern "C" fn add_beside(cpu: u32, now: u64) -> u32 {
     if sibling == NO_SIBLING {
         return 1;
     }
-    let (Some(state), Some(other)) = (BESIDE.get_ptr(cpu), SLOTS.get_ptr(sibling)) else { return 1 };
+    let (Some(state), Some(slot)) = (BESIDE.get_ptr(cpu), SLOTS.get_ptr(cpu)) else { return 1 };
+    let Some(other) = SLOTS.get_ptr(sibling) else { return 1 };
     let (Some(scratch), Some(whole)) = (CORE_SCRATCH.get_ptr_mut(0), TICK_SCRATCH.get_ptr_mut(0))
     else {
         return 0;
@@ -140,16 +141,35 @@ pub extern "C" fn add_beside(cpu: u32, now: u64) -> u32 {
             let prev_idle = read_volatile(addr_of!((*state).prev_idle));
             let who = read_volatile(addr_of!((*state).who));
             let prev_who = read_volatile(addr_of!((*state).prev_who));
-            if seq & 1 != 0 || read_volatile(addr_of!((*state).seq)) != seq {
+            // After the state: what it knows the slot has known before.
+            let slot_seq = read_volatile(addr_of!((*slot).seq));
+            let begun = read_volatile(addr_of!((*slot).start));
+            let new = read_volatile(addr_of!((*slot).who));
+            let again = read_volatile(addr_of!((*slot).seq));
+            if (seq | slot_seq) & 1 != 0
+                || again != slot_seq
+                || read_volatile(addr_of!((*state).seq)) != seq
+            {
                 continue;
             }
             if prev_start > now {
                 return 0;
             }
+            let mut end = now;
+            let mut idle_end = idle_now;
+            let mut rest = 0;
+            if start != 0 && begun > start && now >= begun {
+                end = begun;
+                idle_end = idle_at(other, begun);
+                if idle_end == TORN && idle_now != TORN {
+                    return 0;
+                }
+                rest = shared(now - begun, idle_end, idle_now);
+            }
             let (who, ns) = if start == 0 {
                 (IDLE, 0)
-            } else if now >= start {
-                (who, shared(now - start, idle, idle_now))
+            } else if end >= start {
+                (who, shared(end - start, idle, idle_end))
             } else if prev_start == 0 || prev_idle == TORN {
                 // The slice before the switch was not charged.
                 (IDLE, 0)
@@ -160,8 +180,11 @@ pub extern "C" fn add_beside(cpu: u32, now: u64) -> u32 {
                 let sum = addr_of_mut!((*record).beside[k]);
                 write_volatile(sum, read_volatile(sum).wrapping_add((*scratch).work[k]));
             }
-            let cell = addr_of_mut!((*record).beside).cast::<u64>().add(who as usize & MASK);
+            let to = addr_of_mut!((*record).beside).cast::<u64>();
+            let cell = to.add(who as usize & MASK);
             write_volatile(cell, read_volatile(cell).wrapping_add(ns));
+            let cell = to.add(new as usize & MASK);
+            write_volatile(cell, read_volatile(cell).wrapping_add(rest));
             return 1;
         }
     }

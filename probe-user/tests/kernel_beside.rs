@@ -140,7 +140,8 @@ fn check(seen: &Seen) {
             backwards = backwards.max(by[0].saturating_sub(by[1]));
         }
     }
-    assert!(backwards < 20_000, "{backwards} ns back");
+    // What was told of a slice in progress is taken back where its end is torn.
+    assert!(backwards < 20_000 || *torn > 0, "{backwards} ns back");
     // Of a slice whose sibling's clock was torn nothing is known.
     let slack = 1_000_000 + 10_000_000 * torn;
     let (first, last) = (&ticks[0], &ticks[ticks.len() - 1]);

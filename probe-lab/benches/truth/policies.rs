@@ -16,7 +16,11 @@ pub(crate) struct Entry {
 const fn entry(name: &'static str, share: Share, weights: bool, claimed: bool) -> Entry {
     Entry {
         name,
-        policies: Policies { weight: Weight::Time, share, idle: Idle::None },
+        policies: Policies {
+            weight: if weights { Weight::Smt } else { Weight::Time },
+            share,
+            idle: Idle::None,
+        },
         weights,
         claimed,
     }

@@ -20,8 +20,8 @@ pub(super) struct By {
 
 /// By the policy: `None` where it asks for nothing but the clocks, or for what this machine does not have.
 ///
-/// The kernel may put a microsecond on the wrong side of a switch and make up for it at the next tick. A weight
-/// stands still meanwhile, and does not go back.
+/// Of a slice at whose end the sibling's clock was torn the kernel takes back what it told while the slice was in progress.
+/// A weight then stands still until it has caught up.
 pub(super) fn by_policy(weight: Weight, tick: &Tick, before: Option<&Clocks>) -> Option<Clocks> {
     let mut weights = [0; CONSUMERS - 1];
     for (k, to) in weights.iter_mut().enumerate() {

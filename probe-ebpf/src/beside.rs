@@ -64,10 +64,23 @@ fn close(cpu: u32) -> Result<(), ()> {
         if idle == TORN {
             lost(Loss::Torn);
         }
-        let (seq, prev, prev_idle) = ((*state).seq, (*state).who, (*state).idle);
+        let (seq, mut prev, mut prev_idle) = ((*state).seq, (*state).who, (*state).idle);
+        let cells = addr_of_mut!((*state).ns).cast::<u64>();
+        // A switch that was not seen: two slices have ended, the second of them that of the task that ran.
+        let (mut start, middle) = (start, (*slot).prev_start);
+        let caught_up = start != 0 && middle > start && middle < end;
+        let idle_middle = if caught_up { idle_at(other, middle) } else { TORN };
         atomic::add(addr_of_mut!((*state).seq), 1);
+        if caught_up {
+            let cell = cells.add(prev as usize & MASK);
+            let ns = shared(middle - start, prev_idle, idle_middle);
+            write_volatile(cell, read_volatile(cell) + ns);
+            start = middle;
+            prev = (*slot).prev_who;
+            prev_idle = idle_middle;
+        }
         let ns = if start == 0 { 0 } else { shared(end - start, prev_idle, idle) };
-        let cell = addr_of_mut!((*state).ns).cast::<u64>().add(prev as usize & MASK);
+        let cell = cells.add(prev as usize & MASK);
         write_volatile(cell, read_volatile(cell) + ns);
         write_volatile(addr_of_mut!((*state).prev_who), prev);
         write_volatile(addr_of_mut!((*state).prev_start), start);

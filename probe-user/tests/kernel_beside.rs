@@ -136,12 +136,12 @@ fn check(seen: &Seen) {
             let (ns, by) =
                 (pair[1].clock[k] - pair[0].clock[k], [beside(&pair[0])[k], beside(&pair[1])[k]]);
             let more = by[1].saturating_sub(by[0]);
-            assert!(more <= ns + 20_000, "{more} ns beside a sibling of {ns} ns");
+            assert!(more <= ns + 5_000, "{more} ns beside a sibling of {ns} ns");
             backwards = backwards.max(by[0].saturating_sub(by[1]));
         }
     }
     // What was told of a slice in progress is taken back where its end is torn.
-    assert!(backwards < 20_000 || *torn > 0, "{backwards} ns back");
+    assert!(backwards < 5_000 || *torn > 0, "{backwards} ns back");
     // Of a slice whose sibling's clock was torn nothing is known.
     let slack = 1_000_000 + 10_000_000 * torn;
     let (first, last) = (&ticks[0], &ticks[ticks.len() - 1]);

@@ -21,7 +21,7 @@ use clap::Parser;
 #[derive(Parser)]
 struct Args {
     /// Random simulations whose books must close.
-    #[arg(long, default_value_t = 300, value_name = "N")]
+    #[arg(long, default_value_t = 2_000, value_name = "N")]
     simulations: u64,
     /// Requests in a cell of the table, at least.
     #[arg(long, default_value_t = 200, value_name = "N")]

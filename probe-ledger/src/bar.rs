@@ -43,7 +43,7 @@ const EDGE: f64 = 0.689;
 /// Of a step, at each of two ends: 1.96/√12, since it is even over the step.
 const STEP: f64 = 0.566;
 /// By which factor a consumer's power a nanosecond may lie above or below that of those beside it.
-const POWER: f64 = 2.3;
+const POWER: f64 = 2.2;
 /// By which factor what a request does may lie above or below what those beside it do, where there are no prices.
 const WORK: f64 = 3.5;
 /// Prices are off by so much more than the equations they were tried on,

@@ -200,9 +200,9 @@ fn beside_others_a_nanosecond_may_have_drawn_more_or_less_than_theirs() {
     let account = beside_another(exact("package-0"));
     let (low, energy, high) = bar(&account);
     assert_eq!(energy, 50 * MS);
-    // 2.3 times the other's power: 2.3 of 3.3 parts; as much less: 1 of 3.3.
-    assert!(low.abs_diff(100 * MS * 10 / 33) <= 2, "{low}");
-    assert!(high.abs_diff(100 * MS * 23 / 33) <= 2, "{high}");
+    // 2.2 times the other's power: 2.2 of 3.2 parts; as much less: 1 of 3.2.
+    assert!(low.abs_diff(100 * MS * 10 / 32) <= 2, "{low}");
+    assert!(high.abs_diff(100 * MS * 22 / 32) <= 2, "{high}");
     assert!(account.energy.unwrap().parts.weight.0.abs_diff(high - energy) <= 2);
     let alone = ten_milliseconds(exact("package-0"));
     assert_eq!(alone.energy.unwrap().parts.weight, Nanojoules(0));

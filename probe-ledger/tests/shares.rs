@@ -181,7 +181,7 @@ fn by_work_each_is_charged_by_what_its_tokens_cost_once_that_is_learned() {
     sample(&mut server.l, 0, 0, 0, &[0]);
     for _ in 0..20 {
         assert_eq!(server.serve(1), [30_400], "alone, whatever the policy");
-        assert_eq!(server.serve(2), [28_200; 2], "alike, whatever the policy");
+        assert_eq!(server.serve(2), [22_200; 2], "alike, whatever the policy");
     }
     // Twenty steps in which one generates 20 tokens while another's 1,000 prompt tokens are read.
     let begin = server.ms;

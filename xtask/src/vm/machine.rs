@@ -44,9 +44,9 @@ pub(super) struct Failed {
     pub(super) words: String,
     /// It had to be ended.
     pub(super) hung: bool,
-    /// Its own kernel did not get as far as our first line: the emulator's doing, which patches a running kernel's
-    /// instructions on one CPU while another runs them.
-    pub(super) at_boot: bool,
+    /// It was the emulator's doing, which runs a kernel's instructions on one CPU while another patches them: the guest did
+    /// not get as far as our first line, or its kernel fell over the trap that patching leaves for a moment.
+    pub(super) emulator: bool,
 }
 
 impl fmt::Display for Failed {
@@ -97,14 +97,15 @@ impl Machine<'_> {
         let hung = matches!(child.0.try_wait(), Ok(None));
         drop(child);
         let bytes = fs::read(&results).unwrap_or_default();
-        let ours = fs::read(&console)
-            .is_ok_and(|text| String::from_utf8_lossy(&text).contains("lab-guest"));
-        let at_boot = bytes.is_empty() && !ours;
+        let emulator = emulators_doing(
+            &String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()),
+            bytes.is_empty(),
+        );
         parse(bytes).map_err(|error| {
             let how = ended.err().map(|e| format!("{e:#}")).unwrap_or_default();
             let words =
                 format!("the machine {how}\n{}{}", tail(&dir.join("qemu.log")), tail(&console));
-            error.context(Failed { words, hung, at_boot })
+            error.context(Failed { words, hung, emulator })
         })
     }
 
@@ -169,6 +170,11 @@ fn tail(file: &Path) -> String {
     last.iter().map(|line| format!("    {line}\n")).collect()
 }
 
+/// Whether a guest that failed did not get to our program, or met an `int3` in its kernel, which only patching puts there.
+fn emulators_doing(console: &str, silent: bool) -> bool {
+    (silent && !console.contains("lab-guest")) || console.contains("Oops: int3")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,5 +218,13 @@ mod tests {
         ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
+    }
+
+    #[test]
+    fn a_kernel_that_fell_over_its_own_patching_is_told_from_one_that_we_broke() {
+        assert!(emulators_doing("[ 1.0] Booting", true));
+        assert!(emulators_doing("lab-guest: begun\n[10.5] Oops: int3: 0000 [#1] SMP", false));
+        assert!(!emulators_doing("lab-guest: begun\n[10.5] Oops: general protection fault", false));
+        assert!(!emulators_doing("lab-guest: begun", true));
     }
 }

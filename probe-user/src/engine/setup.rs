@@ -179,6 +179,7 @@ pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
         scope: domain.scope,
         additive: domain.additive,
         idle: domain.idle_watts.map(Nanowatts::from_watts),
+        idle_error: None,
         max_power: domain.max_watts.is_finite().then(|| Nanowatts::from_watts(domain.max_watts)),
         period: Nanos(domain.period_ns),
         quantum: Nanojoules(domain.quantum_nj),

@@ -145,7 +145,10 @@ mod tests {
             tell(&mut learner, 1, 90_000, 100);
         }
         let known = learner.known().unwrap();
-        assert_eq!((known.power, known.error), (Nanowatts(10_000_000_000), Some(Nanowatts(5_000_000_000))));
+        assert_eq!(
+            (known.power, known.error),
+            (Nanowatts(10_000_000_000), Some(Nanowatts(5_000_000_000)))
+        );
     }
 
     #[test]

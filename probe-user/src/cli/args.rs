@@ -144,7 +144,7 @@ pub struct AttachArgs {
     /// Split between overlapping requests: equal
     #[arg(long, value_name = "POLICY", default_value = "equal", value_parser = share)]
     pub share: Share,
-    /// Who bears idle energy: none (its own line)
+    /// Who is given idle energy, beside the joules: none, even (all residents alike), proportional (by active energy)
     #[arg(long, value_name = "POLICY", default_value = "none", value_parser = idle)]
     pub idle: Idle,
     /// Evidence tape; not in this version
@@ -258,7 +258,7 @@ fn share(text: &str) -> Result<Share, String> {
 }
 
 fn idle(text: &str) -> Result<Idle, String> {
-    policy(text, &[Idle::None], Idle::name, &["even", "proportional"])
+    policy(text, &Idle::ALL, Idle::name, &[])
 }
 
 fn tape(_: &str) -> Result<String, String> {

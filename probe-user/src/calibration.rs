@@ -267,7 +267,14 @@ mod tests {
         let error = Calibration::read(&path, &others).unwrap_err().to_string();
         assert!(error.contains("another machine"), "{error}");
         let good = fs::read_to_string(&path).unwrap();
-        for text in ["", "{", "[[[[[[", "\u{0}", &good.replace("12.5", "-1"), &good.replace("12.5", "1e300")] {
+        for text in [
+            "",
+            "{",
+            "[[[[[[",
+            "\u{0}",
+            &good.replace("12.5", "-1"),
+            &good.replace("12.5", "1e300"),
+        ] {
             fs::write(&path, text).unwrap();
             let error = Calibration::read(&path, &roots).unwrap_err().to_string();
             assert!(error.contains("is no calibration") && !error.contains('\n'), "{error}");

@@ -93,11 +93,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
 
 /// Gives the domains the idle power that was measured before. A file that was named must be usable; what is in the default
 /// place and does not fit is told of and left.
-fn calibrated(
-    config: &AttachConfig,
-    roots: &Roots,
-    domains: &mut [Domain],
-) -> Result<(), Failure> {
+fn calibrated(config: &AttachConfig, roots: &Roots, domains: &mut [Domain]) -> Result<(), Failure> {
     let Some(path) = config.calibration.clone().or_else(calibrate::place) else { return Ok(()) };
     match (Calibration::read(&path, roots), &config.calibration) {
         (Ok(Some(found)), _) => {

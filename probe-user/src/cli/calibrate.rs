@@ -39,7 +39,9 @@ pub enum CalibrateError {
     #[error("{} does not say how busy the CPUs were; add --force if they were not", .0.display())]
     Unknown(PathBuf),
     /// A counter gave nothing.
-    #[error("{domain}: the counter could not be read throughout ({why}); choose another source with --source")]
+    #[error(
+        "{domain}: the counter could not be read throughout ({why}); choose another source with --source"
+    )]
     Read {
         /// Its name.
         domain: String,
@@ -112,8 +114,7 @@ impl<'a> Measured<'a> {
                 Ok((u64::midpoint(before, clock.now()), count))
             }
             Open::Polled(sensor) => {
-                let sensed =
-                    sensor.read(&|| clock.now()).map_err(|e| failed(self.domain, &e))?;
+                let sensed = sensor.read(&|| clock.now()).map_err(|e| failed(self.domain, &e))?;
                 Ok((sensed.t(), sensed.count))
             }
         }

@@ -1,5 +1,6 @@
 //! `calibrate` through the real binary, on a fake machine whose counter and CPU time the test moves.
 
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -44,8 +45,9 @@ impl Machine {
             let busy = us * busy_per_mille / 1_000;
             put("proc/stat", format!("cpu  {busy} 0 0 {} 0 0 0 0 0 0\n", us - busy));
             // The counter's file stays open in the reader: it is written in place, always as long.
-            let path = "sys/class/powercap/intel-rapl:0/energy_uj";
-            tree.write(path, format!("{:012}\n", us * 10)).expect("a file");
+            let path = tree.sysfs().join("class/powercap/intel-rapl:0/energy_uj");
+            let file = std::fs::OpenOptions::new().write(true).open(path).expect("a zone");
+            file.write_all_at(format!("{:012}\n", us * 10).as_bytes(), 0).expect("written");
         };
         moved();
         let mover = std::thread::spawn(move || {

@@ -6,7 +6,7 @@
 
 pub mod args;
 pub mod attach;
-mod calibrate;
+pub mod calibrate;
 pub mod config;
 pub mod doctor;
 pub mod duration;

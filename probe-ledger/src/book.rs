@@ -9,6 +9,10 @@ pub struct Book {
     pub measured: Nanojoules,
     /// The domain's idle power over its windows, at most what was measured, and what weighed for nobody.
     pub idle: Nanojoules,
+    /// Of that, given to requests by the idle policy, as far as that is settled. It stays in `idle`.
+    pub idle_given: Nanojoules,
+    /// Of that, given to nobody, as far as that is settled. Once the ledger has finished: `idle = idle_given + idle_kept`.
+    pub idle_kept: Nanojoules,
     /// Measured above idle while nobody was on CPU.
     pub residual: Nanojoules,
     /// By `ConsumerId`.
@@ -75,7 +79,8 @@ impl Book {
         let wide = |e: Nanojoules| u128::from(e.0);
         let active: u128 = self.consumers.iter().map(|c| wide(c.active)).sum();
         let whole = self.consumers.iter().all(|c| c.unsettled().is_some());
-        whole && wide(self.measured) == wide(self.idle) + wide(self.residual) + active
+        let given = wide(self.idle_given) + wide(self.idle_kept) <= wide(self.idle);
+        given && whole && wide(self.measured) == wide(self.idle) + wide(self.residual) + active
     }
 }
 

@@ -43,11 +43,13 @@ pub enum Flag {
     ShareUnknown = 1 << 20,
     /// It overlapped others before enough was known of what the target's work costs: they share equally there.
     WorkUnfitted = 1 << 21,
+    /// The idle power of a domain was learned in this run, from windows in which hardly anybody ran.
+    IdleLearned = 1 << 22,
 }
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::IdleUnknown,
         Self::Void,
         Self::Gap,
@@ -67,6 +69,7 @@ impl Flag {
         Self::Hotplug,
         Self::ShareUnknown,
         Self::WorkUnfitted,
+        Self::IdleLearned,
     ];
 
     /// As in records.
@@ -92,6 +95,7 @@ impl Flag {
             Self::Hotplug => "cpu-hotplug",
             Self::ShareUnknown => "share-unknown",
             Self::WorkUnfitted => "work-unfitted",
+            Self::IdleLearned => "idle-learned",
         }
     }
 }
@@ -156,6 +160,6 @@ mod tests {
         let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
         assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
         assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
-        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 19);
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 20);
     }
 }

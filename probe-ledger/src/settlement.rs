@@ -43,6 +43,8 @@ struct Scratch {
 pub(crate) struct Part<'a> {
     pub(crate) curve: &'a Curve,
     pub(crate) additive: bool,
+    /// Idle energy that is shared as the energy is.
+    pub(crate) idle: &'a Curve,
 }
 
 impl Settlement {
@@ -73,7 +75,8 @@ impl Settlement {
         enters.min().map_or(now, |enter| enter.max(given_up))
     }
 
-    /// Settles up to an instant. Returns what each domain's requests were charged, and who is settled for good.
+    /// Settles up to an instant. Returns what each domain's requests were charged, then what each was given of its idle
+    /// energy, and who is settled for good.
     pub(crate) fn settle(
         &mut self,
         to: u64,
@@ -82,7 +85,7 @@ impl Settlement {
         cpu: &Curve,
         desk: &mut Desk,
     ) -> (Vec<u64>, Vec<Slot>) {
-        let mut charged = vec![0; domains.len()];
+        let mut charged = vec![0; 2 * domains.len()];
         let mut instants = std::mem::take(&mut self.scratch.instants);
         instants.clear();
         for slot in &self.open {
@@ -163,7 +166,23 @@ impl Settlement {
                     tally.prefill = tally.prefill.saturating_add(*part);
                 }
             }
-            if let Some(sum) = charged.get_mut(d) {
+            if let Some(sum) = charged.get_mut(d).filter(|_| d < domains.len()) {
+                *sum += amount;
+            }
+        }
+        let idle = |part: &Part<'_>| part.idle.at(to).saturating_sub(part.idle.at(from));
+        for (d, amount) in domains.iter().map(idle).enumerate().filter(|(_, amount)| *amount > 0) {
+            if even {
+                equally(amount, workers.len(), &mut self.turn, parts);
+            } else {
+                apportion(amount, weights, parts, remainders);
+            }
+            for (worker, part) in workers.iter().zip(&*parts) {
+                if let Some(tally) = desk.tally(worker.slot, d) {
+                    tally.give(*part);
+                }
+            }
+            if let Some(sum) = charged.get_mut(domains.len() + d) {
                 *sum += amount;
             }
         }

@@ -18,7 +18,7 @@ fn ledger(consumers: usize, idle: Option<Nanowatts>) -> Ledger {
         scope: Scope::Package(0),
         additive: true,
         idle,
-        idle_error: Nanowatts(0),
+        idle_error: None,
         max_power: None,
         period: Nanos(0),
         quantum: Nanojoules(1),

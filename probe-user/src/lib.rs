@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod boundary;
+pub mod calibration;
 pub mod cli;
 pub mod clock;
 pub mod engine;

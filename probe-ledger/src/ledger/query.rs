@@ -3,6 +3,7 @@
 use super::Ledger;
 use crate::book::{Anomalies, Book, TargetBook};
 use crate::id::{ConsumerId, DomainId};
+use crate::idle::IdlePower;
 use crate::policy::Policies;
 
 impl Ledger {
@@ -22,6 +23,12 @@ impl Ledger {
             sum.background = sum.background.saturating_add(charged.background);
         }
         sum
+    }
+
+    /// What is known of a domain's idle power now: told, or learned so far.
+    #[must_use]
+    pub fn idle(&self, domain: DomainId) -> Option<IdlePower> {
+        self.meters.get(domain.0)?.idle_power()
     }
 
     /// How many requests of a target are resident.

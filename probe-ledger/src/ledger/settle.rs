@@ -58,18 +58,33 @@ impl Ledger {
             .meters
             .iter()
             .zip(self.rows.iter().skip(k).step_by(width))
-            .map(|(meter, row)| Part { curve: &row.curve, additive: meter.spec.additive })
+            .map(|(meter, row)| Part {
+                curve: &row.curve,
+                additive: meter.spec.additive,
+                idle: &row.idle,
+            })
             .collect();
         let cpu = &self.targets[k].cpu;
         let from: Vec<u64> =
             parts.iter().map(|part| part.curve.at(self.settlements[k].until())).collect();
         let to: Vec<u64> = parts.iter().map(|part| part.curve.at(limit)).collect();
+        let idle_at = |part: &Part<'_>, t| part.idle.at(t);
+        let from_idle = self.settlements[k].until();
+        let idle: Vec<u64> = parts
+            .iter()
+            .map(|part| idle_at(part, limit).saturating_sub(idle_at(part, from_idle)))
+            .collect();
         let (charged, done) =
             self.settlements[k].settle(limit, self.policies.share, &parts, cpu, &mut self.desk);
-        for (d, charged) in charged.into_iter().enumerate() {
+        let (charged, given) = charged.split_at(self.meters.len());
+        for (d, (charged, given)) in charged.iter().zip(given).enumerate() {
+            let kept = idle[d].saturating_sub(*given);
+            self.books[d].idle_given.0 += given;
+            self.books[d].idle_kept.0 += kept;
+            self.rows[d * width + k].idle.forget(limit);
             let book = &mut self.books[d].consumers[k];
             book.requests.0 += charged;
-            book.background.0 += to[d].saturating_sub(from[d]).saturating_sub(charged);
+            book.background.0 += to[d].saturating_sub(from[d]).saturating_sub(*charged);
             self.rows[d * width + k].curve.forget(limit);
         }
         self.targets[k].cpu.forget(limit);
@@ -90,6 +105,11 @@ impl Ledger {
         let until = self.settlements[k].until();
         for (d, book) in self.books.iter_mut().enumerate() {
             let row = &mut self.rows[d * width + k];
+            let idle = row.idle.total().saturating_sub(row.idle.at(until));
+            if !row.idle.is_empty() {
+                book.idle_kept.0 += idle;
+                row.idle.clear();
+            }
             // Boundaries that a domain has not passed are somebody's who was settled without it.
             if row.curve.is_empty() {
                 continue;
@@ -162,7 +182,7 @@ mod tests {
             scope: Scope::Package(0),
             additive: true,
             idle: None,
-            idle_error: Nanowatts(0),
+            idle_error: None,
             max_power: None,
             period: Nanos(0),
             quantum: Nanojoules(1),

@@ -67,7 +67,7 @@ impl Global {
 }
 
 /// Commands of the contract that come later.
-pub const LATER: [&str; 6] = ["daemon", "top", "calibrate", "bench", "report", "tape"];
+pub const LATER: [&str; 5] = ["daemon", "top", "bench", "report", "tape"];
 
 /// The commands of this version.
 #[derive(Debug, Subcommand)]
@@ -76,6 +76,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Attach to a running server and say what each request costs
     Attach(Box<AttachArgs>),
+    /// Measure the idle power of every domain while the machine is quiet, and keep it
+    Calibrate(CalibrateArgs),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -91,6 +93,27 @@ pub struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `calibrate`.
+#[derive(Args, Debug)]
+pub struct CalibrateArgs {
+    /// Measure for this time: 10s, 2m
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub duration: Duration,
+    /// Sources
+    #[arg(help = format!("Where joules come from: {NAMES}; repeatable"))]
+    #[arg(long, value_name = "SPEC", value_parser = |s: &str| s.parse::<SourceSpec>())]
+    pub source: Vec<SourceSpec>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Keep it in this file [default: /var/lib/wattprobe/calibration.json, without root below $XDG_STATE_HOME]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Keep it though the machine was not quiet
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Arguments of `attach`.
@@ -144,9 +167,12 @@ pub struct AttachArgs {
     /// Split between overlapping requests: equal
     #[arg(long, value_name = "POLICY", default_value = "equal", value_parser = share)]
     pub share: Share,
-    /// Who bears idle energy: none (its own line)
+    /// Who is given idle energy, beside the joules: none, even (all residents alike), proportional (by active energy)
     #[arg(long, value_name = "POLICY", default_value = "none", value_parser = idle)]
     pub idle: Idle,
+    /// Idle power that wattprobe calibrate kept in this file [default: where it keeps it]
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
     /// Evidence tape; not in this version
     #[arg(long, value_name = "DIR", hide = true, value_parser = tape)]
     pub tape: Option<String>,
@@ -258,7 +284,7 @@ fn share(text: &str) -> Result<Share, String> {
 }
 
 fn idle(text: &str) -> Result<Idle, String> {
-    policy(text, &[Idle::None], Idle::name, &["even", "proportional"])
+    policy(text, &Idle::ALL, Idle::name, &[])
 }
 
 fn tape(_: &str) -> Result<String, String> {

@@ -2,6 +2,7 @@
 //! books.
 
 use super::{
+    calibrate,
     config::{AttachConfig, Format},
     exit::{Classify, ExitStatus, Failure},
     log::Log,
@@ -9,6 +10,7 @@ use super::{
     weight::{self, Has, WEIGHT_UNKNOWN},
 };
 use crate::{
+    calibration::{Calibration, CalibrationError},
     engine::{self, EngineError, Options, SLICES_INCOMPLETE},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
@@ -17,7 +19,7 @@ use crate::{
     roots::Roots,
     siblings::Siblings,
     snapshot::Snapshot,
-    source::{Outcome, SourceSpec, select},
+    source::{Domain, Outcome, SourceSpec, select},
     target::TargetError,
     topology::Topology,
 };
@@ -36,6 +38,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     let topology = Topology::read(roots)?;
     let mut selection = select(roots, &topology, &config.sources)?;
     let siblings = Siblings::read(roots, &topology);
+    calibrated(config, roots, &mut selection.domains)?;
     // After the sources: what is wrong with the options is said whether or not another probe runs.
     let _instance = Instance::lock(NAME)?;
     for note in &selection.notes {
@@ -99,6 +102,32 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     }
     let sliced = !summary.flags.iter().any(|flag| flag == SLICES_INCOMPLETE);
     Ok(if problems == 0 && sliced { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+/// Gives the domains the idle power that was measured before. A file that was named must be usable; what is in the default
+/// place and does not fit is told of and left.
+fn calibrated(config: &AttachConfig, roots: &Roots, domains: &mut [Domain]) -> Result<(), Failure> {
+    let Some(path) = config.calibration.clone().or_else(calibrate::place) else { return Ok(()) };
+    match (Calibration::read(&path, roots), &config.calibration) {
+        (Ok(Some(found)), _) => {
+            let names = found.apply(domains);
+            if names.is_empty() {
+                let text = "the calibration knows none of the domains that are read";
+                config.log.warn(&format!("{text}; run wattprobe calibrate with these sources"));
+            } else {
+                let (names, date) = (names.join(", "), &found.date);
+                config.log.info(&format!("idle power of {names} as calibrated on {date}"));
+            }
+        }
+        (Ok(None), None) => {}
+        (Ok(None), Some(path)) => {
+            let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(CalibrationError::Read { path: path.clone(), source: error }.into());
+        }
+        (Err(error), Some(_)) => return Err(error.into()),
+        (Err(error), None) => config.log.warn(&format!("calibration not used: {error}")),
+    }
+    Ok(())
 }
 
 /// A scale that the user declared is the user's word, not the machine's: every number says so.

@@ -84,6 +84,8 @@ pub struct AttachConfig {
     pub sources: Vec<SourceSpec>,
     /// Weight, share and idle policy.
     pub policies: Policies,
+    /// Idle power that was calibrated, if not in the default place.
+    pub calibration: Option<PathBuf>,
     /// Where messages go.
     pub log: Log,
 }
@@ -146,6 +148,7 @@ impl AttachConfig {
             format: args.format,
             sources: args.source,
             policies: Policies { weight: args.weight, share: args.share, idle: args.idle },
+            calibration: args.calibration,
             log,
         })
     }

@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod attach;
+pub mod calibrate;
 pub mod config;
 pub mod doctor;
 pub mod duration;
@@ -48,6 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 .map_err(Failure::from)
                 .and_then(|config| attach::run(&config, &roots))
         }
+        Command::Calibrate(args) => calibrate::run(&args, &roots, log),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
     };

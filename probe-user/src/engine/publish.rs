@@ -144,8 +144,12 @@ impl Publisher {
             .map(|(i, label)| (label.name.clone(), domain(core, probe, DomainId(i), label)))
             .collect();
         let mut flags = self.flags.clone();
-        if self.labels.iter().any(|label| !label.idle_known) {
-            flags.push("idle-unknown".to_owned());
+        let idle = || (0..self.labels.len()).map(|d| core.ledger.idle(DomainId(d)));
+        if idle().any(|power| power.is_none()) {
+            flags.push(Flag::IdleUnknown.name().to_owned());
+        }
+        if idle().flatten().any(|power| power.learned) {
+            flags.push(Flag::IdleLearned.name().to_owned());
         }
         if domains.values().any(|d| d.kernel_books.is_some_and(|k| !k.agree)) {
             flags.push("kernel-books-disagree".to_owned());

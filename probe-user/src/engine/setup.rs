@@ -134,7 +134,6 @@ pub fn books(chosen: &[Domain], packages: usize, policies: Policies) -> Result<B
             source: domain.source.clone(),
             quality: domain.quality,
             additive: domain.additive,
-            idle_known: domain.idle_watts.is_some(),
             shared_by: by.map(|by| format!("{}={}", by.name, by.source)),
         });
         specs.push(spec(domain)?);
@@ -179,7 +178,7 @@ pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
         scope: domain.scope,
         additive: domain.additive,
         idle: domain.idle_watts.map(Nanowatts::from_watts),
-        idle_error: Nanowatts(0),
+        idle_error: domain.idle_error_watts.map(Nanowatts::from_watts),
         max_power: domain.max_watts.is_finite().then(|| Nanowatts::from_watts(domain.max_watts)),
         period: Nanos(domain.period_ns),
         quantum: Nanojoules(domain.quantum_nj),

@@ -38,8 +38,8 @@ pub(super) fn by_policy(weight: Weight, tick: &Tick, before: Option<&Clocks>) ->
 mod tests {
     use probe_common::MAX_COUNTERS;
     use probe_ledger::{
-        Config, DomainId, DomainSpec, Ledger, Nanojoules, Nanos, Nanowatts, Policies, Range, Ratio,
-        Scale, Scope,
+        Config, DomainId, DomainSpec, Ledger, Nanojoules, Nanos, Policies, Range, Ratio, Scale,
+        Scope,
     };
 
     use super::super::readings::{Fed, Feed, Readings};
@@ -87,7 +87,7 @@ mod tests {
             scope,
             additive: true,
             idle: None,
-            idle_error: Nanowatts(0),
+            idle_error: None,
             max_power: None,
             period: Nanos(0),
             quantum: Nanojoules(1),

@@ -28,6 +28,7 @@ fn core() -> Core {
         quantum_nj: 1,
         max_watts: 1000.0,
         idle_watts: Some(1.0),
+        idle_error_watts: None,
         class_ratio: 0.5,
         reading: Reading::Model(ModelPower { min_watts: 1.0, max_watts: 4.0, threads: 1 }),
     };

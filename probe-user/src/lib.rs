@@ -21,5 +21,6 @@ pub mod record;
 pub mod roots;
 pub mod snapshot;
 pub mod source;
+pub mod tape;
 pub mod target;
 pub mod topology;

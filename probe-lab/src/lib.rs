@@ -5,6 +5,7 @@
 //! | [`model`], [`engine`], [`server`] | `lab-server`: an OpenAI-compatible server that computes a real transformer (feature `server`) |
 //! | [`load`] | `lab-load`: a client that drives a mixed load and writes down what *it* saw, on the kernel's clock |
 //! | [`fakeroot`] | small `/sys` and `/proc` trees in a directory |
+//! | [`sim`] | a simulated host whose every joule is known: what a ledger is told, and the truth |
 //! | [`guest`] | `lab-guest`: process 1 of the truth machine, a virtual machine whose joules are known |
 //!
 //! **Invariant:** nothing here knows about the probe. The server must look to the kernel like any
@@ -16,6 +17,7 @@ pub mod fakeroot;
 pub mod guest;
 pub mod load;
 pub mod rng;
+pub mod sim;
 
 #[cfg(feature = "server")]
 pub mod engine;

@@ -5,6 +5,8 @@ use crate::desk::Request;
 use crate::domain::DomainSpec;
 use crate::flag::{Flag, Flags};
 use crate::id::{ConsumerId, DomainId, RequestId};
+use crate::policy::Share;
+use crate::settlement::POLICIES;
 use crate::tally::Tally;
 use crate::unit::{Nanojoules, Nanos};
 
@@ -48,7 +50,11 @@ pub struct DomainShare {
 }
 
 impl Account {
-    pub(crate) fn new<'a>(request: &Request, specs: impl Iterator<Item = &'a DomainSpec>) -> Self {
+    pub(crate) fn new<'a>(
+        request: &Request,
+        specs: impl Iterator<Item = &'a DomainSpec>,
+        share: Share,
+    ) -> Self {
         let resident = request.leave.unwrap_or(request.enter).since(request.enter);
         let mut sum: Option<Bar> = None;
         let mut flags = request.flags;
@@ -56,9 +62,10 @@ impl Account {
         for (i, (spec, tally)) in specs.zip(&request.tallies).enumerate() {
             // Nothing but zeros of a counter that turned out to be late or stuck: not measured.
             let faulty = [Flag::CounterStuck, Flag::CounterLate];
-            let zeros = tally.active == 0 && faulty.iter().any(|flag| tally.flags.contains(*flag));
+            let zeros = tally.settled == 0 && faulty.iter().any(|flag| tally.flags.contains(*flag));
             let bar = (tally.windows > 0 && !zeros).then(|| Bar::new(spec, tally, resident.0));
-            let share = DomainShare::new(DomainId(i), spec, tally, bar, resident);
+            let first = request.phases().first.is_some();
+            let share = DomainShare::new(DomainId(i), spec, tally, bar, resident, first);
             if spec.additive {
                 flags = flags.union(share.flags);
                 sum = match (sum, bar) {
@@ -77,7 +84,7 @@ impl Account {
             request: request.id,
             target: request.target,
             domains,
-            energy: sum.map(Bar::estimate),
+            energy: sum.map(|bar| bar.spread(spread(&request.by_policy, share)).estimate()),
             cpu: Nanos(request.cpu),
             resident,
             mean_residents,
@@ -93,6 +100,7 @@ impl DomainShare {
         tally: &Tally,
         bar: Option<Bar>,
         resident: Nanos,
+        first: bool,
     ) -> Self {
         let mut flags = tally.flags;
         if spec.idle.is_none() && bar.is_some() {
@@ -101,14 +109,23 @@ impl DomainShare {
         if tally.covered < resident.0 {
             flags.insert(Flag::Partial);
         }
-        let prefill = tally.prefill.filter(|_| bar.is_some());
+        let prefill = (first && bar.is_some()).then_some(tally.prefill);
         Self {
             domain,
             active: bar.map(Bar::estimate),
             prefill: prefill.map(Nanojoules),
-            decode: prefill.map(|p| Nanojoules(tally.active.saturating_sub(p))),
+            decode: prefill.map(|p| Nanojoules(tally.settled.saturating_sub(p))),
             covered: Nanos(tally.covered),
             flags,
         }
     }
+}
+
+/// How much less and how much more another policy would have charged, nJ.
+fn spread(by_policy: &[f64; POLICIES.len()], share: Share) -> (u64, u64) {
+    let own = by_policy.iter().zip(POLICIES).find(|(_, policy)| *policy == share);
+    let own = own.map_or(0.0, |(energy, _)| *energy);
+    let less = by_policy.iter().fold(0.0, |most: f64, energy| most.max(own - energy));
+    let more = by_policy.iter().fold(0.0, |most: f64, energy| most.max(energy - own));
+    (less.ceil() as u64, more.ceil() as u64)
 }

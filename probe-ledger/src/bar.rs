@@ -19,7 +19,9 @@
 //!
 //! **Class.** The sensor's relative error: systematic, so it adds linearly, over domains too.
 //!
-//! Edges and quanta of several domains are independent and add in quadrature; gap, split and class are added to that.
+//! **Policy.** Where requests overlapped, another share policy would have charged this one less or more.
+//!
+//! Edges and quanta of several domains are independent and add in quadrature; gap, split, class and policy are added to that.
 
 use crate::domain::DomainSpec;
 use crate::tally::{Edge, Tally};
@@ -38,6 +40,8 @@ pub struct ErrorParts {
     pub split: Nanojoules,
     /// Class of the sensor.
     pub class: Nanojoules,
+    /// What other share policies would have charged; the larger of the two directions.
+    pub policy: Nanojoules,
 }
 
 /// An energy with its error bar.
@@ -65,12 +69,14 @@ pub(crate) struct Bar {
     split_down: u64,
     split_up: u64,
     class: u64,
+    policy_down: u64,
+    policy_up: u64,
 }
 
 impl Bar {
     /// The bar of one request in one domain; `resident` is how long it was resident.
     pub(crate) fn new(spec: &DomainSpec, tally: &Tally, resident: u64) -> Self {
-        let energy = tally.active;
+        let energy = tally.settled;
         let (edges, quantum) = match tally.edges.ends() {
             Some((first, last)) => {
                 let edge = |edge| square(edge_error(spec, tally, edge));
@@ -90,6 +96,8 @@ impl Bar {
             split_down: tally.split_down.min(energy),
             split_up: tally.split_up,
             class: spec.class.of(energy),
+            policy_down: 0,
+            policy_up: 0,
         }
     }
 
@@ -104,19 +112,27 @@ impl Bar {
             split_down: self.split_down.saturating_add(other.split_down),
             split_up: self.split_up.saturating_add(other.split_up),
             class: self.class.saturating_add(other.class),
+            policy_down: self.policy_down.saturating_add(other.policy_down),
+            policy_up: self.policy_up.saturating_add(other.policy_up),
         }
+    }
+
+    /// With what other share policies would have charged, less and more.
+    pub(crate) fn spread(self, (down, up): (u64, u64)) -> Self {
+        Self { policy_down: down.min(self.energy), policy_up: up, ..self }
     }
 
     pub(crate) fn estimate(self) -> Estimate {
         let random = root_up(self.edges.saturating_add(self.quantum)).saturating_add(self.class);
-        let down = self.gap_down.saturating_add(self.split_down);
-        let up = self.gap_up.saturating_add(self.split_up);
+        let down = self.gap_down.saturating_add(self.split_down).saturating_add(self.policy_down);
+        let up = self.gap_up.saturating_add(self.split_up).saturating_add(self.policy_up);
         let parts = ErrorParts {
             edges: Nanojoules(root_up(self.edges)),
             quantum: Nanojoules(root_up(self.quantum)),
             gap: Nanojoules(self.gap_down.max(self.gap_up)),
             split: Nanojoules(self.split_down.max(self.split_up)),
             class: Nanojoules(self.class),
+            policy: Nanojoules(self.policy_down.max(self.policy_up)),
         };
         Estimate {
             energy: Nanojoules(self.energy),

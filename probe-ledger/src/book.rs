@@ -37,17 +37,27 @@ pub struct Book {
     pub gross_units: Vec<u128>,
 }
 
-/// What one consumer was charged in one domain. Always: `active = requests + background`.
+/// What one consumer was charged in one domain. Always: `active = requests + background + unsettled`; once the ledger has
+/// finished nothing is unsettled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerBook {
     /// Active energy.
     pub active: Nanojoules,
-    /// Of that, charged to its requests.
+    /// Of that, charged to its requests, as far as that is settled.
     pub requests: Nanojoules,
-    /// Of that, while it had no resident.
+    /// Of that, while nobody was worked on, as far as that is settled.
     pub background: Nanojoules,
     /// Time on the domain's CPUs since the domain's first sample, void windows included.
     pub cpu: Nanos,
+}
+
+impl ConsumerBook {
+    /// What waits for its requests to be settled. `None`: more was settled than charged, which cannot be.
+    #[must_use]
+    pub fn unsettled(&self) -> Option<Nanojoules> {
+        let settled = self.requests.0.checked_add(self.background.0)?;
+        self.active.0.checked_sub(settled).map(Nanojoules)
+    }
 }
 
 impl Book {
@@ -64,8 +74,7 @@ impl Book {
     pub fn closes(&self) -> bool {
         let wide = |e: Nanojoules| u128::from(e.0);
         let active: u128 = self.consumers.iter().map(|c| wide(c.active)).sum();
-        let whole =
-            self.consumers.iter().all(|c| wide(c.active) == wide(c.requests) + wide(c.background));
+        let whole = self.consumers.iter().all(|c| c.unsettled().is_some());
         whole && wide(self.measured) == wide(self.idle) + wide(self.residual) + active
     }
 }
@@ -109,10 +118,13 @@ mod tests {
         book.consumers[0].active = Nanojoules(5);
         book.consumers[0].background = Nanojoules(5);
         assert!(book.closes());
-        book.consumers[0].background = Nanojoules(4);
-        assert!(!book.closes());
-        book.consumers[0].requests = Nanojoules(1);
+        // Four are not settled yet; one that was not charged cannot be.
+        book.consumers[0].background = Nanojoules(1);
+        assert_eq!(book.consumers[0].unsettled(), Some(Nanojoules(4)));
         assert!(book.closes());
+        book.consumers[0].requests = Nanojoules(5);
+        assert!(!book.closes());
+        book.consumers[0].requests = Nanojoules(4);
         book.measured = Nanojoules(11);
         assert!(!book.closes());
     }

@@ -17,6 +17,9 @@ pub struct Config {
     /// A boundary waits at most this long for the domains to pass it: a domain that has not closed a window
     /// by then is not waited for until it samples again. Bounds what is kept.
     pub horizon: Nanos,
+    /// A request is settled only once everybody is known who overlapped it, but not later than this after they came: who
+    /// is resident for longer shares equally from then on. Bounds what is kept.
+    pub patience: Nanos,
     /// How energy is shared where no sensor can tell.
     pub policies: Policies,
 }

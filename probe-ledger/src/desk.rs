@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use crate::flag::Flags;
 use crate::id::{ConsumerId, RequestId};
+use crate::settlement::POLICIES;
 use crate::tally::Tally;
 use crate::unit::Nanos;
+use crate::work::{Phases, Work};
 
 /// Where a request lies on the desk. Reused once its account is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +20,15 @@ pub(crate) struct Request {
     pub(crate) target: ConsumerId,
     pub(crate) enter: Nanos,
     pub(crate) leave: Option<Nanos>,
-    pub(crate) first_seen: bool,
-    /// Domains that have not passed its `Leave`.
-    pub(crate) waiting: usize,
+    /// Its first content.
+    pub(crate) first: Option<Nanos>,
+    /// What was told of it.
+    pub(crate) work: Option<Work>,
+    /// What it would be charged over the additive domains under each policy, nJ.
+    pub(crate) by_policy: [f64; POLICIES.len()],
+    /// While it was in decode: what the target drew (J), prompt tokens that anybody's steps read, and weighted by
+    /// decode energy: residents in decode, their contexts, the weight.
+    pub(crate) decode_seen: [f64; 5],
     /// Its share of the target's on-CPU time, ns.
     pub(crate) cpu: u64,
     /// Integral of the number of residents over its residency, ns.
@@ -30,6 +38,14 @@ pub(crate) struct Request {
     pub(crate) flags: Flags,
     /// By domain.
     pub(crate) tallies: Vec<Tally>,
+}
+
+impl Request {
+    /// Its time line as far as it is known now.
+    pub(crate) fn phases(&self) -> Phases {
+        let plain = Phases::plain(self.enter, self.first, self.leave);
+        self.work.as_ref().map_or(plain, |work| plain.told(work))
+    }
 }
 
 /// All open accounts.
@@ -53,8 +69,10 @@ impl Desk {
             target,
             enter,
             leave: None,
-            first_seen: false,
-            waiting: domains,
+            first: None,
+            work: None,
+            by_policy: [0.0; POLICIES.len()],
+            decode_seen: [0.0; 5],
             cpu: 0,
             crowd: 0,
             last_crowd: 1,

@@ -39,11 +39,15 @@ pub enum Flag {
     Suspended = 1 << 18,
     /// The CPU that reads a counter went away while it was resident: windows across that are void.
     Hotplug = 1 << 19,
+    /// It overlapped others, and what one of them did is not known: they share equally there.
+    ShareUnknown = 1 << 20,
+    /// It overlapped others before enough was known of what the target's work costs: they share equally there.
+    WorkUnfitted = 1 << 21,
 }
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::IdleUnknown,
         Self::Void,
         Self::Gap,
@@ -61,6 +65,8 @@ impl Flag {
         Self::CounterLate,
         Self::Suspended,
         Self::Hotplug,
+        Self::ShareUnknown,
+        Self::WorkUnfitted,
     ];
 
     /// As in records.
@@ -84,6 +90,8 @@ impl Flag {
             Self::CounterLate => "counter-late",
             Self::Suspended => "suspended",
             Self::Hotplug => "cpu-hotplug",
+            Self::ShareUnknown => "share-unknown",
+            Self::WorkUnfitted => "work-unfitted",
         }
     }
 }
@@ -148,6 +156,6 @@ mod tests {
         let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
         assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
         assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
-        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 17);
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 19);
     }
 }

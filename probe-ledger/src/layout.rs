@@ -2,14 +2,16 @@
 //!
 //! Energy at a cut is `charge × (clock at the boundary - clock at the window's begin) / on-CPU time in the window`,
 //! rounded down; a segment is the difference of two cuts. So segments add up to the charge exactly, every
-//! cut is within a nanojoule of where it belongs however many there are, and nothing is allocated.
+//! cut is within a nanojoule of where it belongs however many there are. The cuts make the target's curve, from which
+//! its requests are settled later; what is shared here, in equal parts, is for their error bars only.
 
 use crate::boundary::Change;
+use crate::curve::Curve;
 use crate::desk::{Desk, Slot};
 use crate::domain::Scope;
 use crate::flag::Flags;
 use crate::meter::Interval;
-use crate::policy::Share;
+use crate::policy::Split;
 use crate::tally::Whole;
 use crate::target::{Entry, Target, change_residents};
 
@@ -20,32 +22,17 @@ pub(crate) struct Row {
     pub(crate) cursor: u64,
     /// Residents there, in order of arrival.
     pub(crate) residents: Vec<Slot>,
+    /// What was laid out here and is not settled.
+    pub(crate) curve: Curve,
     turn: usize,
     /// Boundaries were passed unseen since the last window closed: whose its energy is, nobody can tell.
     pub(crate) skipped: bool,
-}
-
-/// Lists reused from window to window.
-#[derive(Debug, Default)]
-pub(crate) struct Lists {
-    /// Residents at any time of the window.
-    touched: Vec<Slot>,
-    /// Requests that the last domain has passed.
-    pub(crate) done: Vec<Slot>,
-}
-
-/// What a window's charge was laid out to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Laid {
-    pub(crate) requests: u64,
-    pub(crate) background: u64,
 }
 
 /// One target in one window of one domain.
 pub(crate) struct Layout<'a> {
     pub(crate) domain: usize,
     pub(crate) scope: Scope,
-    pub(crate) share: Share,
     pub(crate) interval: Interval,
     /// The target's clock at the window's begin, and how far it runs in it.
     pub(crate) from: u64,
@@ -53,23 +40,15 @@ pub(crate) struct Layout<'a> {
     pub(crate) target: &'a Target,
     pub(crate) row: &'a mut Row,
     pub(crate) desk: &'a mut Desk,
-    pub(crate) lists: &'a mut Lists,
+    /// Residents at any time of the window; reused.
+    pub(crate) touched: &'a mut Vec<Slot>,
 }
 
 impl Layout<'_> {
     /// A valid window; `whole.changed` is found out here.
-    pub(crate) fn charge(mut self, mut whole: Whole) -> Laid {
-        let mut laid = Laid::default();
-        if self.next_due().is_none() {
-            self.segment(whole.charge, self.interval.length().0, &mut laid);
-            for slot in &self.row.residents {
-                if let Some(tally) = self.desk.tally(*slot, self.domain) {
-                    tally.close(whole);
-                }
-            }
-            return laid;
-        }
-        self.lists.touched.clone_from(&self.row.residents);
+    pub(crate) fn charge(mut self, mut whole: Whole) {
+        self.row.curve.begin(self.interval.begin.0);
+        self.touched.clone_from(&self.row.residents);
         let (mut t, mut spent) = (self.interval.begin, 0);
         let length = self.length();
         while let Some(entry) = self.next_due() {
@@ -78,26 +57,27 @@ impl Layout<'_> {
             let cut_t = entry.t;
             let cut = share_of(whole.charge, self.position(entry), length);
             whole.changed |= entry.change != Change::First;
-            self.segment(cut - spent, cut_t.since(t).0, &mut laid);
+            self.segment(cut - spent, cut_t.since(t).0);
+            self.row.curve.cut(cut_t.0, cut - spent);
             self.pass();
             (t, spent) = (cut_t, cut);
         }
-        self.segment(whole.charge - spent, self.interval.end.since(t).0, &mut laid);
-        for slot in &self.lists.touched {
+        self.segment(whole.charge - spent, self.interval.end.since(t).0);
+        self.row.curve.end(self.interval.end.0, whole.charge - spent);
+        for slot in &*self.touched {
             if let Some(tally) = self.desk.tally(*slot, self.domain) {
                 tally.close(whole);
             }
         }
-        laid
     }
 
     /// A window, or a part of one, that is charged to nobody: boundaries are passed, residents flagged.
     pub(crate) fn skip(mut self, flags: Flags) {
-        self.lists.touched.clone_from(&self.row.residents);
+        self.touched.clone_from(&self.row.residents);
         while self.next_due().is_some() {
             self.pass();
         }
-        for slot in &self.lists.touched {
+        for slot in &*self.touched {
             if let Some(tally) = self.desk.tally(*slot, self.domain) {
                 tally.flags = tally.flags.union(flags);
             }
@@ -115,34 +95,19 @@ impl Layout<'_> {
         let (slot, change) = (*slot, *change);
         self.row.cursor += 1;
         change_residents(&mut self.row.residents, slot, change);
-        match change {
-            Change::Enter => self.lists.touched.push(slot),
-            Change::First => {
-                if let Some(tally) = self.desk.tally(slot, self.domain) {
-                    tally.prefill = Some(tally.active);
-                }
-            }
-            Change::Leave => {
-                if let Some(request) = self.desk.get_mut(slot) {
-                    request.waiting = request.waiting.saturating_sub(1);
-                    if request.waiting == 0 {
-                        self.lists.done.push(slot);
-                    }
-                }
-            }
+        if change == Change::Enter {
+            self.touched.push(slot);
         }
     }
 
-    /// Shares a part of the charge between the residents, or puts it to background.
+    /// Shares a part of the charge between the residents, for their error bars.
     #[inline]
-    fn segment(&mut self, energy: u64, time: u64, laid: &mut Laid) {
+    fn segment(&mut self, energy: u64, time: u64) {
         let n = self.row.residents.len();
         if n == 0 {
-            laid.background += energy;
             return;
         }
-        laid.requests += energy;
-        let split = self.share.split(energy, n, &mut self.row.turn);
+        let split = Split::of(energy, n, &mut self.row.turn);
         for (place, slot) in self.row.residents.iter().enumerate() {
             if let Some(tally) = self.desk.tally(*slot, self.domain) {
                 tally.charge(split.part(place), time);

@@ -8,14 +8,15 @@ use crate::account::Account;
 use crate::apportion::{Remainders, apportion};
 use crate::book::{Anomalies, Book};
 use crate::config::{Config, ConfigError};
-use crate::desk::Desk;
+use crate::desk::{Desk, Slot};
 use crate::flag::{Flag, Flags};
 use crate::id::DomainId;
 use crate::kernel_books::kernel_charge;
-use crate::layout::{Laid, Layout, Lists, Row};
+use crate::layout::{Layout, Row};
 use crate::meter::{Energy, Interval, Meter, Reading};
 use crate::policy::Policies;
 use crate::sample::{Cause, Closed, Ignored, Sample, Void, Window};
+use crate::settlement::Settlement;
 use crate::split::{Seen, Split};
 use crate::tally::Whole;
 use crate::target::Target;
@@ -27,17 +28,22 @@ use crate::weighing::By;
 pub struct Ledger {
     policies: Policies,
     horizon: Nanos,
+    patience: Nanos,
     packages: usize,
     meters: Vec<Meter>,
     books: Vec<Book>,
     targets: Vec<Target>,
     /// One a domain and consumer, domain by domain.
     rows: Vec<Row>,
+    /// One a consumer.
+    settlements: Vec<Settlement>,
     desk: Desk,
     settled: Vec<Account>,
     anomalies: Anomalies,
     /// The latest instant of any input.
     now: Nanos,
+    /// No domain is waited for any more.
+    finished: bool,
     scratch: Scratch,
 }
 
@@ -46,7 +52,7 @@ pub struct Ledger {
 struct Scratch {
     charges: Vec<u64>,
     remainders: Remainders,
-    lists: Lists,
+    touched: Vec<Slot>,
 }
 
 impl Ledger {
@@ -56,11 +62,14 @@ impl Ledger {
     /// A domain's package or counter width does not exist.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let Config { domains, consumers, packages, horizon, policies } = config;
+        let Config { domains, consumers, packages, horizon, patience, policies } = config;
         Ok(Self {
             policies,
             horizon,
+            patience,
             packages,
+            finished: false,
+            settlements: (0..consumers).map(|_| Settlement::default()).collect(),
             books: domains.iter().map(|_| Book::new(consumers)).collect(),
             targets: (0..consumers).map(|_| Target::new(packages)).collect(),
             rows: (0..domains.len() * consumers).map(|_| Row::default()).collect(),
@@ -166,29 +175,28 @@ impl Ledger {
         for k in 0..self.targets.len() {
             let charge = self.scratch.charges[k];
             let whole = Whole { active, charge, period, late, gap, changed: false, split, seen };
-            let laid = self.lay(d, k, interval, whole);
+            let waits = self.lay(d, k, interval, whole);
             let consumer = &mut self.books[d].consumers[k];
             consumer.active.0 += charge;
-            consumer.requests.0 += laid.requests;
-            consumer.background.0 += laid.background;
+            consumer.background.0 += if waits { 0 } else { charge };
         }
         let length = interval.length();
         Window::Closed(Closed { length, units: energy.units, energy: energy.total, gap })
     }
 
-    /// Lays one consumer's charge out to its requests and its background.
-    fn lay(&mut self, d: usize, k: usize, interval: Interval, whole: Whole) -> Laid {
+    /// Lays one consumer's charge out where somebody may have a part in it. False: it is background.
+    fn lay(&mut self, d: usize, k: usize, interval: Interval, whole: Whole) -> bool {
         let end = self.targets[k].end();
         let row = self.row(d, k);
-        let background = Laid { requests: 0, background: whole.charge };
         if std::mem::take(&mut row.skipped) {
             self.layout(d, k, interval).skip(Flag::Gap.into());
-            return background;
+            return false;
         }
-        if row.residents.is_empty() && row.cursor == end {
-            return background;
+        let waits = !row.residents.is_empty() || row.cursor != end;
+        if waits {
+            self.layout(d, k, interval).charge(whole);
         }
-        self.layout(d, k, interval).charge(whole)
+        waits
     }
 
     fn add_cpu(&mut self, d: usize) {
@@ -202,6 +210,11 @@ impl Ledger {
         for k in 0..self.targets.len() {
             self.row(d, k).skipped = false;
             self.layout(d, k, interval).skip(flags);
+            let curve = &mut self.row(d, k).curve;
+            if !curve.is_empty() {
+                // Nothing was laid out in that time: what comes after it does not reach back.
+                curve.cut(interval.end.0, 0);
+            }
         }
     }
 
@@ -215,14 +228,13 @@ impl Ledger {
         Layout {
             domain: d,
             scope: meter.spec.scope,
-            share: self.policies.share,
             interval,
             from: meter.from[k],
             used: meter.used[k],
             target: &self.targets[k],
             row: &mut self.rows[d * self.targets.len() + k],
             desk: &mut self.desk,
-            lists: &mut self.scratch.lists,
+            touched: &mut self.scratch.touched,
         }
     }
 }

@@ -47,24 +47,39 @@
 //! # Requests
 //!
 //! Within a window a target's charge is laid along the target's own clock. A boundary at which the target had run c of its u
-//! nanoseconds cuts the charge at `charge × c / u`; between two cuts the set of residents (requests between `Enter` and `Leave`)
-//! is constant, and shares the segment by the [`Share`] policy: under `equal`, 1/n each, odd nanojoules in
-//! rotation. A segment without residents is the target's **background**. So, exactly, for each target and domain:
+//! nanoseconds cuts the charge at `charge × c / u`. The cuts, and the ends of the windows, make the target's curve: what had been
+//! charged to it by each instant.
+//!
+//! A request is resident from `Enter` to `Leave`. Before it leaves [`Ledger::work`] tells what else is known of it: when it was
+//! taken from the queue, when its prompt had been processed, how many tokens it read and wrote. An *interval* lies between two
+//! instants at which somebody's phase changes; its energy is the curve's difference. It is settled once every domain has
+//! passed it and everything is known of everybody who was resident in it, at the latest after [`Config::patience`]; a request's
+//! account is given out once all of its intervals are settled. Who is queued does no work and gets nothing; between those who
+//! work the [`Share`] policy decides:
+//!
+//! | policy | each one's part |
+//! |---|---|
+//! | `equal` | 1/n, odd nanojoules in rotation |
+//! | `tokens` | the tokens it received or had generated in the interval |
+//! | `work` | a × prompt tokens + b × generated tokens + c × generated tokens × context, with a, b, c fitted from the target's own history by non-negative least squares |
+//!
+//! Tokens are spread evenly over their phase. Where somebody's tokens are not known, or nothing is fitted yet, all share equally, and
+//! it is said. What a server does once for all who are in a batch (it reads its weights) belongs to them by the same
+//! parts. An interval in which nobody works is the target's **background**. So, exactly, for each target and domain:
 //!
 //! ```text
-//! active = Σ requests + background
+//! active = Σ requests + background + what is not settled yet
 //! ```
 //!
 //! On-CPU time is shared the same way between boundaries. Domains are sampled at rates of their own (1 kHz here, 10 Hz there), so each
-//! boundary is kept until every domain has passed it; a request settles once every domain has closed a window at or past
-//! its `Leave`. A domain that stops sampling is waited for as long as [`Config::horizon`] says; then its
+//! boundary is kept until every domain has passed it. A domain that stops sampling is waited for as long as [`Config::horizon`] says; then its
 //! requests settle without it, flagged, and what its long window will bring goes to background: nobody can tell any
 //! more whose it was.
 //!
 //! # Error bars
 //!
 //! ```text
-//! half width = √(Σ edges² + Σ quantum²) + gap + split + class
+//! half width = √(Σ edges² + Σ quantum²) + gap + split + class + policy
 //! edges      = (power at the request's edge + its share of idle power) × sensor period,
 //!              at both edges, in each domain
 //! quantum    = counter step × the request's share of the edge window, likewise
@@ -72,10 +87,11 @@
 //!              and, upwards, residency without coverage at the request's mean power
 //! split      = where the use of a device was guessed: from nothing to the whole of it
 //! class      = relative error of the sensor's class × energy
+//! policy     = what another share policy would have charged, where requests overlapped
 //! ```
 //!
 //! Each part is kept ([`ErrorParts`]); why they combine like this is said in the module that does it. What the bar does not
-//! hold: that energy follows on-CPU time (the [`Weight`] policy), and the spread between share policies.
+//! hold: that energy follows on-CPU time (the [`Weight`] policy).
 //!
 //! # Missing is not zero
 //!
@@ -107,6 +123,7 @@
 //!     consumers: 2, // the server, everybody else
 //!     packages: 1,
 //!     horizon: Nanos::from_millis(10_000),
+//!     patience: Nanos::from_millis(60_000),
 //!     policies: Policies::default(),
 //! })?;
 //! let (domain, server, request) = (DomainId(0), ConsumerId(0), RequestId(1));
@@ -139,8 +156,10 @@ mod book;
 mod boundary;
 mod config;
 mod counter;
+mod curve;
 mod desk;
 mod domain;
+mod fit;
 mod flag;
 mod id;
 mod kernel_books;
@@ -151,11 +170,13 @@ mod policy;
 mod pulse;
 mod sample;
 mod scale;
+mod settlement;
 mod split;
 mod tally;
 mod target;
 mod unit;
 mod weighing;
+mod work;
 
 pub use account::{Account, DomainShare};
 pub use bar::{ErrorParts, Estimate};
@@ -173,3 +194,4 @@ pub use sample::{Cause, Closed, Ignored, Sample, Void, Weights, Window};
 pub use scale::{Scale, ScaleError};
 pub use split::Split;
 pub use unit::{Nanojoules, Nanos, Nanowatts, Ratio};
+pub use work::Work;

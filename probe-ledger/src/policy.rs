@@ -13,9 +13,13 @@ pub enum Weight {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Share {
-    /// Each of n residents gets 1/n.
+    /// Each of n gets 1/n.
     #[default]
     Equal,
+    /// By the tokens that each received or had generated.
+    Tokens,
+    /// By what each one's tokens cost, as learned from the target's own history.
+    Work,
 }
 
 /// How idle energy reaches requests.
@@ -49,28 +53,26 @@ impl Weight {
 }
 
 impl Share {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Equal, Self::Tokens, Self::Work];
+
     /// As on the command line and in records.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Equal => "equal",
+            Self::Tokens => "tokens",
+            Self::Work => "work",
         }
     }
+}
 
-    /// Shares `amount` between `n` residents, in order of arrival. The odd nanojoules start at `turn`, which moves on,
-    /// so that they rotate and no request is favoured for its id or its place; the parts add up to the
-    /// amount exactly. Nothing is handed out when `n` is 0.
-    pub(crate) fn split(self, amount: u64, n: usize, turn: &mut usize) -> Split {
-        match self {
-            Self::Equal => {
-                let count = (n as u64).max(1);
-                let (each, odd) = (amount / count, (amount % count) as usize);
-                let first = *turn % n.max(1);
-                *turn = (first + odd) % n.max(1);
-                Split { each, odd, first, n }
-            }
-        }
-    }
+/// Shares `amount` between `n`. The odd nanojoules start at `turn`, which moves on, so that they rotate and nobody is
+/// favoured for his place; the parts add up to the amount exactly. Nothing is handed out when `n` is 0.
+pub(crate) fn equally(amount: u64, n: usize, turn: &mut usize, parts: &mut Vec<u64>) {
+    let split = Split::of(amount, n, turn);
+    parts.clear();
+    parts.extend((0..n).map(|place| split.part(place)));
 }
 
 impl Idle {
@@ -93,6 +95,14 @@ pub(crate) struct Split {
 }
 
 impl Split {
+    pub(crate) fn of(amount: u64, n: usize, turn: &mut usize) -> Self {
+        let count = (n as u64).max(1);
+        let (each, odd) = (amount / count, (amount % count) as usize);
+        let first = *turn % n.max(1);
+        *turn = (first + odd) % n.max(1);
+        Self { each, odd, first, n }
+    }
+
     /// The part of the resident at this place.
     pub(crate) fn part(self, place: usize) -> u64 {
         let after =
@@ -112,7 +122,7 @@ mod tests {
         let mut turn = 0;
         let mut got = [0; 3];
         for _ in 0..3 {
-            let split = Share::Equal.split(10, 3, &mut turn);
+            let split = Split::of(10, 3, &mut turn);
             for (place, sum) in got.iter_mut().enumerate() {
                 *sum += split.part(place);
             }
@@ -124,7 +134,7 @@ mod tests {
         #[test]
         fn parts_add_up_and_differ_by_one_at_most(amount in any::<u64>(), n in 1usize..40, start in any::<usize>()) {
             let mut turn = start;
-            let split = Share::Equal.split(amount, n, &mut turn);
+            let split = Split::of(amount, n, &mut turn);
             let parts: Vec<u64> = (0..n).map(|i| split.part(i)).collect();
             prop_assert_eq!(parts.iter().map(|p| u128::from(*p)).sum::<u128>(), u128::from(amount));
             prop_assert!(parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1);

@@ -6,9 +6,12 @@ use crate::split::{Seen, Split};
 /// A request's account in one domain, in progress. Nanojoules and nanoseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
+    /// In equal parts between residents, as windows closed: what its power was, for the error bar.
     pub(crate) active: u64,
-    /// `active` at the first content.
-    pub(crate) prefill: Option<u64>,
+    /// What it is charged, as far as that is settled.
+    pub(crate) settled: u64,
+    /// Of that, before its first content.
+    pub(crate) prefill: u64,
     /// Valid windows it was resident in.
     pub(crate) windows: u64,
     /// How long it was resident in them.

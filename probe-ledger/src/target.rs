@@ -1,12 +1,12 @@
 //! A target's boundaries, kept until every domain has passed them, and what needs no domain: its
-//! requests' CPU time and the number of residents over time.
+//! on-CPU time and the number of residents over time.
 
 use std::collections::VecDeque;
 
 use crate::boundary::Change;
+use crate::curve::Curve;
 use crate::desk::{Desk, Slot};
 use crate::domain::Scope;
-use crate::policy::Share;
 use crate::unit::Nanos;
 
 /// A boundary on its way through the domains.
@@ -40,7 +40,8 @@ pub(crate) struct Target {
     /// Instant and clocks of the last boundary.
     t: Nanos,
     clocks: Box<[u64]>,
-    turn: usize,
+    /// Its on-CPU time that is not settled.
+    pub(crate) cpu: Curve,
 }
 
 impl Target {
@@ -51,7 +52,7 @@ impl Target {
             residents: Vec::new(),
             t: Nanos::ZERO,
             clocks: vec![0; packages].into(),
-            turn: 0,
+            cpu: Curve::default(),
         }
     }
 
@@ -69,15 +70,8 @@ impl Target {
         &self.clocks
     }
 
-    /// Moves to a boundary's instant: shares the on-CPU time since the last one between the residents and
-    /// adds to their crowds. Returns how many clocks went backwards.
-    pub(crate) fn advance(
-        &mut self,
-        t: Nanos,
-        clocks: &[u64],
-        share: Share,
-        desk: &mut Desk,
-    ) -> u64 {
+    /// Moves to a boundary's instant, and adds to the residents' crowds. Returns how many clocks went backwards.
+    pub(crate) fn advance(&mut self, t: Nanos, clocks: &[u64], desk: &mut Desk) -> u64 {
         let mut backwards = 0;
         let mut cpu = 0u64;
         for (last, now) in self.clocks.iter_mut().zip(clocks) {
@@ -86,11 +80,13 @@ impl Target {
             *last = (*last).max(*now);
         }
         let (n, elapsed) = (self.residents.len(), t.since(self.t).0);
+        if n > 0 {
+            self.cpu.begin(self.t.0);
+            self.cpu.cut(self.t.max(t).0, cpu);
+        }
         self.t = self.t.max(t);
-        let split = share.split(cpu, n, &mut self.turn);
-        for (place, slot) in self.residents.iter().enumerate() {
+        for slot in &self.residents {
             if let Some(request) = desk.get_mut(*slot) {
-                request.cpu = request.cpu.saturating_add(split.part(place));
                 request.crowd = request.crowd.saturating_add(n as u128 * u128::from(elapsed));
             }
         }

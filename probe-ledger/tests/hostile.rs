@@ -74,7 +74,7 @@ proptest! {
     ) {
         let count = domains.len();
         let policies = Policies::default();
-        let config = Config { domains, consumers: 3, packages: 2, horizon: Nanos(horizon), policies };
+        let config = Config { domains, consumers: 3, packages: 2, horizon: Nanos(horizon), patience: Nanos(horizon), policies };
         let mut ledger = Ledger::new(config).unwrap();
         let mut charged = vec![0u128; count];
         let mut settle = |ledger: &mut Ledger| {

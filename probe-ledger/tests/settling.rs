@@ -60,6 +60,7 @@ fn a_domain_that_comes_back_with_a_void_window_starts_afresh_after_it() {
     sample(&mut l, 0, 20_000 * MS, 1, &[20_000 * MS]);
     assert_eq!(sample(&mut l, 1, 20_001 * MS, 0, &[20_001 * MS]), Window::Void(Void::Reset));
     sample(&mut l, 1, 20_002 * MS, 600, &[20_002 * MS]);
+    l.finish(Nanos(20_002 * MS));
     let book = l.books(DomainId(1)).unwrap();
     assert_eq!((book.consumers[0].requests.0, book.consumers[0].background.0), (600, 0));
 }
@@ -78,6 +79,7 @@ fn a_long_request_is_charged_by_a_domain_that_was_away_in_its_middle() {
     at(&mut l, 1, 3 * MS, &[0], 2, Enter).unwrap();
     sample(&mut l, 0, 20_000 * MS, 0, &[20_000 * MS, 0]);
     sample(&mut l, 1, 20_001 * MS, 700, &[20_001 * MS, 0]);
+    l.finish(Nanos(20_001 * MS));
     let book = l.books(DomainId(1)).unwrap();
     assert_eq!((book.consumers[0].requests.0, book.consumers[0].background.0), (700, 0));
 }

@@ -27,7 +27,8 @@ fn ledger(consumers: usize, idle: Option<Nanowatts>) -> Ledger {
     };
     let horizon = Nanos(u64::MAX);
     let policies = Policies::default();
-    Ledger::new(Config { domains: vec![spec], consumers, packages: 1, horizon, policies }).unwrap()
+    let (domains, patience) = (vec![spec], horizon);
+    Ledger::new(Config { domains, consumers, packages: 1, horizon, patience, policies }).unwrap()
 }
 
 fn sample(

@@ -231,6 +231,7 @@ fn a_package_that_does_not_exist_is_refused_with_its_name() {
         consumers: 1,
         packages: 2,
         horizon: Nanos(1),
+        patience: Nanos(1),
         policies: Policies::default(),
     };
     let refused = Ledger::new(config).unwrap_err();

@@ -58,8 +58,6 @@ fn what_comes_later_says_so_and_is_never_silently_accepted() {
     for (option, value) in [
         ("--weight", "cycles"),
         ("--weight", "smt"),
-        ("--share", "tokens"),
-        ("--share", "work"),
         ("--idle", "even"),
         ("--idle", "proportional"),
         ("--tape", "dir"),

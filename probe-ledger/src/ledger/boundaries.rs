@@ -4,9 +4,10 @@ use super::Ledger;
 use crate::boundary::{Boundary, Change, Refused};
 use crate::desk::Slot;
 use crate::flag::{Flag, Flags};
-use crate::id::ConsumerId;
+use crate::id::{ConsumerId, RequestId};
 use crate::meter::Interval;
 use crate::unit::Nanos;
+use crate::work::Work;
 
 impl Ledger {
     /// A request of a target changed state.
@@ -24,6 +25,14 @@ impl Ledger {
         Ok(())
     }
 
+    /// What is known of a resident request besides its boundaries. To be told before it leaves; what is told later is
+    /// not taken in, and false is returned.
+    pub fn work(&mut self, request: RequestId, work: Work) -> bool {
+        let slot = self.desk.resident(request);
+        let request = slot.and_then(|slot| self.desk.get_mut(slot));
+        request.map(|request| request.work = Some(work)).is_some()
+    }
+
     fn check(&self, target: ConsumerId, boundary: &Boundary<'_>) -> Result<(), Refused> {
         let (id, given, packages) = (boundary.request, boundary.clocks.len(), self.packages);
         if target.0 >= self.targets.len() {
@@ -37,7 +46,7 @@ impl Ledger {
             (Change::Enter, None) => Ok(()),
             (Change::Enter, Some(_)) => Err(Refused::AlreadyResident(id)),
             (_, Some(request)) if request.target == target => match boundary.change {
-                Change::First if request.first_seen => Err(Refused::AlreadyFirst(id)),
+                Change::First if request.first.is_some() => Err(Refused::AlreadyFirst(id)),
                 _ => Ok(()),
             },
             _ => Err(Refused::NotResident(id)),
@@ -47,8 +56,7 @@ impl Ledger {
     fn advance(&mut self, k: usize, t: Nanos, clocks: &[u64]) {
         let target = &mut self.targets[k];
         self.anomalies.boundaries_backwards += u64::from(t < target.last_t());
-        self.anomalies.clocks_backwards +=
-            target.advance(t, clocks, self.policies.share, &mut self.desk);
+        self.anomalies.clocks_backwards += target.advance(t, clocks, &mut self.desk);
     }
 
     /// Changes the request itself; it was checked.
@@ -56,13 +64,15 @@ impl Ledger {
         let t = self.targets[target.0].last_t();
         let id = boundary.request;
         if boundary.change == Change::Enter {
-            return Some(self.desk.open(id, target, t, self.meters.len()));
+            let slot = self.desk.open(id, target, t, self.meters.len());
+            self.settlements[target.0].enter(slot);
+            return Some(slot);
         }
         let slot = self.desk.resident(id)?;
         let crowd = self.targets[target.0].residents().len();
         let request = self.desk.get_mut(slot)?;
         match boundary.change {
-            Change::First => request.first_seen = true,
+            Change::First => request.first = Some(t),
             Change::Enter | Change::Leave => {
                 request.leave = Some(t);
                 request.last_crowd = crowd;
@@ -94,9 +104,6 @@ impl Ledger {
             if let Some(request) = self.desk.get_mut(slot) {
                 request.flags.insert(Flag::Late);
             }
-        }
-        if self.meters.is_empty() && change == Change::Leave {
-            self.scratch.lists.done.push(slot);
         }
     }
 }

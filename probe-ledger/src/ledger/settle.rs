@@ -6,6 +6,7 @@ use crate::boundary::{Boundary, Change};
 use crate::flag::Flag;
 use crate::id::ConsumerId;
 use crate::meter::Interval;
+use crate::settlement::Part;
 use crate::unit::Nanos;
 
 impl Ledger {
@@ -30,12 +31,74 @@ impl Ledger {
                 }
             }
         }
-        for slot in self.scratch.lists.done.drain(..) {
+        for k in 0..self.targets.len() {
+            self.settle(k);
+        }
+    }
+
+    /// Settles a target's requests up to where everything is known, once that settles one for good.
+    fn settle(&mut self, k: usize) {
+        let settlement = &self.settlements[k];
+        if settlement.is_empty() {
+            return self.forget(k);
+        }
+        let Some(due) = settlement.due(&self.desk) else { return };
+        let passed = self.meters.iter().map(|meter| match meter.last_t() {
+            _ if self.finished || meter.stalled => self.now.0,
+            Some(t) => t.0,
+            None => 0,
+        });
+        let passed = passed.min().unwrap_or(self.now.0);
+        let limit = passed.min(settlement.known(&self.desk, self.now.0, self.patience.0));
+        if due > limit {
+            return;
+        }
+        let width = self.targets.len();
+        let parts: Vec<Part<'_>> = self
+            .meters
+            .iter()
+            .zip(self.rows.iter().skip(k).step_by(width))
+            .map(|(meter, row)| Part { curve: &row.curve, additive: meter.spec.additive })
+            .collect();
+        let cpu = &self.targets[k].cpu;
+        let from: Vec<u64> =
+            parts.iter().map(|part| part.curve.at(self.settlements[k].until())).collect();
+        let to: Vec<u64> = parts.iter().map(|part| part.curve.at(limit)).collect();
+        let (charged, done) =
+            self.settlements[k].settle(limit, self.policies.share, &parts, cpu, &mut self.desk);
+        for (d, charged) in charged.into_iter().enumerate() {
+            let book = &mut self.books[d].consumers[k];
+            book.requests.0 += charged;
+            book.background.0 += to[d].saturating_sub(from[d]).saturating_sub(charged);
+            self.rows[d * width + k].curve.forget(limit);
+        }
+        self.targets[k].cpu.forget(limit);
+        for slot in done {
             if let Some(request) = self.desk.close(slot) {
                 let specs = self.meters.iter().map(|meter| &meter.spec);
-                self.settled.push(Account::new(&request, specs));
+                self.settled.push(Account::new(&request, specs, self.policies.share));
             }
         }
+        if self.settlements[k].is_empty() {
+            self.forget(k);
+        }
+    }
+
+    /// Nobody has a part in what is left of a target's curves.
+    fn forget(&mut self, k: usize) {
+        let width = self.targets.len();
+        let until = self.settlements[k].until();
+        for (d, book) in self.books.iter_mut().enumerate() {
+            let row = &mut self.rows[d * width + k];
+            // Boundaries that a domain has not passed are somebody's who was settled without it.
+            if row.curve.is_empty() {
+                continue;
+            }
+            let left = row.curve.total().saturating_sub(row.curve.at(until));
+            book.consumers[k].background.0 += left;
+            row.curve.clear();
+        }
+        self.targets[k].cpu.clear();
     }
 
     /// Gives up on the domains that have not passed a boundary of a target.
@@ -80,6 +143,7 @@ impl Ledger {
         for d in 0..self.meters.len() {
             self.skip_open(d, Flag::Unfinished);
         }
+        self.finished = true;
         self.tidy();
     }
 }
@@ -106,8 +170,9 @@ mod tests {
             pulse: None,
         };
         let (domains, policies) = (vec![spec; domains], Policies::default());
-        let horizon = Nanos(10_000);
-        Ledger::new(Config { domains, consumers: 1, packages: 1, horizon, policies }).unwrap()
+        let (horizon, patience) = (Nanos(10_000), Nanos(10_000));
+        Ledger::new(Config { domains, consumers: 1, packages: 1, horizon, patience, policies })
+            .unwrap()
     }
 
     fn request(ledger: &mut Ledger, t: u64) {

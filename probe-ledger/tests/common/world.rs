@@ -213,6 +213,7 @@ impl World {
             consumers: CONSUMERS,
             packages: PACKAGES,
             horizon: Nanos(u64::MAX),
+            patience: Nanos(u64::MAX),
             policies: Policies::default(),
         });
         let closed = vec![0; self.domains.len()];

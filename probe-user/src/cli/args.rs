@@ -254,7 +254,7 @@ fn weight(text: &str) -> Result<Weight, String> {
 }
 
 fn share(text: &str) -> Result<Share, String> {
-    policy(text, &[Share::Equal], Share::name, &["tokens", "work"])
+    policy(text, &Share::ALL, Share::name, &[])
 }
 
 fn idle(text: &str) -> Result<Idle, String> {

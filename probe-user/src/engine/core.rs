@@ -8,6 +8,7 @@ use probe_ledger::{Boundary, Cause, Change, ConsumerId, Flag, Ledger, Nanos, Req
 
 use super::{
     cross_check::{CrossCheck, DISAGREE, Disagreement},
+    phases,
     readings::{Feed, Readings},
     records::Records,
     reorder::Reorder,
@@ -17,7 +18,7 @@ use super::{
     watch::Stretch,
 };
 use crate::{
-    boundary::{self, DEFAULT_HORIZON, NotUnderstood, Output, Tracker, What},
+    boundary::{self, DEFAULT_HORIZON, Facts, NotUnderstood, Output, Tracker, What},
     event::{ConnId, Event, IoKind, Process, ProcessChange, Tick},
     record::{End, RequestRecord},
 };
@@ -298,6 +299,7 @@ impl Core {
                     let open = self.in_flight.entry(facts.who).or_default();
                     *open = open.saturating_sub(1);
                     if self.entered.remove(&facts.request.0) {
+                        self.leave(&facts);
                         self.records.ended(*facts);
                     } else {
                         let record = self.records.without_account(&facts);
@@ -315,12 +317,12 @@ impl Core {
         let change = match boundary.what {
             What::Body => Change::Enter,
             What::First => Change::First,
-            What::End | What::Abort => Change::Leave,
             What::Start => {
                 *self.in_flight.entry(boundary.who).or_default() += 1;
                 return;
             }
-            What::Head | What::Chunk => return,
+            // It leaves with what is known of it then.
+            What::End | What::Abort | What::Head | What::Chunk => return,
         };
         let request = boundary.request.0;
         if change == Change::Enter {
@@ -336,6 +338,20 @@ impl Core {
         };
         // A refusal is counted by the ledger.
         let _ = self.ledger.boundary(consumer(boundary.who), &given);
+    }
+
+    /// A request that entered is over, and everything is known of it.
+    fn leave(&mut self, facts: &Facts) {
+        let request = RequestId(facts.request.0);
+        self.ledger.work(request, phases::work(facts));
+        let given = Boundary {
+            t: Nanos(facts.end.t),
+            clocks: &facts.end.clock[..self.packages()],
+            request,
+            change: Change::Leave,
+        };
+        // A refusal is counted by the ledger.
+        let _ = self.ledger.boundary(consumer(facts.who), &given);
     }
 
     fn packages(&self) -> usize {

@@ -12,6 +12,7 @@ pub mod core;
 pub mod cross_check;
 mod error;
 mod machine;
+pub mod phases;
 pub mod places;
 mod publish;
 pub mod readings;

@@ -101,9 +101,7 @@ impl Records {
     fn record(&self, facts: &Facts, account: Option<&Account>) -> RequestRecord {
         let energy = account.and_then(|a| a.energy);
         let sum = |class: &str| self.sum(account, class);
-        // Without a stream the first content is the last: it says nothing of the phases.
-        let streamed = account.filter(|_| facts.content_events.is_some());
-        let (prefill, decode) = self.phases(streamed);
+        let (prefill, decode) = self.phases(account);
         let used: Vec<&DomainLabel> =
             account.into_iter().flat_map(|a| self.measured(a)).map(|(label, _)| label).collect();
         let quality = used.iter().map(|label| label.quality).max().unwrap_or(Quality::Absent);
@@ -171,7 +169,7 @@ impl Records {
             .map(Nanojoules::joules)
     }
 
-    /// Energy before and from the first content, over the additive domains.
+    /// Energy before and after the end of prefill, over the additive domains; `None` where that is not known.
     fn phases(&self, account: Option<&Account>) -> (Option<Nanojoules>, Option<Nanojoules>) {
         let Some(account) = account else { return (None, None) };
         let total = |phase: fn(&DomainShare) -> Option<Nanojoules>| {

@@ -32,6 +32,8 @@ pub const POLL_NS: u64 = 25_000_000;
 const GAP: u64 = 3;
 /// A boundary waits this long for a domain at most.
 const HORIZON: Nanos = Nanos(10_000_000_000);
+/// A record waits for those it overlapped at most this long after they came.
+const PATIENCE: Nanos = Nanos(120_000_000_000);
 /// A register of a package or its memory that has not moved for so long, while CPUs were busy, is stuck: a
 /// thousand of its periods, and a package at one watt has counted ten thousand steps.
 const PULSE: Nanos = Nanos(1_000_000_000);
@@ -138,7 +140,14 @@ pub fn books(chosen: &[Domain], packages: usize, policies: Policies) -> Result<B
         specs.push(spec(domain)?);
     }
     let consumers = CONSUMERS - 1;
-    let config = Config { domains: specs, consumers, packages, horizon: HORIZON, policies };
+    let config = Config {
+        domains: specs,
+        consumers,
+        packages,
+        horizon: HORIZON,
+        patience: PATIENCE,
+        policies,
+    };
     let ledger = Ledger::new(config)?;
     Ok(Books { readings: Readings::new(fed, packages), labels, ledger })
 }

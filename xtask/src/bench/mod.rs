@@ -1,6 +1,7 @@
-//! What the probe costs, measured. Each prints its figures and fails when a bound is broken.
+//! What the probe costs and how right it is, measured. Each prints its figures and fails when a bound is broken.
 
 mod soak;
+mod truth;
 
 use std::process;
 
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     Sources,
     /// Resident memory and CPU of the probe while a server is under load.
     Soak(soak::Args),
+    /// The accuracy table: every method against a simulator whose joules are known.
+    Truth(truth::Args),
 }
 
 /// Runs one.
@@ -27,6 +30,7 @@ pub(crate) fn run(paths: &Paths, command: &Command) -> Result<()> {
         Command::Kernel => cargo_bench(paths, "kernel"),
         Command::Sources => cargo_bench(paths, "sources"),
         Command::Soak(args) => soak::run(paths, args),
+        Command::Truth(args) => truth::run(paths, args),
     }
 }
 

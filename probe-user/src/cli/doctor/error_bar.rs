@@ -47,7 +47,8 @@ fn account(domains: &[Domain], packages: usize) -> Option<Account> {
     let specs = domains.iter().map(setup::spec).collect::<Result<Vec<_>, _>>().ok()?;
     let policies = Policies::default();
     let horizon = Nanos(10 * SECOND);
-    let config = Config { domains: specs, consumers: 1, packages, horizon, policies };
+    let config =
+        Config { domains: specs, consumers: 1, packages, horizon, patience: horizon, policies };
     let mut ledger = Ledger::new(config).ok()?;
     let (server, request) = (ConsumerId(0), RequestId(1));
     let mut moments: Vec<(u64, Moment)> = Vec::new();

@@ -1,0 +1,201 @@
+//! A ledger told by the simulator.
+
+use std::collections::HashMap;
+
+use probe_lab::sim;
+use probe_lab::sim::{Domain, Facts, Host, Input, Load, Truth};
+use probe_ledger::{
+    Account, Boundary, Change, Config, ConfigError, ConsumerId, DomainId, DomainSpec, Ledger,
+    Nanojoules, Nanos, Nanowatts, Range, Ratio, Refused, RequestId, Sample, Scale, ScaleError,
+    Scope, Weights, Work,
+};
+
+use crate::policies::Entry;
+
+/// The simulator told nonsense.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the ledger cannot be opened: {0}")]
+    Config(#[from] ConfigError),
+    #[error("a counter of the simulator has no scale: {0}")]
+    Scale(#[from] ScaleError),
+    #[error("the ledger refused a boundary of the simulator: {0}")]
+    Refused(#[from] Refused),
+    #[error("the simulator's own truth does not close with seed {0}")]
+    Truth(u64),
+    #[error("request {0} has no account")]
+    NoAccount(u64),
+    #[error("a worker of the table panicked")]
+    Worker,
+}
+
+/// A window longer than three idle ticks is a gap, as the probe has it.
+const EXPECTED_WINDOW: Nanos = Nanos::from_millis(300);
+
+/// One ledger, and what it settled.
+#[derive(Debug)]
+pub(crate) struct Books {
+    pub(crate) ledger: Ledger,
+    pub(crate) accounts: HashMap<u64, Account>,
+    weights: bool,
+    refused: Option<Refused>,
+    /// By domain: first raw counter, last, and units between them.
+    counted: Vec<Option<(u64, u64)>>,
+    domains: Vec<Domain>,
+}
+
+/// Idle power of every domain, as `wattprobe calibrate` would find it: mean power of the counters for so long, while
+/// nothing runs but the kernel's own work and the probe.
+pub(crate) fn calibrate(host: &Host, load: &Load, seed: u64, for_ns: u64) -> Vec<Nanowatts> {
+    let quiet = Load { servers: vec![], neighbours: vec![], least_ns: for_ns, ..load.clone() };
+    let domains = host.domains();
+    let mut counted = vec![None; domains.len()];
+    let truth = sim::run(host, &quiet, seed, &mut |input| {
+        if let Input::Sample { domain, counter, .. } = input {
+            count(&mut counted[domain], &domains[domain], counter);
+        }
+    });
+    let seconds = (truth.end - truth.begin) as f64 * 1e-9;
+    let watts = |(domain, counted): (&Domain, &Option<(u64, u64)>)| {
+        let units = counted.map_or(0, |(_, units)| units);
+        Nanowatts::from_watts(units as f64 * domain.joules_per_count / seconds)
+    };
+    domains.iter().zip(&counted).map(watts).collect()
+}
+
+/// Last raw counter and units since the first.
+fn count(counted: &mut Option<(u64, u64)>, domain: &Domain, counter: u64) {
+    let (last, units) = counted.unwrap_or((counter, 0));
+    *counted = Some((counter, units + (counter.wrapping_sub(last) & mask(domain))));
+}
+
+fn mask(domain: &Domain) -> u64 {
+    u64::MAX >> (64 - domain.bits)
+}
+
+fn spec(domain: &Domain, idle: Nanowatts) -> Result<DomainSpec, ScaleError> {
+    Ok(DomainSpec {
+        name: domain.name.clone(),
+        scale: Scale::from_joules_per_count(domain.joules_per_count)?,
+        range: Range::Bits(domain.bits),
+        scope: match domain.scope {
+            sim::Scope::Package(package) => Scope::Package(package),
+            sim::Scope::Device => Scope::Device,
+        },
+        additive: true,
+        idle: Some(idle),
+        max_power: Some(Nanowatts::from_watts(domain.max_mw as f64 * 1e-3)),
+        period: Nanos(domain.period_ns),
+        quantum: Nanojoules((domain.joules_per_count * 1e9).ceil() as u64),
+        class: Ratio(0),
+        expected_window: EXPECTED_WINDOW,
+        pulse: None,
+    })
+}
+
+impl Books {
+    pub(crate) fn open(
+        host: &Host,
+        load: &Load,
+        idle: &[Nanowatts],
+        entry: &Entry,
+    ) -> Result<Self, Error> {
+        let domains = host.domains();
+        let specs = domains.iter().zip(idle).map(|(domain, idle)| spec(domain, *idle));
+        let config = Config {
+            domains: specs.collect::<Result<_, _>>()?,
+            consumers: load.consumers(),
+            packages: host.packages,
+            horizon: Nanos::from_millis(10_000),
+            patience: Nanos::from_millis(60_000),
+            policies: entry.policies,
+        };
+        Ok(Self {
+            ledger: Ledger::new(config)?,
+            accounts: HashMap::new(),
+            weights: entry.weights,
+            refused: None,
+            counted: vec![None; domains.len()],
+            domains,
+        })
+    }
+
+    pub(crate) fn tell(&mut self, input: &Input<'_>) {
+        match *input {
+            Input::Sample { domain, t, counter, clocks, weights } => {
+                count(&mut self.counted[domain], &self.domains[domain], counter);
+                let weights = weights
+                    .filter(|_| self.weights)
+                    .map(|w| Weights { consumers: w.consumers, nobody: w.nobody });
+                let sample = Sample { t: Nanos(t), counter: Some(counter), clocks, weights };
+                self.ledger.sample(DomainId(domain), &sample);
+                self.settle();
+            }
+            Input::Boundary { consumer, t, clocks, request, change } => {
+                let change = match change {
+                    sim::Change::Enter => Change::Enter,
+                    sim::Change::First => Change::First,
+                    sim::Change::Leave => Change::Leave,
+                };
+                let boundary =
+                    Boundary { t: Nanos(t), clocks, request: RequestId(request), change };
+                let refused = self.ledger.boundary(ConsumerId(consumer), &boundary).err();
+                self.refused = self.refused.or(refused);
+            }
+            Input::Finished(facts) => self.finished(&facts),
+            Input::Chunk { .. } | Input::Poll { .. } => {}
+        }
+    }
+
+    /// What the answer said of itself, as llama.cpp's `timings` do.
+    fn finished(&mut self, facts: &Facts) {
+        let work = Work {
+            begin: Some(Nanos(facts.prefill)),
+            first: Some(Nanos(facts.decode)),
+            last: None,
+            prompt: Some(facts.prompt_tokens),
+            cached: 0,
+            completion: Some(facts.completion_tokens),
+        };
+        self.ledger.work(RequestId(facts.request), work);
+    }
+
+    fn settle(&mut self) {
+        let settled = self.ledger.settled();
+        self.accounts.extend(settled.into_iter().map(|account| (account.request.0, account)));
+    }
+
+    /// The run is over.
+    pub(crate) fn finish(&mut self, truth: &Truth) -> Result<(), Error> {
+        self.ledger.finish(Nanos(truth.end));
+        self.settle();
+        self.refused.map_or(Ok(()), |refused| Err(refused.into()))
+    }
+
+    /// Nanojoules by which the books are wrong, all of them added up:
+    ///
+    /// * measured against idle + residual + Σ active, and against what the counter counted;
+    /// * every consumer's active against requests + background;
+    /// * what requests were charged against the sum of their accounts.
+    pub(crate) fn error_nj(&self) -> Result<u128, Error> {
+        let mut wrong = 0;
+        for (d, domain) in self.domains.iter().enumerate() {
+            let Some(book) = self.ledger.books(DomainId(d)) else { continue };
+            let wide = |e: Nanojoules| u128::from(e.get());
+            let active: u128 = book.consumers.iter().map(|c| wide(c.active)).sum();
+            wrong += wide(book.measured).abs_diff(wide(book.idle) + wide(book.residual) + active);
+            let scale = Scale::from_joules_per_count(domain.joules_per_count)?;
+            let counted = self.counted[d].map_or(0, |(_, units)| units);
+            wrong += wide(book.measured).abs_diff(wide(scale.energy(counted)));
+            for consumer in &book.consumers {
+                let parts = wide(consumer.requests) + wide(consumer.background);
+                wrong += wide(consumer.active).abs_diff(parts);
+            }
+            let requests: u128 = book.consumers.iter().map(|c| wide(c.requests)).sum();
+            let of = |a: &Account| a.domains[d].active.map_or(0, |e| wide(e.energy));
+            let accounts: u128 = self.accounts.values().map(of).sum();
+            wrong += requests.abs_diff(accounts);
+        }
+        Ok(wrong)
+    }
+}

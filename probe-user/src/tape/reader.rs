@@ -48,6 +48,18 @@ pub struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// Its items, one after the other.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// What it is when its items say nothing.
+    #[must_use]
+    pub fn meaningless(&self) -> TapeError {
+        damaged(self.segment, self.frame, Damage::Content)
+    }
+
     /// Hands each item to `take`, in order; returns how many there were.
     ///
     /// # Errors

@@ -82,13 +82,24 @@ impl Writer {
     /// The item is too long, or the frame cannot be written: the tape then ends with the frame before, every later call
     /// fails with [`TapeError::Broken`].
     pub fn append(&mut self, item: &impl Serialize) -> Result<(), TapeError> {
+        self.append_with(|out| ciborium::into_writer(item, out).map_err(|error| error.to_string()))
+    }
+
+    /// Adds the CBOR item that `encode` appends; writes a frame when it is full.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub fn append_with(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+    ) -> Result<(), TapeError> {
         if self.file.is_none() {
             return Err(TapeError::Broken);
         }
         let before = self.plain.len();
-        if let Err(error) = ciborium::into_writer(item, &mut self.plain) {
+        if let Err(error) = encode(&mut self.plain) {
             self.plain.truncate(before);
-            return Err(TapeError::Encode(error.to_string()));
+            return Err(TapeError::Encode(error));
         }
         let length = self.plain.len() - before;
         if length > MAX_PLAIN {

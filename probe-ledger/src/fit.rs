@@ -7,7 +7,6 @@
 
 use ndarray::{Array1, Array2};
 
-
 /// Coefficients.
 pub(crate) const N: usize = 4;
 /// Intervals before the first fit, and between two fits.
@@ -87,4 +86,3 @@ impl Fit {
         sound.then_some(found)
     }
 }
-

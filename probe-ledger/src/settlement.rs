@@ -192,14 +192,17 @@ impl Settlement {
             // Energy of decode is the clock of steps; before anything is known, all energy is.
             let weight = (joules - price * prompts).max(joules * 1e-3);
             let decoding = workers.iter().filter(|w| w.phases.decodes(from));
-            let (n, context) = decoding.fold((0.0, 0.0), |(n, sum), w| (n + 1.0, sum + w.context()));
+            let (n, context) =
+                decoding.fold((0.0, 0.0), |(n, sum), w| (n + 1.0, sum + w.context()));
             for worker in workers.iter().filter(|w| w.phases.decodes(from)) {
                 let Some(request) = desk.get_mut(worker.slot) else { continue };
                 let seen = [joules, prompts, n * weight, context * weight, weight];
                 for (sum, x) in request.decode_seen.iter_mut().zip(seen) {
                     *sum += x;
                 }
-                if to == worker.phases.last && let Some(tokens) = worker.phases.completion {
+                if to == worker.phases.last
+                    && let Some(tokens) = worker.phases.completion
+                {
                     let [joules, prompts, n, context, weight] = request.decode_seen;
                     let steps = tokens.saturating_sub(1) as f64;
                     if steps >= 1.0 && weight > 0.0 {
@@ -220,7 +223,13 @@ impl Worker {
 }
 
 /// Each worker's part of an interval under a policy; in equal parts, and said so, where it does not know.
-fn fractions(policy: Share, workers: &[Worker], fit: &Fit, from: u64, joules: f64) -> (Vec<f64>, Flags) {
+fn fractions(
+    policy: Share,
+    workers: &[Worker],
+    fit: &Fit,
+    from: u64,
+    joules: f64,
+) -> (Vec<f64>, Flags) {
     let n = workers.len();
     let equal = || vec![1.0 / n as f64; n];
     if n == 1 || policy == Share::Equal {
@@ -235,7 +244,8 @@ fn fractions(policy: Share, workers: &[Worker], fit: &Fit, from: u64, joules: f6
     };
     let [prompt, step, token, context] = price;
     let prompts: f64 = workers.iter().map(|w| w.amounts.prefill * prompt).sum();
-    let each = |w: &Worker| if w.phases.decodes(from) { token + context * w.context() } else { 0.0 };
+    let each =
+        |w: &Worker| if w.phases.decodes(from) { token + context * w.context() } else { 0.0 };
     let a_step = step + workers.iter().map(each).sum::<f64>();
     let steps = ((joules - prompts) / a_step).max(0.0);
     let steps = if steps.is_finite() { steps } else { 0.0 };

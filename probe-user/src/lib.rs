@@ -18,6 +18,7 @@ pub mod instance;
 pub mod kernel;
 pub mod privilege;
 pub mod record;
+pub mod replay;
 pub mod roots;
 pub mod snapshot;
 pub mod source;

@@ -67,7 +67,7 @@ impl Global {
 }
 
 /// Commands of the contract that come later.
-pub const LATER: [&str; 6] = ["daemon", "top", "calibrate", "bench", "report", "tape"];
+pub const LATER: [&str; 5] = ["daemon", "top", "calibrate", "bench", "report"];
 
 /// The commands of this version.
 #[derive(Debug, Subcommand)]
@@ -76,6 +76,12 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Attach to a running server and say what each request costs
     Attach(Box<AttachArgs>),
+    /// Read the evidence that attach --tape wrote
+    Tape {
+        /// What to do with it
+        #[command(subcommand)]
+        command: TapeCommand,
+    },
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -83,6 +89,55 @@ pub enum Command {
     },
     /// Print the manual pages
     Man,
+}
+
+/// The commands of `tape`.
+#[derive(Debug, Subcommand)]
+pub enum TapeCommand {
+    /// What the tape holds and how it ends
+    Info {
+        /// The tape's directory
+        dir: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every frame, and that the books close; status 3 where they do not
+    Verify {
+        /// The tape's directory
+        dir: PathBuf,
+        /// A tape without an end record does not pass either
+        #[arg(long)]
+        require_end: bool,
+    },
+    /// Print the request records once more, byte for byte as --requests wrote them
+    Replay {
+        /// The tape's directory
+        dir: PathBuf,
+        /// Write the energy of domains and targets, one JSON object
+        #[arg(long, value_name = "FILE")]
+        summary: Option<PathBuf>,
+        /// Another weight policy
+        #[arg(long, value_name = "POLICY", value_parser = weight)]
+        weight: Option<Weight>,
+        /// Another share policy
+        #[arg(long, value_name = "POLICY", value_parser = share)]
+        share: Option<Share>,
+        /// Another idle policy
+        #[arg(long, value_name = "POLICY", value_parser = idle)]
+        idle: Option<Idle>,
+    },
+    /// Write the request records into a file
+    Export {
+        /// The tape's directory
+        dir: PathBuf,
+        /// How
+        #[arg(long, value_enum, default_value_t)]
+        format: super::tape::Format,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 /// Arguments of `doctor`.
@@ -147,9 +202,9 @@ pub struct AttachArgs {
     /// Who bears idle energy: none (its own line)
     #[arg(long, value_name = "POLICY", default_value = "none", value_parser = idle)]
     pub idle: Idle,
-    /// Evidence tape; not in this version
-    #[arg(long, value_name = "DIR", hide = true, value_parser = tape)]
-    pub tape: Option<String>,
+    /// Write the evidence of every number into this new directory: see wattprobe tape
+    #[arg(long, value_name = "DIR")]
+    pub tape: Option<PathBuf>,
 }
 
 /// A target or a name, in the order of the command line.
@@ -259,8 +314,4 @@ fn share(text: &str) -> Result<Share, String> {
 
 fn idle(text: &str) -> Result<Idle, String> {
     policy(text, &[Idle::None], Idle::name, &["even", "proportional"])
-}
-
-fn tape(_: &str) -> Result<String, String> {
-    Err("the tape is not in this version; leave the option out".into())
 }

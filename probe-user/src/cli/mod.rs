@@ -13,6 +13,7 @@ pub mod exit;
 pub mod log;
 mod manual;
 mod stop;
+pub mod tape;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -47,6 +48,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 .map_err(Failure::from)
                 .and_then(|config| attach::run(&config, &roots))
         }
+        Command::Tape { command } => tape::run(command, log),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
     };

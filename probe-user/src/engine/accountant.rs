@@ -104,7 +104,10 @@ impl Accountant {
             Entry::Boundary(boundary) => self.boundary(&boundary),
             Entry::Finished(facts) => self.finished(*facts, effects),
             Entry::Distrust(distrust) => return self.distrust(distrust),
-            Entry::Mark(flag) => return drop(self.happened.insert(flag.name())),
+            Entry::Mark(flag) => {
+                self.happened.insert(flag.name());
+                return;
+            }
             Entry::End(end) => self.ledger.finish(Nanos(end.t)),
         }
         for account in self.ledger.settled() {

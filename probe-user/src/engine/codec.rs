@@ -114,7 +114,10 @@ impl Out<'_> {
         let moved = now.iter().zip(before.iter()).rposition(|(now, before)| now != before);
         let length = moved.map_or(0, |last| last + 1);
         self.push(Header::Array(Some(length)))?;
-        now.iter().zip(before).take(length).try_for_each(|(now, before)| self.difference(*now, before))
+        now.iter()
+            .zip(before)
+            .take(length)
+            .try_for_each(|(now, before)| self.difference(*now, before))
     }
 }
 

@@ -242,4 +242,6 @@ pub fn consumer(who: u32) -> ConsumerId {
 #[cfg(test)]
 mod device_tests;
 #[cfg(test)]
+mod tape_tests;
+#[cfg(test)]
 mod tests;

@@ -232,11 +232,7 @@ impl HostDomain {
             source::Reading::Cores(_) => HostFeed::Cores,
             source::Reading::Polled(_) => HostFeed::Polled,
             source::Reading::Model(ModelPower { min_watts, max_watts, threads }) => {
-                HostFeed::Model {
-                    min_watts: *min_watts,
-                    max_watts: *max_watts,
-                    threads: *threads,
-                }
+                HostFeed::Model { min_watts: *min_watts, max_watts: *max_watts, threads: *threads }
             }
         };
         let (bits, wraps_after) = match domain.range {
@@ -272,9 +268,7 @@ impl HostDomain {
         let feed = match self.feed {
             HostFeed::Kernel(slot) => Feed::Kernel { slot },
             HostFeed::Cores => Feed::Cores,
-            HostFeed::Polled => {
-                Feed::Polled { waiting: <_>::default(), used: [0; CONSUMERS - 1] }
-            }
+            HostFeed::Polled => Feed::Polled { waiting: <_>::default(), used: [0; CONSUMERS - 1] },
             HostFeed::Model { min_watts, max_watts, threads } => {
                 Feed::Model(ModelPower { min_watts, max_watts, threads })
             }
@@ -332,6 +326,14 @@ impl HostDomain {
             pulse: self.must_move.then_some(PULSE),
         })
     }
+}
+
+/// What the ledger is told of a domain.
+///
+/// # Errors
+/// When its scale is none.
+pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
+    HostDomain::new(domain, &[], &mut BTreeMap::new()).spec()
 }
 
 /// The cores whose counters tell how to share a domain's energy: those of a package that is measured. The

@@ -9,6 +9,7 @@
 //! threads known that run without a break; accepts are seen before open connections are looked for.
 
 pub mod accountant;
+pub mod books;
 pub mod codec;
 pub mod core;
 pub mod cross_check;

@@ -75,6 +75,9 @@ pub enum Damage {
     /// The end record does not count what is there.
     #[error("the end record counts something else than what is there")]
     Counts,
+    /// Its entries are whole and make books that do not close.
+    #[error("the books that its entries make do not close")]
+    Books,
     /// Something follows the end record.
     #[error("something was added after the end record")]
     Added,

@@ -1,13 +1,13 @@
 //! The pure middle, fed with made-up events: joules, ends and books in numbers.
 
-use probe_common::{FIRST_TARGET, MAX_COUNTERS, MAX_PACKAGES};
+use probe_common::{CONSUMERS, FIRST_TARGET, MAX_COUNTERS, MAX_PACKAGES};
 
 use super::*;
 use crate::{
     clock::Clock,
     engine::{host::Host, targets::Target},
-    event::Io,
-    record::Quality,
+    event::{Io, Tick},
+    record::{End, Quality},
     source::{Domain, ModelPower, Range, Reading, Scope},
     target::Selector,
 };
@@ -15,7 +15,12 @@ use crate::{
 pub(super) const MS: u64 = 1_000_000;
 
 /// One package under the model: 1 W idle, 3 W more per busy thread.
-fn core() -> Core {
+pub(super) fn core() -> Core {
+    core_with(None)
+}
+
+/// The same, writing a tape.
+pub(super) fn core_with(tape: Option<crate::tape::Writer>) -> Core {
     let domain = Domain {
         name: "package-0".into(),
         source: "model".into(),
@@ -36,7 +41,12 @@ fn core() -> Core {
     targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
     let host = Host::new(&domains, 1, <_>::default(), targets.names(), Clock::start());
     let accounts = Accountant::open(&host).unwrap();
-    Core::new(Parts { accounts, targets, slices: None, recorder: None })
+    Core::new(Parts {
+        accounts,
+        targets,
+        slices: None,
+        recorder: tape.map(|tape| Recorder::begin(tape, host)),
+    })
 }
 
 /// The machine under a power sensor that is integrated.

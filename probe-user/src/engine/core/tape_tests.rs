@@ -8,11 +8,12 @@ use super::{
 };
 use crate::{
     engine::books,
+    event::Io,
     replay::{Others, ReplayError, replay},
     tape::{Ending, Limits, TapeError, Writer},
 };
 
-const SMALL: Limits = Limits { frame_bytes: 512, segment_bytes: 4096 };
+const SMALL: Limits = Limits { frame_bytes: 512, segment_bytes: 2048 };
 
 /// What no byte of a tape may show.
 const MARK: &str = "zebra-tulip-4711";
@@ -28,17 +29,18 @@ fn run(dir: &Path, end: bool) -> (String, books::Energy) {
             number += 1;
             core.push(tick(number, ms * MS + ms * 7, ms * MS / 3));
         }
-        if ms == 50 {
-            core.push(io(ms * MS, ms * MS / 3, IoKind::Open, b""));
-        }
+        // Each on a connection of its own.
+        let at = |kind, bytes: &[u8]| match io(ms * MS, ms * MS / 3, kind, bytes) {
+            Event::Io(io) => Event::Io(Io { conn: ConnId(ms / 200), ..io }),
+            other => other,
+        };
         match ms % 200 {
-            60 => {
-                core.push(io(ms * MS, ms * MS / 3, IoKind::Recv, (head.clone() + &body).as_bytes()))
-            }
+            50 => core.push(at(IoKind::Open, b"")),
+            60 => core.push(at(IoKind::Recv, (head.clone() + &body).as_bytes())),
             133 => {
-                let answer =
-                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{MARK}", MARK.len());
-                core.push(io(ms * MS, ms * MS / 3, IoKind::Send, answer.as_bytes()));
+                let length = MARK.len();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{MARK}");
+                core.push(at(IoKind::Send, answer.as_bytes()));
             }
             _ => {}
         }
@@ -151,8 +153,9 @@ fn a_full_disk_ends_the_tape_and_not_the_run() {
     // The next segment's place is taken.
     fs::write(dir.path().join("000002.tape"), b"").unwrap();
     let mut effects = Vec::new();
-    for number in 1..=400 {
-        core.push(tick(number, number * 10 * MS, number * MS));
+    for number in 1..=4_000 {
+        let odd = number * number * 7919 % MS;
+        core.push(tick(number, number * 10 * MS + odd, number * MS + odd));
         core.advance(&mut effects);
     }
     core.finish(&mut effects);

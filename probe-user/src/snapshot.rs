@@ -34,6 +34,9 @@ pub struct DomainBook {
     pub measured_nj: u64,
     /// Idle part.
     pub idle_nj: u64,
+    /// Of that, given to requests by the idle policy, as far as that is settled.
+    #[serde(default)]
+    pub idle_given_nj: u64,
     /// Measured minus charged.
     pub residual_nj: u64,
     /// How it was known who used it, where it is a device: `gpu-exclusive`, `gpu-shared`, `gpu-mig`,

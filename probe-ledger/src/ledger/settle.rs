@@ -171,7 +171,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, DomainId, DomainSpec, Nanojoules, Nanowatts, Policies, Range, Ratio};
+    use crate::{Config, DomainId, DomainSpec, Nanojoules, Policies, Range, Ratio};
     use crate::{RequestId, Sample, Scale, Scope};
 
     fn ledger(domains: usize) -> Ledger {

@@ -67,7 +67,7 @@ impl Global {
 }
 
 /// Commands of the contract that come later.
-pub const LATER: [&str; 5] = ["daemon", "top", "bench", "report", "tape"];
+pub const LATER: [&str; 4] = ["daemon", "top", "bench", "report"];
 
 /// The commands of this version.
 #[derive(Debug, Subcommand)]
@@ -78,6 +78,12 @@ pub enum Command {
     Attach(Box<AttachArgs>),
     /// Measure the idle power of every domain while the machine is quiet, and keep it
     Calibrate(CalibrateArgs),
+    /// Read the evidence that attach --tape wrote
+    Tape {
+        /// What to do with it
+        #[command(subcommand)]
+        command: TapeCommand,
+    },
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -85,6 +91,55 @@ pub enum Command {
     },
     /// Print the manual pages
     Man,
+}
+
+/// The commands of `tape`.
+#[derive(Debug, Subcommand)]
+pub enum TapeCommand {
+    /// What the tape holds and how it ends
+    Info {
+        /// The tape's directory
+        dir: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every frame, and that the books close; status 3 where they do not
+    Verify {
+        /// The tape's directory
+        dir: PathBuf,
+        /// A tape without an end record does not pass either
+        #[arg(long)]
+        require_end: bool,
+    },
+    /// Print the request records once more, byte for byte as --requests wrote them
+    Replay {
+        /// The tape's directory
+        dir: PathBuf,
+        /// Write the energy of domains and targets, one JSON object
+        #[arg(long, value_name = "FILE")]
+        summary: Option<PathBuf>,
+        /// Another weight policy
+        #[arg(long, value_name = "POLICY", value_parser = weight)]
+        weight: Option<Weight>,
+        /// Another share policy
+        #[arg(long, value_name = "POLICY", value_parser = share)]
+        share: Option<Share>,
+        /// Another idle policy
+        #[arg(long, value_name = "POLICY", value_parser = idle)]
+        idle: Option<Idle>,
+    },
+    /// Write the request records into a file
+    Export {
+        /// The tape's directory
+        dir: PathBuf,
+        /// How
+        #[arg(long, value_enum, default_value_t)]
+        format: super::tape::Format,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 /// Arguments of `doctor`.
@@ -173,9 +228,9 @@ pub struct AttachArgs {
     /// Idle power that wattprobe calibrate kept in this file [default: where it keeps it]
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
-    /// Evidence tape; not in this version
-    #[arg(long, value_name = "DIR", hide = true, value_parser = tape)]
-    pub tape: Option<String>,
+    /// Write the evidence of every number into this new directory: see wattprobe tape
+    #[arg(long, value_name = "DIR")]
+    pub tape: Option<PathBuf>,
 }
 
 /// A target or a name, in the order of the command line.
@@ -285,8 +340,4 @@ fn share(text: &str) -> Result<Share, String> {
 
 fn idle(text: &str) -> Result<Idle, String> {
     policy(text, &Idle::ALL, Idle::name, &[])
-}
-
-fn tape(_: &str) -> Result<String, String> {
-    Err("the tape is not in this version; leave the option out".into())
 }

@@ -6,12 +6,12 @@ use super::{
     config::{AttachConfig, Format},
     exit::{Classify, ExitStatus, Failure},
     log::Log,
-    stop,
+    stop, tape,
     weight::{self, Has, WEIGHT_UNKNOWN},
 };
 use crate::{
     calibration::{Calibration, CalibrationError},
-    engine::{self, EngineError, Options, SLICES_INCOMPLETE},
+    engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
     kernel::KernelError,
@@ -68,6 +68,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     if let Some(address) = opened.metrics {
         log.info(&format!("metrics: http://{address}/metrics"));
     }
+    let tape = tape::create(&config.tape)?;
     let stop = stop::on_signals(opened.screen.clone())
         .map_err(|error| Failure::new(ExitStatus::Failed, error))?;
     let mut flags = declared(&config.sources);
@@ -78,6 +79,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         topology,
         siblings: siblings.pairs().to_vec(),
         slices: config.slices.clone(),
+        tape,
         duration: config.duration,
         count: config.count.map(u64::from),
         policies: config.policies,
@@ -100,7 +102,8 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         );
         return Ok(ExitStatus::Invalid);
     }
-    let sliced = !summary.flags.iter().any(|flag| flag == SLICES_INCOMPLETE);
+    let cut = |flag: &String| flag == SLICES_INCOMPLETE || flag == TAPE_INCOMPLETE;
+    let sliced = !summary.flags.iter().any(cut);
     Ok(if problems == 0 && sliced { ExitStatus::Done } else { ExitStatus::Failed })
 }
 

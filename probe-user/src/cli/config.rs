@@ -72,6 +72,8 @@ pub struct AttachConfig {
     pub summary: Option<PathBuf>,
     /// The slice stream.
     pub slices: Option<PathBuf>,
+    /// A directory for the tape.
+    pub tape: Option<PathBuf>,
     /// Where to serve metrics.
     pub metrics: Option<SocketAddr>,
     /// End after this time.
@@ -142,6 +144,7 @@ impl AttachConfig {
             requests: args.requests,
             summary: args.summary,
             slices: args.slices,
+            tape: args.tape,
             metrics: args.metrics,
             duration: args.duration,
             count: args.count,

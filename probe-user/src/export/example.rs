@@ -93,6 +93,7 @@ fn domain(seconds: f64, additive: bool, watts: &Watts) -> DomainBook {
         additive,
         measured_nj,
         idle_nj,
+        idle_given_nj: 0,
         splits: vec![],
         residual_nj,
         consumers,

@@ -50,7 +50,10 @@ impl Layout<'_> {
     /// A valid window; `whole.changed` is found out here.
     pub(crate) fn charge(mut self, mut whole: Whole) {
         self.row.curve.begin(self.interval.begin.0);
-        self.row.idle.begin(self.interval.begin.0);
+        let lays_idle = whole.idle > 0 || !self.row.idle.is_empty();
+        if lays_idle {
+            self.row.idle.begin(self.interval.begin.0);
+        }
         let mut idle_spent = 0;
         self.touched.clone_from(&self.row.residents);
         let (mut t, mut spent) = (self.interval.begin, 0);
@@ -64,13 +67,17 @@ impl Layout<'_> {
             whole.changed |= entry.change != Change::First;
             self.segment(cut - spent, cut_t.since(t).0);
             self.row.curve.cut(cut_t.0, cut - spent);
-            self.row.idle.cut(cut_t.0, idle_cut - idle_spent);
+            if lays_idle {
+                self.row.idle.cut(cut_t.0, idle_cut - idle_spent);
+            }
             self.pass();
             (t, spent, idle_spent) = (cut_t, cut, idle_cut);
         }
         self.segment(whole.charge - spent, self.interval.end.since(t).0);
         self.row.curve.end(self.interval.end.0, whole.charge - spent);
-        self.row.idle.end(self.interval.end.0, whole.idle - idle_spent);
+        if lays_idle {
+            self.row.idle.end(self.interval.end.0, whole.idle - idle_spent);
+        }
         for slot in &*self.touched {
             if let Some(tally) = self.desk.tally(*slot, self.domain) {
                 tally.close(whole);

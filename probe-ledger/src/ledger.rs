@@ -172,7 +172,8 @@ impl Ledger {
         book.gaps += u64::from(gap);
         book.units += u128::from(energy.units);
         let on_cpu = meter.used.iter().fold(0, |sum: u64, used| sum.saturating_add(*used));
-        for (sum, used) in book.gross_units.iter_mut().zip(&meter.used) {
+        let ran = book.gross_units.iter_mut().zip(&meter.used).filter(|(_, used)| **used > 0);
+        for (sum, used) in ran {
             *sum += u128::from(kernel_charge(energy.units, *used, on_cpu));
         }
         let (period, active, split) = (meter.period().0, energy.total.0 - idle, meter.split);
@@ -194,10 +195,14 @@ impl Ledger {
         };
         self.books[d].idle_kept.0 += kept;
         for k in 0..self.targets.len() {
+            let (charge, idle) = (self.scratch.charges[k], self.scratch.idles[k]);
+            if charge == 0 && idle == 0 && self.quiet(d, k) {
+                continue;
+            }
             let whole = Whole {
                 active,
-                charge: self.scratch.charges[k],
-                idle: self.scratch.idles[k],
+                charge,
+                idle,
                 idle_error,
                 by,
                 gives,
@@ -219,6 +224,12 @@ impl Ledger {
         Window::Closed(Closed { length, units: energy.units, energy: energy.total, gap })
     }
 
+    /// Nothing is to be laid out: nobody is resident, and no boundary is to be passed.
+    fn quiet(&self, d: usize, k: usize) -> bool {
+        let row = &self.rows[d * self.targets.len() + k];
+        row.residents.is_empty() && row.cursor == self.targets[k].end() && !row.skipped
+    }
+
     /// Lays one consumer's charge out where somebody may have a part in it. False: it is background.
     fn lay(&mut self, d: usize, k: usize, interval: Interval, whole: Whole) -> bool {
         let end = self.targets[k].end();
@@ -229,6 +240,7 @@ impl Ledger {
         }
         let waits = !row.residents.is_empty() || row.cursor != end;
         if waits {
+            self.targets[k].laid = true;
             self.layout(d, k, interval).charge(whole);
         }
         waits

@@ -42,6 +42,8 @@ pub(crate) struct Target {
     clocks: Box<[u64]>,
     /// Its on-CPU time that is not settled.
     pub(crate) cpu: Curve,
+    /// There may be something in its curves.
+    pub(crate) laid: bool,
 }
 
 impl Target {
@@ -53,6 +55,7 @@ impl Target {
             t: Nanos::ZERO,
             clocks: vec![0; packages].into(),
             cpu: Curve::default(),
+            laid: false,
         }
     }
 
@@ -95,6 +98,7 @@ impl Target {
 
     /// Notes a change at the instant it has advanced to. Returns the entry's number.
     pub(crate) fn note(&mut self, slot: Slot, change: Change) -> u64 {
+        self.laid = true;
         change_residents(&mut self.residents, slot, change);
         self.entries.push_back(Entry { t: self.t, clocks: self.clocks.clone(), slot, change });
         self.end() - 1

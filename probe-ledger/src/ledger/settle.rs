@@ -40,7 +40,10 @@ impl Ledger {
     fn settle(&mut self, k: usize) {
         let settlement = &self.settlements[k];
         if settlement.is_empty() {
-            return self.forget(k);
+            if self.targets[k].laid {
+                self.forget(k);
+            }
+            return;
         }
         let Some(due) = settlement.due(&self.desk) else { return };
         let passed = self.meters.iter().map(|meter| match meter.last_t() {
@@ -105,9 +108,8 @@ impl Ledger {
         let until = self.settlements[k].until();
         for (d, book) in self.books.iter_mut().enumerate() {
             let row = &mut self.rows[d * width + k];
-            let idle = row.idle.total().saturating_sub(row.idle.at(until));
             if !row.idle.is_empty() {
-                book.idle_kept.0 += idle;
+                book.idle_kept.0 += row.idle.total().saturating_sub(row.idle.at(until));
                 row.idle.clear();
             }
             // Boundaries that a domain has not passed are somebody's who was settled without it.
@@ -119,6 +121,7 @@ impl Ledger {
             row.curve.clear();
         }
         self.targets[k].cpu.clear();
+        self.targets[k].laid = false;
     }
 
     /// Gives up on the domains that have not passed a boundary of a target.

@@ -16,7 +16,9 @@
 //!
 //! What is decoded is hostile: every list is bounded by what it is read into.
 
-use ciborium_ll::{Header, simple};
+use std::{convert::Infallible, fmt::Display};
+
+use minicbor as cbor;
 use probe_common::{CONSUMERS, MAX_COUNTERS, MAX_PACKAGES};
 use probe_ledger::{Cause, DomainId, Flag, Split};
 use serde::{Deserialize, Serialize};
@@ -34,8 +36,6 @@ use crate::{
 const TICK: u64 = 1;
 const READING: u64 = 2;
 const BOUNDARY: u64 = 3;
-/// Deepest nesting of an item.
-const DEPTH: usize = 32;
 
 const SPLITS: [Split; 6] = [
     Split::Clocks,
@@ -91,37 +91,28 @@ pub struct Encoder {
     last: [Last; MAX_PACKAGES],
 }
 
-struct Out<'a>(ciborium_ll::Encoder<&'a mut Vec<u8>>);
+type Out<'a> = cbor::Encoder<&'a mut Vec<u8>>;
+type Written = Result<(), cbor::encode::Error<Infallible>>;
 
-impl Out<'_> {
-    fn push(&mut self, header: Header) -> Result<(), String> {
-        self.0.push(header).map_err(|error| error.to_string())
+fn optional(out: &mut Out<'_>, n: Option<u64>) -> Written {
+    match n {
+        Some(n) => out.u64(n)?.ok(),
+        None => out.null()?.ok(),
     }
+}
 
-    fn number(&mut self, n: u64) -> Result<(), String> {
-        self.push(Header::Positive(n))
-    }
+fn difference(out: &mut Out<'_>, now: u64, before: &mut u64) -> Written {
+    // The smaller of both ways round.
+    let step = now.wrapping_sub(std::mem::replace(before, now)).cast_signed();
+    out.i64(step)?.ok()
+}
 
-    fn optional(&mut self, n: Option<u64>) -> Result<(), String> {
-        self.push(n.map_or(Header::Simple(simple::NULL), Header::Positive))
-    }
-
-    fn difference(&mut self, now: u64, before: &mut u64) -> Result<(), String> {
-        let step = now.wrapping_sub(std::mem::replace(before, now));
-        // The smaller of both ways round.
-        let back = !step;
-        self.push(if step <= back { Header::Positive(step) } else { Header::Negative(back) })
-    }
-
-    fn list(&mut self, now: &[u64], before: &mut [u64]) -> Result<(), String> {
-        let moved = now.iter().zip(before.iter()).rposition(|(now, before)| now != before);
-        let length = moved.map_or(0, |last| last + 1);
-        self.push(Header::Array(Some(length)))?;
-        now.iter()
-            .zip(before)
-            .take(length)
-            .try_for_each(|(now, before)| self.difference(*now, before))
-    }
+fn list(out: &mut Out<'_>, now: &[u64], before: &mut [u64]) -> Written {
+    let moved = now.iter().zip(before.iter()).rposition(|(now, before)| now != before);
+    let length = moved.map_or(0, |last| last + 1);
+    out.array(length as u64)?;
+    let steps = now.iter().zip(before).take(length);
+    steps.into_iter().try_for_each(|(now, before)| difference(out, *now, before))
 }
 
 fn place(index: Option<usize>) -> u64 {
@@ -134,10 +125,18 @@ impl Encoder {
     /// # Errors
     /// Only what cannot be: an entry that has no form.
     pub fn entry(&mut self, entry: &Entry, bytes: &mut Vec<u8>) -> Result<(), String> {
-        let told = match entry {
-            Entry::Tick(tick) => return self.tick(tick, &mut Out(bytes.into())),
-            Entry::Reading(reading) => return put_reading(reading, &mut Out(bytes.into())),
-            Entry::Boundary(boundary) => return put_boundary(boundary, &mut Out(bytes.into())),
+        let entry = match entry {
+            Entry::Tick(tick) => {
+                let last = self.last.get_mut(tick.package);
+                let last = last.ok_or_else(|| format!("there is no package {}", tick.package))?;
+                return put_tick(tick, last, &mut Out::new(bytes)).map_err(told);
+            }
+            Entry::Reading(reading) => {
+                return put_reading(reading, &mut Out::new(bytes)).map_err(told);
+            }
+            Entry::Boundary(boundary) => {
+                return put_boundary(boundary, &mut Out::new(bytes)).map_err(told);
+            }
             Entry::Host(host) => Told::Host(host),
             Entry::Finished(facts) => Told::Finished(facts),
             Entry::Distrust(Distrust { package, when, cause }) => {
@@ -147,60 +146,55 @@ impl Encoder {
             Entry::Mark(flag) => Told::Mark(flag.name()),
             Entry::End(end) => Told::End(end),
         };
-        ciborium::into_writer(&told, bytes).map_err(|error| error.to_string())
-    }
-
-    fn tick(&mut self, tick: &Tick, out: &mut Out<'_>) -> Result<(), String> {
-        let Some(last) = self.last.get_mut(tick.package) else {
-            return Err(format!("there is no package {}", tick.package));
-        };
-        let (weight, book) = tick.cores.as_ref().map(|c| (&c.weight, &c.book)).unzip();
-        let lists = [weight, book, tick.beside.as_deref(), tick.cycles.as_deref()];
-        let more = lists.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        out.push(Header::Array(Some(6 + more)))?;
-        out.number(TICK)?;
-        out.number(tick.package as u64)?;
-        out.difference(tick.number, &mut last.number)?;
-        out.difference(tick.t, &mut last.t)?;
-        let length = tick.counter.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        out.push(Header::Array(Some(length)))?;
-        for (now, before) in tick.counter.iter().zip(&mut last.counter).take(length) {
-            match now {
-                Some(now) => out.difference(*now, before)?,
-                None => out.optional(None)?,
-            }
-        }
-        out.list(&tick.clock, &mut last.clock)?;
-        let before = [&mut last.weight, &mut last.book, &mut last.beside, &mut last.cycles];
-        lists.into_iter().zip(before).take(more).try_for_each(|(now, before)| match now {
-            Some(now) => out.list(now, before),
-            None => out.optional(None),
-        })
+        entry.serialize(&mut minicbor_serde::Serializer::new(bytes)).map_err(told)
     }
 }
 
-fn put_reading(reading: &Reading, out: &mut Out<'_>) -> Result<(), String> {
-    out.push(Header::Array(Some(if reading.used.is_some() { 6 } else { 5 })))?;
-    out.number(READING)?;
-    out.number(reading.domain.0 as u64)?;
-    out.number(reading.t)?;
-    out.optional(reading.count)?;
-    out.number(place(SPLITS.iter().position(|split| *split == reading.split)))?;
+fn told(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn put_tick(tick: &Tick, last: &mut Last, out: &mut Out<'_>) -> Written {
+    let (weight, book) = tick.cores.as_ref().map(|c| (&c.weight, &c.book)).unzip();
+    let lists = [weight, book, tick.beside.as_deref(), tick.cycles.as_deref()];
+    let more = lists.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    out.array(6 + more as u64)?.u64(TICK)?.u64(tick.package as u64)?;
+    difference(out, tick.number, &mut last.number)?;
+    difference(out, tick.t, &mut last.t)?;
+    let length = tick.counter.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    out.array(length as u64)?;
+    for (now, before) in tick.counter.iter().zip(&mut last.counter).take(length) {
+        match now {
+            Some(now) => difference(out, *now, before)?,
+            None => out.null()?.ok()?,
+        }
+    }
+    list(out, &tick.clock, &mut last.clock)?;
+    let before = [&mut last.weight, &mut last.book, &mut last.beside, &mut last.cycles];
+    lists.into_iter().zip(before).take(more).try_for_each(|(now, before)| match now {
+        Some(now) => list(out, now, before),
+        None => out.null()?.ok(),
+    })
+}
+
+fn put_reading(reading: &Reading, out: &mut Out<'_>) -> Written {
+    out.array(if reading.used.is_some() { 6 } else { 5 })?.u64(READING)?;
+    out.u64(reading.domain.0 as u64)?.u64(reading.t)?;
+    optional(out, reading.count)?;
+    out.u64(place(SPLITS.iter().position(|split| *split == reading.split)))?;
     match &reading.used {
-        Some(used) => out.list(&used[..], &mut [0; CONSUMERS - 1]),
+        Some(used) => list(out, &used[..], &mut [0; CONSUMERS - 1]),
         None => Ok(()),
     }
 }
 
-fn put_boundary(boundary: &Boundary, out: &mut Out<'_>) -> Result<(), String> {
+fn put_boundary(boundary: &Boundary, out: &mut Out<'_>) -> Written {
     let Boundary { what, request, conn, who, tgid, at, events } = boundary;
-    out.push(Header::Array(Some(9)))?;
-    out.number(BOUNDARY)?;
-    out.number(place(WHATS.iter().position(|w| w == what)))?;
+    out.array(9)?.u64(BOUNDARY)?.u64(place(WHATS.iter().position(|w| w == what)))?;
     for n in [request.0, conn.0, u64::from(*who), u64::from(*tgid), at.t, u64::from(*events)] {
-        out.number(n)?;
+        out.u64(n)?;
     }
-    out.list(&at.clock, &mut [0; MAX_PACKAGES])
+    list(out, &at.clock, &mut [0; MAX_PACKAGES])
 }
 
 fn name(cause: Cause) -> &'static str {
@@ -216,15 +210,17 @@ pub struct Decoder {
     last: [Last; MAX_PACKAGES],
 }
 
-struct In<'a, 'b>(ciborium_ll::Decoder<&'a mut &'b [u8]>);
+struct In<'a>(cbor::Decoder<'a>);
 
-impl In<'_, '_> {
-    fn pull(&mut self) -> Result<Header, NoEntry> {
-        self.0.pull().map_err(|_| NoEntry)
+impl In<'_> {
+    fn null(&mut self) -> bool {
+        const NULL: u8 = 0xf6;
+        let null = self.0.input().get(self.0.position()) == Some(&NULL);
+        null && self.0.null().is_ok()
     }
 
     fn number(&mut self) -> Result<u64, NoEntry> {
-        if let Header::Positive(n) = self.pull()? { Ok(n) } else { Err(NoEntry) }
+        self.0.u64().map_err(|_| NoEntry)
     }
 
     fn small<T: TryFrom<u64>>(&mut self) -> Result<T, NoEntry> {
@@ -232,30 +228,23 @@ impl In<'_, '_> {
     }
 
     fn optional(&mut self) -> Result<Option<u64>, NoEntry> {
-        match self.pull()? {
-            Header::Positive(n) => Ok(Some(n)),
-            Header::Simple(simple::NULL) => Ok(None),
-            _ => Err(NoEntry),
-        }
+        if self.null() { Ok(None) } else { self.number().map(Some) }
     }
 
     /// What a difference leads to; `None` for null.
     fn step(&mut self, before: &mut u64) -> Result<Option<u64>, NoEntry> {
-        *before = match self.pull()? {
-            Header::Positive(step) => before.wrapping_add(step),
-            Header::Negative(back) => before.wrapping_add(!back),
-            Header::Simple(simple::NULL) => return Ok(None),
-            _ => return Err(NoEntry),
-        };
-        Ok(Some(*before))
+        if self.null() { Ok(None) } else { self.next(before).map(Some) }
     }
 
     fn next(&mut self, before: &mut u64) -> Result<u64, NoEntry> {
-        self.step(before)?.ok_or(NoEntry)
+        let step = self.0.i64().map_err(|_| NoEntry)?;
+        *before = before.wrapping_add_signed(step);
+        Ok(*before)
     }
 
     fn array(&mut self) -> Result<usize, NoEntry> {
-        if let Header::Array(Some(length)) = self.pull()? { Ok(length) } else { Err(NoEntry) }
+        let length = self.0.array().map_err(|_| NoEntry)?;
+        length.and_then(|length| usize::try_from(length).ok()).ok_or(NoEntry)
     }
 
     fn list(&mut self, before: &mut [u64]) -> Result<(), NoEntry> {
@@ -264,11 +253,10 @@ impl In<'_, '_> {
 
     /// A list, or null: then it says false.
     fn perhaps(&mut self, before: &mut [u64]) -> Result<bool, NoEntry> {
-        let length = match self.pull()? {
-            Header::Array(Some(length)) => length,
-            Header::Simple(simple::NULL) => return Ok(false),
-            _ => return Err(NoEntry),
-        };
+        if self.null() {
+            return Ok(false);
+        }
+        let length = self.array()?;
         let places = before.get_mut(..length).ok_or(NoEntry)?;
         places.iter_mut().try_for_each(|before| self.next(before).map(drop))?;
         Ok(true)
@@ -284,12 +272,16 @@ impl Decoder {
         let Some(first) = bytes.first() else { return Ok(None) };
         // The major type of an array.
         if first >> 5 == 4 {
-            let mut input = In(bytes.into());
+            let mut input = In(cbor::Decoder::new(bytes));
             let length = input.array()?;
-            return self.frequent(length, &mut input).map(Some);
+            let entry = self.frequent(length, &mut input)?;
+            *bytes = &bytes[input.0.position()..];
+            return Ok(Some(entry));
         }
-        let read = ciborium::de::from_reader_with_recursion_limit(bytes, DEPTH);
-        Ok(Some(match read.map_err(|_| NoEntry)? {
+        let mut input = minicbor_serde::Deserializer::new(bytes);
+        let read = Read::deserialize(&mut input).map_err(|_| NoEntry)?;
+        *bytes = &bytes[input.decoder().position()..];
+        Ok(Some(match read {
             Read::Host(host) => Entry::Host(host),
             Read::Finished(facts) => Entry::Finished(facts),
             Read::Distrust { package, begin, end, cause } => {
@@ -304,7 +296,7 @@ impl Decoder {
         }))
     }
 
-    fn frequent(&mut self, length: usize, input: &mut In<'_, '_>) -> Result<Entry, NoEntry> {
+    fn frequent(&mut self, length: usize, input: &mut In<'_>) -> Result<Entry, NoEntry> {
         match (input.number()?, length) {
             (TICK, 6..=10) => self.tick(length - 6, input).map(Entry::Tick),
             (READING, 5 | 6) => {
@@ -333,7 +325,7 @@ impl Decoder {
         }
     }
 
-    fn tick(&mut self, lists: usize, input: &mut In<'_, '_>) -> Result<Tick, NoEntry> {
+    fn tick(&mut self, lists: usize, input: &mut In<'_>) -> Result<Tick, NoEntry> {
         let package = input.small::<usize>()?;
         let last = self.last.get_mut(package).ok_or(NoEntry)?;
         let number = input.next(&mut last.number)?;

@@ -11,9 +11,6 @@ use super::error::{Damage, TapeError};
 use super::format::{self, END, HASH, HEAD, HEADER, Kind, Link};
 use super::segments;
 
-/// Deepest nesting of an item.
-const DEPTH: usize = 32;
-
 /// What is on a tape.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
@@ -71,8 +68,10 @@ impl Frame<'_> {
         let mut rest = self.bytes;
         let mut count = 0;
         while !rest.is_empty() {
-            let item = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH)
+            let mut input = minicbor_serde::Deserializer::new(rest);
+            let item = T::deserialize(&mut input)
                 .map_err(|_| damaged(self.segment, self.frame, Damage::Content))?;
+            rest = &rest[input.decoder().position()..];
             take(item)?;
             count += 1;
         }

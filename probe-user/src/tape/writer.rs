@@ -82,7 +82,10 @@ impl Writer {
     /// The item is too long, or the frame cannot be written: the tape then ends with the frame before, every later call
     /// fails with [`TapeError::Broken`].
     pub fn append(&mut self, item: &impl Serialize) -> Result<(), TapeError> {
-        self.append_with(|out| ciborium::into_writer(item, out).map_err(|error| error.to_string()))
+        self.append_with(|out| {
+            let mut out = minicbor_serde::Serializer::new(out);
+            item.serialize(&mut out).map(drop).map_err(|error| error.to_string())
+        })
     }
 
     /// Adds the CBOR item that `encode` appends; writes a frame when it is full.

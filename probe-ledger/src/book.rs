@@ -51,8 +51,36 @@ pub struct ConsumerBook {
     pub requests: Nanojoules,
     /// Of that, while nobody was worked on, as far as that is settled.
     pub background: Nanojoules,
+    /// What the target did then.
+    pub during: Background,
     /// Time on the domain's CPUs since the domain's first sample, void windows included.
     pub cpu: Nanos,
+}
+
+/// Parts of a target's background by what it did, as far as its requests tell; told apart by windows. The rest of the
+/// background is none of these: polling, keep-alive, housekeeping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Background {
+    /// Before its first request: model load and warm-up, of a server that was just started.
+    pub before: Nanojoules,
+    /// While requests were resident and none was worked on: queued, a model loaded on demand, after the last token.
+    pub waiting: Nanojoules,
+    /// From a last byte on, for a second or until the next request: spinning, cleaning up.
+    pub after: Nanojoules,
+}
+
+impl Background {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.before = self.before.saturating_add(other.before);
+        self.waiting = self.waiting.saturating_add(other.waiting);
+        self.after = self.after.saturating_add(other.after);
+    }
+
+    /// All three.
+    #[must_use]
+    pub fn sum(&self) -> Nanojoules {
+        self.before.saturating_add(self.waiting).saturating_add(self.after)
+    }
 }
 
 impl ConsumerBook {
@@ -78,7 +106,8 @@ impl Book {
     pub fn closes(&self) -> bool {
         let wide = |e: Nanojoules| u128::from(e.0);
         let active: u128 = self.consumers.iter().map(|c| wide(c.active)).sum();
-        let whole = self.consumers.iter().all(|c| c.unsettled().is_some());
+        let parts = |c: &ConsumerBook| c.during.sum() <= c.background;
+        let whole = self.consumers.iter().all(|c| c.unsettled().is_some() && parts(c));
         let given = wide(self.idle_given) + wide(self.idle_kept) <= wide(self.idle);
         given && whole && wide(self.measured) == wide(self.idle) + wide(self.residual) + active
     }
@@ -91,6 +120,8 @@ pub struct TargetBook {
     pub requests: Nanojoules,
     /// Charged while it had no resident.
     pub background: Nanojoules,
+    /// What it did then.
+    pub during: Background,
 }
 
 /// Input that contradicts itself. None of it stops the books; all of it is counted.

@@ -218,7 +218,10 @@ impl Ledger {
             self.books[d].idle_kept.0 += if waits { 0 } else { whole.idle };
             let consumer = &mut self.books[d].consumers[k];
             consumer.active.0 += whole.charge;
-            consumer.background.0 += if waits { 0 } else { whole.charge };
+            if !waits {
+                consumer.background.0 += whole.charge;
+                self.targets[k].background(interval.begin, whole.charge, &mut consumer.during);
+            }
         }
         let length = interval.length();
         Window::Closed(Closed { length, units: energy.units, energy: energy.total, gap })

@@ -194,7 +194,7 @@ mod work;
 
 pub use account::{Account, DomainShare};
 pub use bar::{ErrorParts, Estimate};
-pub use book::{Anomalies, Book, ConsumerBook, TargetBook};
+pub use book::{Anomalies, Background, Book, ConsumerBook, TargetBook};
 pub use boundary::{Boundary, Change, Refused};
 pub use config::{Config, ConfigError};
 pub use counter::{Delta, Range};

@@ -21,6 +21,7 @@ impl Ledger {
         for charged in domains.filter_map(|(_, book)| book.consumers.get(consumer.0)) {
             sum.requests = sum.requests.saturating_add(charged.requests);
             sum.background = sum.background.saturating_add(charged.background);
+            sum.during.add(charged.during);
         }
         sum
     }

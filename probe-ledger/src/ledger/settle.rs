@@ -6,7 +6,7 @@ use crate::boundary::{Boundary, Change};
 use crate::flag::Flag;
 use crate::id::ConsumerId;
 use crate::meter::Interval;
-use crate::settlement::Part;
+use crate::settlement::{Charged, Part};
 use crate::unit::Nanos;
 
 impl Ledger {
@@ -79,15 +79,17 @@ impl Ledger {
             .collect();
         let (charged, done) =
             self.settlements[k].settle(limit, self.policies.share, &parts, cpu, &mut self.desk);
-        let (charged, given) = charged.split_at(self.meters.len());
-        for (d, (charged, given)) in charged.iter().zip(given).enumerate() {
+        for (d, Charged { energy: charged, idle: given, waiting }) in charged.iter().enumerate() {
             let kept = idle[d].saturating_sub(*given);
             self.books[d].idle_given.0 += given;
             self.books[d].idle_kept.0 += kept;
             self.rows[d * width + k].idle.forget(limit);
             let book = &mut self.books[d].consumers[k];
             book.requests.0 += charged;
-            book.background.0 += to[d].saturating_sub(from[d]).saturating_sub(*charged);
+            let background = to[d].saturating_sub(from[d]).saturating_sub(*charged);
+            book.background.0 += background;
+            book.during.waiting.0 += waiting;
+            book.during.after.0 += background.saturating_sub(*waiting);
             self.rows[d * width + k].curve.forget(limit);
         }
         self.targets[k].cpu.forget(limit);
@@ -118,6 +120,7 @@ impl Ledger {
             }
             let left = row.curve.total().saturating_sub(row.curve.at(until));
             book.consumers[k].background.0 += left;
+            book.consumers[k].during.after.0 += left;
             row.curve.clear();
         }
         self.targets[k].cpu.clear();

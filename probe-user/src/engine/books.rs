@@ -72,6 +72,9 @@ pub(super) fn targets(accounts: &Accountant) -> BTreeMap<String, TargetBook> {
         TargetBook {
             requests_nj: book.requests.0,
             background_nj: book.background.0,
+            background_before_nj: book.during.before.0,
+            background_waiting_nj: book.during.waiting.0,
+            background_after_nj: book.during.after.0,
             cpu_ns: accounts.cpu_ns(who),
         }
     };

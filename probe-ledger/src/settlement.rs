@@ -29,6 +29,8 @@ pub(crate) struct Settlement {
     until: u64,
     /// Learned from up to here.
     learned: u64,
+    /// Many have waited for prices in vain.
+    gave_up: bool,
     fit: Fit,
     turn: usize,
     scratch: Scratch,
@@ -105,8 +107,8 @@ impl Settlement {
 
     /// Whether those who left until then should wait for prices: some overlapped, it is known what they did, and they are
     /// not so many that nothing seems to be learned from them.
-    pub(crate) fn wants_prices(&self, until: u64, desk: &Desk) -> bool {
-        if self.fit.prices().is_some() {
+    pub(crate) fn wants_prices(&mut self, until: u64, desk: &Desk) -> bool {
+        if self.gave_up || self.fit.prices().is_some() {
             return false;
         }
         let (mut last, mut overlap, mut left) = (0, false, 0);
@@ -120,7 +122,8 @@ impl Settlement {
                 }
             }
         }
-        overlap && left <= MOST_WAITING
+        self.gave_up = left > MOST_WAITING;
+        overlap && !self.gave_up
     }
 
     /// Settles up to an instant. Returns what was charged in each domain, and who is settled for good.

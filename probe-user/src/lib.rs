@@ -9,6 +9,7 @@
 pub mod boundary;
 pub mod cli;
 pub mod clock;
+pub mod cycles;
 pub mod engine;
 pub mod event;
 pub mod export;

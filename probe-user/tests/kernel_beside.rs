@@ -81,6 +81,7 @@ fn observe(rung: Rung, siblings: &[(u32, u32)], cpus: &[u32]) -> Result<Seen> {
         idle_divisor: 1,
         cores: false,
         siblings,
+        cycles: false,
     })?;
     let mut spinners = [Spinner::on(0)?, Spinner::on(1)?];
     probe.adopt(spinners[0].0.id(), FIRST_TARGET)?;

@@ -10,6 +10,7 @@
 
 pub mod core;
 pub mod cross_check;
+mod cycles;
 mod error;
 mod machine;
 pub mod phases;
@@ -39,6 +40,7 @@ pub use error::EngineError;
 
 use self::{
     core::{Core, Effect, Parts},
+    cycles::Cycles,
     places::Places,
     publish::Publisher,
     records::Records,
@@ -55,7 +57,7 @@ use crate::{
     privilege,
     roots::Roots,
     snapshot::{self, Snapshot},
-    source::{Domain, Reading, Selection},
+    source::{Domain, PerfEvent, Reading, Selection},
     target::{Selector, find, listening, visible},
     topology::Topology,
 };
@@ -79,6 +81,8 @@ pub struct Options {
     pub topology: Topology,
     /// The two CPUs of each core that has two threads.
     pub siblings: Vec<(u32, u32)>,
+    /// The cycle counter of each CPU, where slices are weighed by cycles.
+    pub cycles: Vec<PerfEvent>,
     /// Slice stream.
     pub slices: Option<PathBuf>,
     /// End after this long.
@@ -106,6 +110,7 @@ pub struct Engine<'a> {
     resync_looked: u64,
     watch: Watch,
     places: Places,
+    cycles: Cycles,
     /// When what has no place is tried again, and what was told of it.
     unsettled: Option<(u64, Vec<String>)>,
     /// A sensor needs every process in sight.
@@ -164,7 +169,8 @@ impl<'a> Engine<'a> {
         let Domains { readings, labels, ledger, counters, cores, sensors } =
             setup::domains(&options.selection.domains, packages, options.policies)?;
         let (siblings, sliced) = (&options.siblings, options.slices.is_some());
-        let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, sliced)?;
+        let cycles = Cycles::open(options.cycles)?;
+        let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, &cycles, sliced)?;
         let names = targets.names();
         let slices = match &options.slices {
             Some(path) => {
@@ -202,6 +208,7 @@ impl<'a> Engine<'a> {
             resync_looked: 0,
             watch,
             places,
+            cycles,
             unsettled: None,
             wide_sight,
         };

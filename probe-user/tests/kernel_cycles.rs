@@ -199,20 +199,20 @@ fn moved(begin: &Tick, end: &Tick, who: usize) -> (f64, f64) {
 }
 
 /// With nanoseconds for cycles: two targets on one CPU and then each on its own.
-fn agree(rung: Rung) {
-    let Some((_alone, cpus)) = alone() else { return };
-    let mut workers = [0, 0].map(|cpu| Worker::on(cpu, SPIN).unwrap());
-    let counters = software(NANOSECONDS, &cpus).unwrap();
-    let mut run = Run::start(rung, &cpus, counters, &[&workers[0], &workers[1]]).unwrap();
-    run.until(|tick| tick.cycles.is_some()).unwrap();
+fn agree(rung: Rung) -> Result<()> {
+    let Some((_alone, cpus)) = alone() else { return Ok(()) };
+    let mut workers = [Worker::on(0, SPIN)?, Worker::on(0, SPIN)?];
+    let counters = software(NANOSECONDS, &cpus)?;
+    let mut run = Run::start(rung, &cpus, counters, &[&workers[0], &workers[1]])?;
+    run.until(|tick| tick.cycles.is_some())?;
     let mut marks = vec![run.last().clone()];
     workers.iter_mut().for_each(Worker::go);
-    run.runs(A).unwrap();
-    run.runs(B).unwrap();
+    run.runs(A)?;
+    run.runs(B)?;
     marks.push(run.last().clone());
-    workers[1].stay(1).unwrap();
-    run.runs(A).unwrap();
-    run.runs(B).unwrap();
+    workers[1].stay(1)?;
+    run.runs(A)?;
+    run.runs(B)?;
     marks.push(run.last().clone());
     drop(workers);
     assert_eq!(run.probe.lost()[Loss::Counter as usize], 0, "each is read on its own CPU");
@@ -232,130 +232,134 @@ fn agree(rung: Rung) {
     let both: f64 = [A, B].iter().map(|who| moved(&marks[0], &marks[1], *who).1).sum();
     assert!(both < 1.01 * length, "{both} of {length} ns");
     // Within a slice too: no tick shows a piece in progress as nothing, or as twice what it is.
-    let first = run.ticks.iter().position(|tick| tick.cycles.is_some()).unwrap();
+    let first = run.ticks.iter().position(|tick| tick.cycles.is_some()).ok_or("no cycles")?;
     for tick in &run.ticks[first..] {
         for who in [A, B] {
             let (ns, count) = moved(&run.ticks[first], tick, who);
             assert!((ns - count).abs() < 10e6 + 0.01 * ns, "{count} of {ns} ns");
         }
     }
+    Ok(())
 }
 
 #[test]
-fn cycles_that_are_nanoseconds_agree_with_the_clocks_through_typed_hooks() {
-    agree(Rung::Best);
+fn cycles_that_are_nanoseconds_agree_with_the_clocks_through_typed_hooks() -> Result<()> {
+    agree(Rung::Best)
 }
 
 #[test]
-fn cycles_that_are_nanoseconds_agree_with_the_clocks_through_raw_hooks() {
-    agree(Rung::Raw);
+fn cycles_that_are_nanoseconds_agree_with_the_clocks_through_raw_hooks() -> Result<()> {
+    agree(Rung::Raw)
 }
 
 #[test]
-fn each_cpu_is_read_by_its_own_counter_also_by_a_task_that_moves() {
-    let Some((_alone, cpus)) = alone() else { return };
+fn each_cpu_is_read_by_its_own_counter_also_by_a_task_that_moves() -> Result<()> {
+    let Some((_alone, cpus)) = alone() else { return Ok(()) };
     let Ok(stamps) = fs::read_to_string("/sys/bus/event_source/devices/msr/type") else {
         eprintln!("not run: needs the PMU msr");
-        return;
+        return Ok(());
     };
-    let mut counters = software(NANOSECONDS, &cpus).unwrap();
-    counters[0] = counter(stamps.trim().parse().unwrap(), 0, 0).unwrap();
-    let mut worker = Worker::on(0, SPIN).unwrap();
+    let mut counters = software(NANOSECONDS, &cpus)?;
+    counters[0] = counter(stamps.trim().parse()?, 0, 0)?;
+    let mut worker = Worker::on(0, SPIN)?;
     let clock = Clock::start();
-    let (begin, before) = (clock.now(), counters[0].read().unwrap());
+    let (begin, before) = (clock.now(), counters[0].read()?);
     std::thread::sleep(Duration::from_millis(200));
-    let (end, after) = (clock.now(), counters[0].read().unwrap());
+    let (end, after) = (clock.now(), counters[0].read()?);
     let rate = (after - before) as f64 / (end - begin) as f64;
     assert!(rate > 1.1, "{rate} time stamps a nanosecond: no machine is so slow");
-    let mut run = Run::start(Rung::Best, &cpus, counters, &[&worker]).unwrap();
-    run.until(|tick| tick.cycles.is_some()).unwrap();
+    let mut run = Run::start(Rung::Best, &cpus, counters, &[&worker])?;
+    run.until(|tick| tick.cycles.is_some())?;
     worker.go();
     // A first turn on each, so that both CPUs have been seen running.
     for (cpu, price) in [(0, rate), (1, 1.0), (0, rate), (1, 1.0)] {
-        worker.stay(cpu).unwrap();
-        run.until(|_| true).unwrap();
+        worker.stay(cpu)?;
+        run.until(|_| true)?;
         let begin = run.last().clone();
-        run.runs(A).unwrap();
+        run.runs(A)?;
         let (ns, count) = moved(&begin, run.last(), A);
         // The piece in which it came may have begun at the other one's price.
         assert!((count / ns / price - 1.0).abs() < 0.02, "CPU {cpu}: {count} in {ns} ns");
     }
+    Ok(())
 }
 
 #[test]
-fn what_is_charged_follows_the_counter_and_not_the_time() {
-    let Some((_alone, cpus)) = alone() else { return };
-    let mut workers = [Worker::on(0, FAULT).unwrap(), Worker::on(0, SPIN).unwrap()];
-    let counters = software(PAGE_FAULTS, &cpus).unwrap();
-    let mut run = Run::start(Rung::Best, &cpus, counters, &[&workers[0], &workers[1]]).unwrap();
-    run.until(|tick| tick.cycles.is_some()).unwrap();
+fn what_is_charged_follows_the_counter_and_not_the_time() -> Result<()> {
+    let Some((_alone, cpus)) = alone() else { return Ok(()) };
+    let mut workers = [Worker::on(0, FAULT)?, Worker::on(0, SPIN)?];
+    let counters = software(PAGE_FAULTS, &cpus)?;
+    let mut run = Run::start(Rung::Best, &cpus, counters, &[&workers[0], &workers[1]])?;
+    run.until(|tick| tick.cycles.is_some())?;
     let begin = run.last().clone();
-    let before = workers[0].faults().unwrap();
+    let before = workers[0].faults()?;
     workers.iter_mut().for_each(Worker::go);
-    run.runs(A).unwrap();
-    run.runs(B).unwrap();
+    run.runs(A)?;
+    run.runs(B)?;
     // Stopped at an instant, so that the kernel's own count of it is of that instant too.
-    let pid = Pid::from_raw(workers[0].0.id().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let pid = Pid::from_raw(workers[0].0.id().cast_signed()).ok_or("no process")?;
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
     std::thread::sleep(Duration::from_millis(100));
-    let faults = (workers[0].faults().unwrap() - before) as f64;
+    let faults = (workers[0].faults()? - before) as f64;
     let now = run.clock.now();
-    run.until(|tick| tick.t > now + LAG_NS).unwrap();
+    run.until(|tick| tick.t > now + LAG_NS)?;
     let (ns, count) = moved(&begin, run.last(), A);
     assert!(ns > RUN_NS as f64 && faults > 1000.0, "{faults} page faults in {ns} ns");
     // Of a child that is not waited for yet the kernel's count lacks the faults.
     assert!(count >= faults && count < 1.02 * faults + 500.0, "{count} of {faults} page faults");
     let (ns, spun) = moved(&begin, run.last(), B);
     assert!(ns > RUN_NS as f64 && spun < 0.02 * faults, "{spun} page faults in {ns} ns");
+    Ok(())
 }
 
 #[test]
-fn a_cpu_whose_counter_cannot_be_read_has_no_cycles_and_not_none() {
-    let Some((_alone, cpus)) = alone() else { return };
-    let mut worker = Worker::on(1, SPIN).unwrap();
-    let counters = software(NANOSECONDS, &cpus).unwrap();
-    let mut run = Run::start(Rung::Best, &cpus, counters, &[&worker]).unwrap();
-    run.until(|tick| tick.cycles.is_some()).unwrap();
+fn a_cpu_whose_counter_cannot_be_read_has_no_cycles_and_not_none() -> Result<()> {
+    let Some((_alone, cpus)) = alone() else { return Ok(()) };
+    let mut worker = Worker::on(1, SPIN)?;
+    let counters = software(NANOSECONDS, &cpus)?;
+    let mut run = Run::start(Rung::Best, &cpus, counters, &[&worker])?;
+    run.until(|tick| tick.cycles.is_some())?;
     worker.go();
-    run.runs(A).unwrap();
+    run.runs(A)?;
     assert!(run.ticks.iter().rev().take(20).all(|tick| tick.cycles.is_some()));
     assert_eq!(run.probe.lost()[Loss::Counter as usize], 0);
     // CPU 0's in the place of CPU 1's: not to be read there.
-    let wrong = counter(SOFTWARE, NANOSECONDS, 0).unwrap();
-    run.probe.set_cycles(&[(1, wrong.as_fd())]).unwrap();
-    run.until(|tick| tick.cycles.is_none()).unwrap();
+    let wrong = counter(SOFTWARE, NANOSECONDS, 0)?;
+    run.probe.set_cycles(&[(1, wrong.as_fd())])?;
+    run.until(|tick| tick.cycles.is_none())?;
     let begin = run.last().t;
-    run.until(|tick| tick.t > begin + 3 * LAG_NS).unwrap();
+    run.until(|tick| tick.t > begin + 3 * LAG_NS)?;
     let unknown = |ticks: &[Tick]| ticks.iter().all(|tick| tick.cycles.is_none());
     let since: Vec<Tick> = run.ticks.iter().filter(|tick| tick.t > begin).cloned().collect();
     assert!(since.len() > 20 && unknown(&since), "{} ticks", since.len());
     assert!(run.probe.lost()[Loss::Counter as usize] > 0);
     // And a new one of its own.
-    let right = counter(SOFTWARE, NANOSECONDS, 1).unwrap();
-    run.probe.set_cycles(&[(1, right.as_fd())]).unwrap();
-    run.until(|tick| tick.cycles.is_some()).unwrap();
+    let right = counter(SOFTWARE, NANOSECONDS, 1)?;
+    run.probe.set_cycles(&[(1, right.as_fd())])?;
+    run.until(|tick| tick.cycles.is_some())?;
     // The piece in progress when it came was not known; the next tick may still be told of that.
-    run.until(|_| true).unwrap();
-    run.until(|tick| tick.cycles.is_some()).unwrap();
+    run.until(|_| true)?;
+    run.until(|tick| tick.cycles.is_some())?;
     let begin = run.last().clone();
-    run.runs(A).unwrap();
+    run.runs(A)?;
     let (ns, count) = moved(&begin, run.last(), A);
     assert!((count / ns - 1.0).abs() < 0.01, "{count} of {ns} ns");
     // A counter that begins anew is never taken for one that went on.
-    let anew = counter(SOFTWARE, NANOSECONDS, 1).unwrap();
+    let anew = counter(SOFTWARE, NANOSECONDS, 1)?;
     let before = run.ticks.len();
-    run.probe.set_cycles(&[(1, anew.as_fd())]).unwrap();
+    run.probe.set_cycles(&[(1, anew.as_fd())])?;
     let begin = run.last().t;
-    run.until(|tick| tick.t > begin + 2 * LAG_NS).unwrap();
+    run.until(|tick| tick.t > begin + 2 * LAG_NS)?;
     assert!(run.ticks[before..].iter().any(|tick| tick.cycles.is_none()));
+    Ok(())
 }
 
 #[test]
-fn nobody_reads_counters_at_switches_unless_asked_to() {
-    let Some((_alone, cpus)) = alone() else { return };
+fn nobody_reads_counters_at_switches_unless_asked_to() -> Result<()> {
+    let Some((_alone, cpus)) = alone() else { return Ok(()) };
     for cycles in [false, true] {
-        let mut probe = load(Rung::Best, &cpus, cycles).unwrap();
-        attach(&mut probe, &cpus).unwrap();
+        let mut probe = load(Rung::Best, &cpus, cycles)?;
+        attach(&mut probe, &cpus)?;
         let loaded: Vec<String> =
             probe.verified().into_iter().map(|program| program.program).collect();
         let with: Vec<&str> =
@@ -363,4 +367,5 @@ fn nobody_reads_counters_at_switches_unless_asked_to() {
         let all = ["cycles_switch", "resync_cycles", "tick_cycles"];
         assert_eq!(with, if cycles { all.as_slice() } else { &[] });
     }
+    Ok(())
 }

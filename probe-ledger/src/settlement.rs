@@ -43,6 +43,19 @@ struct Scratch {
 pub(crate) struct Part<'a> {
     pub(crate) curve: &'a Curve,
     pub(crate) additive: bool,
+    /// Idle energy that is shared as the energy is.
+    pub(crate) idle: &'a Curve,
+}
+
+/// What was settled of a domain.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Charged {
+    /// Charged to requests.
+    pub(crate) energy: u64,
+    /// Given to them of its idle energy.
+    pub(crate) idle: u64,
+    /// Charged to nobody while somebody was resident.
+    pub(crate) waiting: u64,
 }
 
 impl Settlement {
@@ -73,7 +86,7 @@ impl Settlement {
         enters.min().map_or(now, |enter| enter.max(given_up))
     }
 
-    /// Settles up to an instant. Returns what each domain's requests were charged, and who is settled for good.
+    /// Settles up to an instant. Returns what was charged in each domain, and who is settled for good.
     pub(crate) fn settle(
         &mut self,
         to: u64,
@@ -81,8 +94,8 @@ impl Settlement {
         domains: &[Part<'_>],
         cpu: &Curve,
         desk: &mut Desk,
-    ) -> (Vec<u64>, Vec<Slot>) {
-        let mut charged = vec![0; domains.len()];
+    ) -> (Vec<Charged>, Vec<Slot>) {
+        let mut charged = vec![Charged::default(); domains.len()];
         let mut instants = std::mem::take(&mut self.scratch.instants);
         instants.clear();
         for slot in &self.open {
@@ -119,7 +132,7 @@ impl Settlement {
         domains: &[Part<'_>],
         cpu: &Curve,
         desk: &mut Desk,
-        charged: &mut [u64],
+        charged: &mut [Charged],
     ) {
         if from >= to {
             return;
@@ -133,10 +146,15 @@ impl Settlement {
                 workers.push(Worker { slot: *slot, phases, amounts, decodes });
             }
         }
+        let energy = |part: &Part<'_>| part.curve.at(to).saturating_sub(part.curve.at(from));
         if workers.is_empty() {
+            let resident =
+                |slot: &Slot| desk.get(*slot).is_some_and(|r| r.phases().resident(from, to));
+            if self.open.iter().any(resident) {
+                charged.iter_mut().zip(domains).for_each(|(sum, part)| sum.waiting += energy(part));
+            }
             return;
         }
-        let energy = |part: &Part<'_>| part.curve.at(to).saturating_sub(part.curve.at(from));
         let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
         let batch = Batch::new(workers, summed as f64 / 1e9);
         let (wanted, flags) = fractions(share, workers, &self.fit, &batch);
@@ -164,7 +182,23 @@ impl Settlement {
                 }
             }
             if let Some(sum) = charged.get_mut(d) {
-                *sum += amount;
+                sum.energy += amount;
+            }
+        }
+        let idle = |part: &Part<'_>| part.idle.at(to).saturating_sub(part.idle.at(from));
+        for (d, amount) in domains.iter().map(idle).enumerate().filter(|(_, amount)| *amount > 0) {
+            if even {
+                equally(amount, workers.len(), &mut self.turn, parts);
+            } else {
+                apportion(amount, weights, parts, remainders);
+            }
+            for (worker, part) in workers.iter().zip(&*parts) {
+                if let Some(tally) = desk.tally(worker.slot, d) {
+                    tally.give(*part);
+                }
+            }
+            if let Some(sum) = charged.get_mut(d) {
+                sum.idle += amount;
             }
         }
         learn(&mut self.fit, workers, &batch, to, desk);

@@ -30,8 +30,8 @@ pub struct Book {
     pub held_samples: u64,
     /// Valid windows longer than expected.
     pub gaps: u64,
-    /// Valid windows with active energy that was shared by the clocks because no weight moved in them, though
-    /// weights came with both samples and somebody was on CPU.
+    /// Valid windows with active energy that was shared by the clocks though weights had come before and somebody was on
+    /// CPU: no weight moved in them, or one of their samples came without.
     pub unweighted: u64,
     /// Counter units in valid windows.
     pub units: u128,

@@ -166,7 +166,8 @@ impl Ledger {
         // None of these sums overflows: each is at most `measured`, and the meter kept to the room left.
         book.measured.0 += energy.total.0;
         book.idle.0 += idle;
-        book.unweighted += u64::from(by == By::ClocksForWant && energy.active.0 > 0);
+        let unweighted = by == By::ClocksForWant && energy.active.0 > 0;
+        book.unweighted += u64::from(unweighted);
         book.residual.0 += residual;
         book.windows += 1;
         book.gaps += u64::from(gap);
@@ -211,6 +212,7 @@ impl Ledger {
                 gap,
                 changed: false,
                 measured,
+                unweighted,
                 split,
                 seen,
             };

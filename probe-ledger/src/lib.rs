@@ -26,7 +26,8 @@
 //!
 //! A sample may bring [`Weights`] besides the clocks, where something better is known (energy counters of single cores,
 //! cycles): u<sub>k</sub> is then the weight. What weighs for nobody is idle energy. Weights that did not move while
-//! somebody was on CPU leave the window to the clocks, which is counted ([`Book::unweighted`]). Boundaries, below, are
+//! somebody was on CPU, or did not come, leave the window to the clocks, which is counted ([`Book::unweighted`]) and told by a
+//! flag. Boundaries, below, are
 //! placed on the clocks in every case.
 //!
 //! Idle power is told with the domain, or learned from windows in which hardly anybody ran, for later windows only.

@@ -123,6 +123,8 @@ pub(crate) struct Whole {
     pub(crate) changed: bool,
     /// Who drew how much of it was measured.
     pub(crate) measured: bool,
+    /// Shared by time for want of weights.
+    pub(crate) unweighted: bool,
     /// How it is known who used it.
     pub(crate) split: Split,
     /// How much of its time anybody was seen using it.
@@ -180,6 +182,9 @@ impl Tally {
         }
         if whole.late {
             self.flags.insert(Flag::CounterLate);
+        }
+        if whole.unweighted {
+            self.flags.insert(Flag::WeightsMissing);
         }
         if edge.time > 0 {
             self.edges.add(edge, whole.period);

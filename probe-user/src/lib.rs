@@ -10,6 +10,7 @@ pub mod boundary;
 pub mod calibration;
 pub mod cli;
 pub mod clock;
+pub mod cycles;
 pub mod engine;
 pub mod event;
 pub mod export;

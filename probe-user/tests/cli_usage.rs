@@ -55,7 +55,7 @@ fn sources_that_do_not_exist_list_those_that_do() {
 #[test]
 fn what_comes_later_says_so_and_is_never_silently_accepted() {
     let with = |option, value| ["attach", "--port", "1", option, value];
-    refused(&with("--weight", "cycles"), 2, &["not in this version"]);
+    refused(&with("--weight", "watts"), 2, &["unknown policy; use time, cycles, smt"]);
     refused(&with("--share", "most"), 2, &["unknown policy; use equal"]);
     refused(&with("--idle", "odd"), 2, &["unknown policy; use none, even, proportional"]);
     for command in ["daemon", "top", "bench", "report"] {

@@ -331,7 +331,7 @@ fn policy<P: Copy>(
 }
 
 fn weight(text: &str) -> Result<Weight, String> {
-    policy(text, &[Weight::Time, Weight::Smt], Weight::name, &["cycles"])
+    policy(text, &Weight::ALL, Weight::name, &[])
 }
 
 fn share(text: &str) -> Result<Share, String> {

@@ -1,6 +1,8 @@
 //! `wattprobe attach`: opens the outputs, chooses the sources, runs the engine until it ends, closes the
 //! books.
 
+use probe_ledger::Weight;
+
 use super::{
     calibrate,
     config::{AttachConfig, Format},
@@ -11,6 +13,7 @@ use super::{
 };
 use crate::{
     calibration::{Calibration, CalibrationError},
+    cycles::Cycles,
     engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
@@ -48,7 +51,13 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         say(&log, &format!("{}: {}", note.source, note.text));
     }
     let weight = config.policies.weight;
-    match weight::has(weight, &siblings, &selection.domains) {
+    let cycles = match weight {
+        Weight::Cycles => Cycles::read(&topology, &|event| event.open()?.check(event)),
+        _ => Cycles::Counted(Vec::new()),
+    };
+    let has = weight::has(weight, &siblings, &cycles, &selection.domains);
+    let cycles = if has == Has::All { cycles.counters().to_vec() } else { Vec::new() };
+    match has {
         Has::All => {}
         Has::Other(what) => log.info(&format!("weight {}: {what}", weight.name())),
         Has::Unknown(why) => {
@@ -78,6 +87,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         selection,
         topology,
         siblings: siblings.pairs().to_vec(),
+        cycles,
         slices: config.slices.clone(),
         tape,
         duration: config.duration,

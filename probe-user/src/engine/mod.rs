@@ -13,6 +13,7 @@ pub mod books;
 pub mod codec;
 pub mod core;
 pub mod cross_check;
+mod cycles;
 pub mod entry;
 mod error;
 pub mod host;
@@ -46,6 +47,7 @@ pub use error::EngineError;
 use self::{
     accountant::Accountant,
     core::{Core, Effect, Parts},
+    cycles::Cycles,
     host::Host,
     places::Places,
     publish::Publisher,
@@ -63,7 +65,7 @@ use crate::{
     privilege,
     roots::Roots,
     snapshot::Snapshot,
-    source::{Domain, Reading, Selection},
+    source::{Domain, PerfEvent, Reading, Selection},
     tape,
     target::{Selector, find, listening, visible},
     topology::Topology,
@@ -90,6 +92,8 @@ pub struct Options {
     pub topology: Topology,
     /// The two CPUs of each core that has two threads.
     pub siblings: Vec<(u32, u32)>,
+    /// The cycle counter of each CPU, where slices are weighed by cycles.
+    pub cycles: Vec<PerfEvent>,
     /// Slice stream.
     pub slices: Option<PathBuf>,
     /// A new tape.
@@ -119,6 +123,7 @@ pub struct Engine<'a> {
     resync_looked: u64,
     watch: Watch,
     places: Places,
+    cycles: Cycles,
     /// When what has no place is tried again, and what was told of it.
     unsettled: Option<(u64, Vec<String>)>,
     /// A sensor needs every process in sight.
@@ -181,7 +186,8 @@ impl<'a> Engine<'a> {
         let accounts = Accountant::open(&host)?;
         let Counters { counters, cores, sensors } = setup::open(chosen, &host)?;
         let (siblings, sliced) = (&options.siblings, options.slices.is_some());
-        let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, sliced)?;
+        let cycles = Cycles::open(options.cycles)?;
+        let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, &cycles, sliced)?;
         let slices = match &options.slices {
             Some(path) => {
                 let error = |source| EngineError::Slices { path: path.clone(), source };
@@ -216,6 +222,7 @@ impl<'a> Engine<'a> {
             resync_looked: 0,
             watch,
             places,
+            cycles,
             unsettled: None,
             wide_sight,
         };

@@ -4,6 +4,7 @@ use probe_ledger::DomainId;
 
 use super::{
     EngineError,
+    cycles::Cycles,
     host::{Host, HostFeed},
     places::{CorePlace, Held, Place},
     samplers::Opened,
@@ -74,6 +75,7 @@ pub fn probe(
     counters: &[Place],
     cores: &[CorePlace],
     siblings: &[(u32, u32)],
+    cycles: &Cycles,
     slices: bool,
 ) -> Result<Probe, EngineError> {
     raise_limit_of_files();
@@ -86,15 +88,17 @@ pub fn probe(
         idle_divisor: IDLE_DIVISOR,
         cores: !cores.is_empty(),
         siblings,
+        cycles: cycles.any(),
     })?;
     let counters: Vec<KernelCounter<'_>> = counters.iter().filter_map(Place::for_kernel).collect();
     probe.set_counters(&counters)?;
     let cores: Vec<CoreCounter<'_>> = cores.iter().filter_map(CorePlace::for_kernel).collect();
     probe.set_cores(&cores)?;
+    cycles.hand_over(&mut probe)?;
     Ok(probe)
 }
 
-/// Every CPU takes up to four descriptors: resync, tick or its spare, core counter and core timer. Best effort: a
+/// Every CPU takes up to four descriptors: resync, tick or its spare, core counter or cycles, and core timer. Best effort: a
 /// machine that needs more says so when one is refused.
 fn raise_limit_of_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -18,6 +18,7 @@ use super::calibrate::place;
 use super::emit;
 use super::exit::{ExitStatus, Failure};
 use crate::calibration::Calibration;
+use crate::cycles::Cycles;
 use crate::record::Quality;
 use crate::roots::Roots;
 use crate::siblings::Siblings;
@@ -111,7 +112,7 @@ pub struct Report {
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(roots: &Roots, json: bool) -> Result<ExitStatus, Failure> {
-    let report = examine(roots, &|event| event.open().map(drop));
+    let report = examine(roots, &|event| event.open()?.check(event));
     let mut out = if json {
         serde_json::to_vec_pretty(&report).map_err(|e| Failure::new(ExitStatus::Failed, e))?
     } else {
@@ -150,7 +151,8 @@ pub fn examine(roots: &Roots, opener: Opener<'_>) -> Report {
     let chosen = selection.as_ref();
     if let Some(topology) = &topology {
         let domains = chosen.map_or(&[][..], |selection| &selection.domains);
-        features.extend(weights::rows(&Siblings::read(roots, topology), domains));
+        let cycles = Cycles::read(topology, opener);
+        features.extend(weights::rows(&Siblings::read(roots, topology), &cycles, domains));
     }
     let packages = topology.as_ref().map_or(0, |t| t.packages.len());
     let bars = chosen.map(|selection| error_bar::one_second(&selection.domains, packages));

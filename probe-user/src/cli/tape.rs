@@ -94,9 +94,9 @@ fn export(dir: &Path, format: Format, output: &Path, force: bool) -> Result<(), 
 
 fn verify(dir: &Path, require_end: bool, log: Log) -> Result<ExitStatus, Failure> {
     let replayed = replay::replay(dir, Others::default(), |_| Ok(()))?;
-    let Walked { counts, ending, last } = replayed.walked;
+    let Walked { counts, ending, last, hash } = replayed.walked;
     let what = format!(
-        "{} frames with {} entries in {} segments; the books close",
+        "{} frames with {} entries in {} segments; the books close; hash {hash}",
         counts.frames, counts.items, counts.segments
     );
     let (segment, frame) = last;
@@ -160,6 +160,7 @@ fn as_json(walked: &Walked, info: &Info) -> String {
         "items": counts.items,
         "segments": counts.segments,
         "ending": ending(walked.ending),
+        "hash": walked.hash,
         "tape": info,
     });
     format!("{value}\n")
@@ -195,6 +196,7 @@ fn as_text(walked: &Walked, info: &Info) -> String {
     let counts = &walked.counts;
     lines.push(format!("frames      {} in {} segments", counts.frames, counts.segments));
     lines.push(format!("ending      {}", ending(walked.ending)));
+    lines.push(format!("hash        {}", walked.hash));
     lines.push(String::new());
     lines.join("\n")
 }

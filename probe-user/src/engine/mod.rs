@@ -494,8 +494,8 @@ impl<'a> Engine<'a> {
         self.core.lost = self.probe.lost();
         self.core.finish(&mut effects);
         self.carry_out(effects);
-        if let Some(recorder) = &mut self.core.recorder {
-            recorder.finish();
+        if let Some(hash) = self.core.recorder.as_mut().and_then(Recorder::finish) {
+            (self.report)(&format!("tape: whole, hash {hash}"));
         }
         self.keep_tape();
         if let Some(slices) = &mut self.core.slices

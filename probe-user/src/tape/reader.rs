@@ -121,6 +121,12 @@ impl Reader {
         self.ending
     }
 
+    /// The hash of everything so far, in hexadecimal digits.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        format::hex(&self.link)
+    }
+
     /// Frames of items returned so far.
     #[must_use]
     pub fn frames(&self) -> u64 {

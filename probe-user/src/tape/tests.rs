@@ -17,7 +17,7 @@ fn written(dir: &Path, items: u64) -> Counts {
     for n in 0..items {
         writer.append(&item(n)).unwrap();
     }
-    writer.finish().unwrap()
+    writer.finish().unwrap().0
 }
 
 fn read(dir: &Path) -> Result<(Vec<(u64, String)>, Scan), TapeError> {

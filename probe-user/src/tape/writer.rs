@@ -140,11 +140,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what waits and the end record, and waits for the disk.
+    /// Writes what waits and the end record, and waits for the disk. Returns the hash of everything, in hexadecimal digits.
     ///
     /// # Errors
     /// As [`Writer::append`].
-    pub fn finish(mut self) -> Result<Counts, TapeError> {
+    pub fn finish(mut self) -> Result<(Counts, String), TapeError> {
         self.flush()?;
         let counts = self.counts;
         let mut end = Vec::with_capacity(format::END);
@@ -153,7 +153,7 @@ impl Writer {
         }
         self.write_frame(Kind::End, &end, end.len())?;
         self.sync()?;
-        Ok(counts)
+        Ok((counts, format::hex(&self.link)))
     }
 
     fn write_frame(&mut self, kind: Kind, packed: &[u8], plain: usize) -> Result<(), TapeError> {

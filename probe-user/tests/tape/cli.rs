@@ -31,7 +31,7 @@ fn written(dir: &Path, end: bool) {
     }
     if end {
         recorder.record(&Entry::End(End { t: 6_000_000_000, seen: 1, lost: vec![0] }));
-        recorder.finish();
+        assert!(recorder.finish().is_some());
     } else {
         recorder.keep(u64::MAX);
     }
@@ -44,9 +44,13 @@ fn a_whole_tape_is_verified_told_replayed_and_exported() {
     written(dir.path(), true);
     let output = tape(&["verify", "--require-end"], dir.path());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).starts_with("whole: "), "{}", text(&output.stdout));
+    let whole = text(&output.stdout);
+    assert!(whole.starts_with("whole: "), "{whole}");
     let info = tape(&["info", "--json"], dir.path());
     let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("an object");
+    // What notes of the hash elsewhere can be held against.
+    assert_eq!(info["hash"].as_str().map(str::len), Some(64));
+    assert!(whole.contains(info["hash"].as_str().expect("text")), "{whole}");
     assert_eq!(
         (&info["ending"], &info["tape"]["entries"]["ticks"]),
         (&"ended".into(), &5_999.into())

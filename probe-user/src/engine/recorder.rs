@@ -30,7 +30,7 @@ impl Recorder {
     pub fn record(&mut self, entry: &Entry) {
         let Self { writer, encoder, failure, .. } = self;
         let Some(tape) = writer else { return };
-        if let Err(error) = tape.append_with(|out| encoder.entry(entry, out)) {
+        if let Err(error) = tape.append(|out| encoder.entry(entry, out)) {
             (*failure, *writer) = (Some(error), None);
         }
     }

@@ -5,8 +5,6 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-
 use super::error::{Damage, TapeError};
 use super::format::{self, END, HASH, HEAD, HEADER, Kind, Link};
 use super::segments;
@@ -49,33 +47,6 @@ impl Frame<'_> {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.bytes
-    }
-
-    /// What it is when its items say nothing.
-    #[must_use]
-    pub fn meaningless(&self) -> TapeError {
-        damaged(self.segment, self.frame, Damage::Content)
-    }
-
-    /// Hands each item to `take`, in order; returns how many there were.
-    ///
-    /// # Errors
-    /// The bytes are no items of this type, or what `take` returns.
-    pub fn items<T: DeserializeOwned, E: From<TapeError>>(
-        &self,
-        mut take: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<u64, E> {
-        let mut rest = self.bytes;
-        let mut count = 0;
-        while !rest.is_empty() {
-            let mut input = minicbor_serde::Deserializer::new(rest);
-            let item = T::deserialize(&mut input)
-                .map_err(|_| damaged(self.segment, self.frame, Damage::Content))?;
-            rest = &rest[input.decoder().position()..];
-            take(item)?;
-            count += 1;
-        }
-        Ok(count)
     }
 }
 

@@ -6,8 +6,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::error::TapeError;
 use super::format::{self, Kind, Link, MAX_PLAIN};
 use super::reader::Counts;
@@ -76,23 +74,12 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Adds an item; writes a frame when it is full.
+    /// Adds the CBOR item that `encode` appends; writes a frame when it is full.
     ///
     /// # Errors
     /// The item is too long, or the frame cannot be written: the tape then ends with the frame before, every later call
     /// fails with [`TapeError::Broken`].
-    pub fn append(&mut self, item: &impl Serialize) -> Result<(), TapeError> {
-        self.append_with(|out| {
-            let mut out = minicbor_serde::Serializer::new(out);
-            item.serialize(&mut out).map(drop).map_err(|error| error.to_string())
-        })
-    }
-
-    /// Adds the CBOR item that `encode` appends; writes a frame when it is full.
-    ///
-    /// # Errors
-    /// As [`Writer::append`].
-    pub fn append_with(
+    pub fn append(
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
     ) -> Result<(), TapeError> {

@@ -8,7 +8,9 @@ use core::mem::{offset_of, size_of};
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, Process, TickState};
+    use super::{
+        BesideState, Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, Process, TickState,
+    };
 
     // SAFETY: all are `repr(C)` without implicit padding, and any bit pattern is valid.
     unsafe impl aya::Pod for CpuSlot {}
@@ -26,6 +28,8 @@ mod pod {
     unsafe impl aya::Pod for CpuCore {}
     // SAFETY: as above.
     unsafe impl aya::Pod for CoreState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for BesideState {}
 }
 
 /// CPUs the clock slots cover; a machine with more is refused at load.
@@ -202,6 +206,32 @@ pub struct CoreWeights {
     pub mean: u64,
 }
 
+/// One CPU's time beside a busy sibling, where cores have two threads: key is the CPU. Only programs on that CPU write
+/// it, after its [`CpuSlot`]; `seq` is odd while they do.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+pub struct BesideState {
+    /// Even: consistent; odd: being written.
+    pub seq: u64,
+    /// Beginning of the slice in progress, `CLOCK_MONOTONIC` ns, as [`CpuSlot::start`]; 0: none yet.
+    pub start: u64,
+    /// Beginning of the slice before it.
+    pub prev_start: u64,
+    /// The sibling's idle clock at `start`; [`TORN`]: it could not be read.
+    pub idle: u64,
+    /// The sibling's idle clock at `prev_start`.
+    pub prev_idle: u64,
+    /// Consumer of the slice in progress.
+    pub who: u32,
+    /// Consumer of the slice before it.
+    pub prev_who: u32,
+    /// On-CPU nanoseconds by consumer in which the sibling was not idle, closed slices only.
+    pub ns: [u64; CONSUMERS],
+}
+
+/// No sibling: the CPU is its core's only thread, or it is not known.
+pub const NO_SIBLING: u32 = u32::MAX;
+
 /// What user space tells the programs; map index 0.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -234,7 +264,8 @@ pub enum Loss {
     ProcessTable = 4,
     /// The connection table was full: that connection is not watched.
     ConnTable = 5,
-    /// A clock slot stayed torn after every retry: that tick or boundary clock is missing.
+    /// A clock slot stayed torn after every retry: that tick or boundary clock is missing, or a slice's time beside
+    /// a busy sibling.
     Torn = 6,
     /// A counter could not be read in a tick.
     Counter = 7,
@@ -287,12 +318,32 @@ pub struct TickRecord {
     pub number: u64,
     /// Bit `i`: counter `i` was read.
     pub valid: u32,
-    /// Padding.
-    pub _pad: u32,
+    /// What follows the tick: [`HAVE_CORES`] and so on; 0: nothing.
+    pub have: u32,
     /// Raw counters.
     pub counter: [u64; MAX_COUNTERS],
     /// On-CPU nanoseconds of the package's CPUs by consumer, slices in progress included.
     pub clock: [u64; CONSUMERS],
+}
+
+/// [`TickRecord::have`]: it is a [`CoreTickRecord`].
+pub const HAVE_CORES: u32 = 1;
+/// [`TickRecord::have`]: it is a [`WideTickRecord`], with time beside a busy sibling.
+pub const HAVE_BESIDE: u32 = 2;
+/// [`TickRecord::have`]: it is a [`WideTickRecord`], with cycles.
+pub const HAVE_CYCLES: u32 = 4;
+
+/// A tick with what weights may be made of.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WideTickRecord {
+    /// The tick.
+    pub tick: TickRecord,
+    /// With [`HAVE_BESIDE`]: on-CPU nanoseconds by consumer in which the CPU's sibling was not idle, at the tick's
+    /// instant, slices in progress included.
+    pub beside: [u64; CONSUMERS],
+    /// With [`HAVE_CYCLES`]: cycles of the package's CPUs by consumer.
+    pub cycles: [u64; CONSUMERS],
 }
 
 /// A tick where cores have energy counters.
@@ -385,6 +436,9 @@ const _: () = {
     assert!(size_of::<CoreState>() == 48 + 3 * 8 * CONSUMERS);
     assert!(size_of::<CoreWeights>() == 8 + 8 * CONSUMERS);
     assert!(size_of::<CoreTickRecord>() == size_of::<TickRecord>() + 2 * 8 * CONSUMERS);
+    assert!(size_of::<BesideState>() == 192 && offset_of!(BesideState, ns) == 48);
+    // One scratch holds either.
+    assert!(size_of::<WideTickRecord>() == size_of::<CoreTickRecord>());
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);
     assert!(size_of::<ProcessRecord>() == 24);
     assert!(size_of::<SliceRecord>() == 32);

@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod beside;
 mod bench;
 mod bound;
 mod capture;

@@ -7,7 +7,7 @@ use aya_ebpf::{
     Global,
 };
 use probe_common::{
-    Conn, ConnKey, Control, CoreState, CoreTickRecord, CoreWeights, CpuClocks, CpuCore, CpuSlot,
+    BesideState, Conn, ConnKey, Control, CoreState, CoreTickRecord, CoreWeights, CpuClocks, CpuCore, CpuSlot,
     IoRecord, Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS,
     MAX_PACKAGES,
 };
@@ -130,6 +130,15 @@ pub static CORE_CLOCKS: Array<CpuClocks, 1> = Array::new();
 #[btf_map]
 pub static CORE_WEIGHTS: Array<CoreWeights, MAX_PACKAGES> = Array::new();
 
+/// Key: CPU. The other thread of its core, or `NO_SIBLING`. Written by user space before anything is attached. This map
+/// and the next are as large as the machine where cores have two threads, and else of one entry; size at load.
+#[btf_map]
+pub static SIBLING: Array<u32, 1> = Array::new();
+
+/// Key: CPU. Written by `beside_switch` and the resync on that CPU alone, read by the tick of its package.
+#[btf_map]
+pub static BESIDE: Array<BesideState, 1> = Array::new();
+
 /// Key: 0. Where the clocks of a core are put together; there is no room on the stack.
 #[btf_map]
 pub static CORE_SCRATCH: PerCpuArray<CoreScratch, 1> = PerCpuArray::new();
@@ -151,7 +160,7 @@ pub static SLICES: RingBuf<(), 4096> = RingBuf::new();
 pub struct CoreScratch {
     /// The sum.
     pub clock: [u64; CONSUMERS],
-    /// One CPU's, as long as it may turn out torn; then how far each clock has run.
+    /// One CPU's, as long as it may turn out torn (so are a CPU's in `beside`); then how far each clock has run.
     pub work: [u64; CONSUMERS],
 }
 

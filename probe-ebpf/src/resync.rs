@@ -14,10 +14,23 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 
-use crate::{maps::SLOTS, sched, task::Raw};
+use crate::{beside, maps::SLOTS, sched, task::Raw};
 
 #[perf_event]
 pub fn resync(_ctx: PerfEventContext) -> i32 {
+    compare();
+    0
+}
+
+/// The resync where cores have two threads.
+#[perf_event]
+pub fn resync_beside(_ctx: PerfEventContext) -> i32 {
+    compare();
+    beside::at_switch()
+}
+
+#[inline(always)]
+fn compare() {
     // SAFETY: a helper without side effects.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     if let Some(slot) = SLOTS.get_ptr_mut(cpu) {
@@ -28,5 +41,4 @@ pub fn resync(_ctx: PerfEventContext) -> i32 {
         };
         sched::catch_up(slot, cpu, Raw(task as *const u8));
     }
-    0
 }

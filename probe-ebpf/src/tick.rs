@@ -12,12 +12,12 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 use probe_common::{
-    CoreTickRecord, Kind, Loss, TickRecord, TickState, CONSUMERS, IDLE, MAX_COUNTERS, MAX_CPUS,
-    MAX_PACKAGES,
+    CoreTickRecord, Kind, Loss, TickRecord, TickState, WideTickRecord, CONSUMERS, HAVE_BESIDE,
+    HAVE_CORES, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 use crate::{
-    clock, emit,
+    beside, clock, emit,
     maps::{
         BOOKS, CONTROL, COUNTERS, ENERGY_0, ENERGY_1, ENERGY_2, ENERGY_3, ENERGY_4, ENERGY_5,
         ENERGY_6, ENERGY_7, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
@@ -27,19 +27,26 @@ use crate::{
 
 #[perf_event]
 pub fn tick(_ctx: PerfEventContext) -> i32 {
-    let _ = try_tick::<false>();
+    let _ = try_tick::<0>();
     0
 }
 
 /// The tick where cores have energy counters.
 #[perf_event]
 pub fn tick_cores(_ctx: PerfEventContext) -> i32 {
-    let _ = try_tick::<true>();
+    let _ = try_tick::<HAVE_CORES>();
+    0
+}
+
+/// The tick where cores have two threads, and no energy counters, which would know more.
+#[perf_event]
+pub fn tick_beside(_ctx: PerfEventContext) -> i32 {
+    let _ = try_tick::<HAVE_BESIDE>();
     0
 }
 
 #[inline(always)]
-fn try_tick<const CORES: bool>() -> Result<(), ()> {
+fn try_tick<const HAVE: u32>() -> Result<(), ()> {
     // SAFETY: helpers without side effects.
     let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
     let package = *PACKAGE_OF.get(cpu).ok_or(())? & (MAX_PACKAGES as u32 - 1);
@@ -57,10 +64,16 @@ fn try_tick<const CORES: bool>() -> Result<(), ()> {
         (*record).number = (*state).number + 1;
         // Into the same scratch; what it returns is of no interest.
         read_counters(package);
-        let read = if CORES {
+        if HAVE != 0 {
+            (*record).have = HAVE;
+        }
+        if HAVE == HAVE_BESIDE {
+            clock::zero(&raw mut (*whole.cast::<WideTickRecord>()).beside);
+        }
+        let read = if HAVE == HAVE_CORES {
             weigh::read_clocks(whole, package, now)
         } else {
-            read_clocks(record, package, now)
+            read_clocks::<HAVE>(record, package, now)
         };
         if !read {
             emit::lost(Loss::Torn);
@@ -78,7 +91,11 @@ fn try_tick<const CORES: bool>() -> Result<(), ()> {
                 (*state).clock[k] = (*record).clock[k];
             }
         }
-        let size = if CORES { size_of::<CoreTickRecord>() } else { size_of::<TickRecord>() };
+        let size = match HAVE {
+            0 => size_of::<TickRecord>(),
+            HAVE_CORES => size_of::<CoreTickRecord>(),
+            _ => size_of::<WideTickRecord>(),
+        };
         emit::event(record.cast(), size as u64, Loss::Tick);
     }
     Ok(())
@@ -155,7 +172,7 @@ unsafe fn read_counter(
 
 /// False when a slot stayed torn: then there is no tick, and the next one closes a longer window.
 #[inline(always)]
-unsafe fn read_clocks(record: *mut TickRecord, package: u32, now: u64) -> bool {
+unsafe fn read_clocks<const HAVE: u32>(record: *mut TickRecord, package: u32, now: u64) -> bool {
     // SAFETY: the caller's record.
     unsafe {
         (*record).clock = [0; CONSUMERS];
@@ -168,6 +185,9 @@ unsafe fn read_clocks(record: *mut TickRecord, package: u32, now: u64) -> bool {
             }
             let Some(slot) = SLOTS.get_ptr(cpu) else { break };
             if !clock::add_all(slot, now, &raw mut (*record).clock) {
+                return false;
+            }
+            if HAVE == HAVE_BESIDE && beside::add_beside(cpu, now) == 0 {
                 return false;
             }
         }

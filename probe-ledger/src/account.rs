@@ -5,8 +5,6 @@ use crate::desk::Request;
 use crate::domain::DomainSpec;
 use crate::flag::{Flag, Flags};
 use crate::id::{ConsumerId, DomainId, RequestId};
-use crate::policy::Share;
-use crate::settlement::POLICIES;
 use crate::tally::Tally;
 use crate::unit::{Nanojoules, Nanos};
 
@@ -50,11 +48,7 @@ pub struct DomainShare {
 }
 
 impl Account {
-    pub(crate) fn new<'a>(
-        request: &Request,
-        specs: impl Iterator<Item = &'a DomainSpec>,
-        share: Share,
-    ) -> Self {
+    pub(crate) fn new<'a>(request: &Request, specs: impl Iterator<Item = &'a DomainSpec>) -> Self {
         let resident = request.leave.unwrap_or(request.enter).since(request.enter);
         let mut sum: Option<Bar> = None;
         let mut flags = request.flags;
@@ -63,7 +57,9 @@ impl Account {
             // Nothing but zeros of a counter that turned out to be late or stuck: not measured.
             let faulty = [Flag::CounterStuck, Flag::CounterLate];
             let zeros = tally.settled == 0 && faulty.iter().any(|flag| tally.flags.contains(*flag));
-            let bar = (tally.windows > 0 && !zeros).then(|| Bar::new(spec, tally, resident.0));
+            // One that came late may have a part in windows that were closed before it was known of.
+            let seen = tally.windows > 0 || tally.settled > 0;
+            let bar = (seen && !zeros).then(|| Bar::new(spec, tally, resident.0));
             let first = request.phases().first.is_some();
             let share = DomainShare::new(DomainId(i), spec, tally, bar, resident, first);
             if spec.additive {
@@ -84,7 +80,7 @@ impl Account {
             request: request.id,
             target: request.target,
             domains,
-            energy: sum.map(|bar| bar.spread(spread(&request.by_policy, share)).estimate()),
+            energy: sum.map(|bar| bar.shared(&request.shares).estimate()),
             cpu: Nanos(request.cpu),
             resident,
             mean_residents,
@@ -119,13 +115,4 @@ impl DomainShare {
             flags,
         }
     }
-}
-
-/// How much less and how much more another policy would have charged, nJ.
-fn spread(by_policy: &[f64; POLICIES.len()], share: Share) -> (u64, u64) {
-    let own = by_policy.iter().zip(POLICIES).find(|(_, policy)| *policy == share);
-    let own = own.map_or(0.0, |(energy, _)| *energy);
-    let less = by_policy.iter().fold(0.0, |most: f64, energy| most.max(own - energy));
-    let more = by_policy.iter().fold(0.0, |most: f64, energy| most.max(energy - own));
-    (less.ceil() as u64, more.ceil() as u64)
 }

@@ -1,14 +1,29 @@
-//! Error bars: how far a request's joules may be from the truth, part by part.
+//! Error bars: between which joules the truth of a request lies with 95 % confidence, part by part.
 //!
-//! **Edges.** A reading is stale by up to one sensor period, so at each end of its residency a request may gain or
-//! lose its power there times the period. Its power at an end is that over the windows next to it, as many as make up a
-//! period, or its mean power if that is more. Idle energy
-//! comes off by the clock while energy arrives in lumps, so the idle power counts, too, by the request's share
-//! of the active energy. The two ends err in opposite directions, so the root of the sum of squares is a
-//! bound, not only an estimate.
+//! Every part is a half-width: so far off at most in 95 of 100 requests, if it were the only part.
 //!
-//! **Quantum.** The counter moves in steps; at each end the window's energy is off by up to one step, of which the
+//! **Edges.** A reading is stale by anything up to one sensor period, so at each end of its residency a request
+//! gains or loses its power there times a time that is even over a period. Its power at an end is that over the windows next to it,
+//! as many as make up a period, or its mean power if that is more. Idle energy comes off by the clock while
+//! energy arrives in lumps, so the idle power counts, too, by the request's share of the active energy.
+//!
+//! **Quantum.** The counter moves in steps; at each end the window's energy is off by anything up to one step, of which the
 //! request bears its share of the window's active energy. Never less than a nanojoule.
+//!
+//! **Idle.** Idle power is known so well and no better: by the clock, and by the request's share of the active energy.
+//!
+//! **Weight.** Where others ran in the same windows, the counter does not say whose a nanosecond's energy was: theirs may have
+//! drawn more or less than the target's. The more of its windows' energy was others', the more of its charge that moves.
+//! Not where energy counters of single cores gave the weights: they saw who drew what.
+//!
+//! **Class.** The sensor's relative error: systematic, so it adds linearly over domains.
+//!
+//! **Policy.** Where requests overlapped: how far work's prices foretold what was seen, of what another price would have moved
+//! to or from others; and if another policy was chosen, the distance to what work says. Where nothing foretells, anything
+//! of it may be others'.
+//!
+//! These are independent of each other: the root of the sum of their squares is the half-width of them all. Two parts are
+//! no matter of chance, and are added to that:
 //!
 //! **Gap.** In a window longer than expected in which residents changed, what the target was charged may have
 //! been all or none of the request's. What was not covered by valid windows at all is missing at the
@@ -16,16 +31,25 @@
 //!
 //! **Split.** Where it was guessed who used a device, a request may have caused none of what it was charged, or all that
 //! the device used, by its share of its target.
-//!
-//! **Class.** The sensor's relative error: systematic, so it adds linearly, over domains too.
-//!
-//! **Policy.** Where requests overlapped, another share policy would have charged this one less or more.
-//!
-//! Edges and quanta of several domains are independent and add in quadrature; gap, split, class and policy are added to that.
 
+use crate::desk::Shares;
 use crate::domain::DomainSpec;
 use crate::tally::{Edge, Tally};
 use crate::unit::{NANO, Nanojoules, Nanos, clamp, mul_div_up};
+
+/// Of a period's energy, at each of two ends: together they make up 97.5 % of it, which is what 95 % of the requests lose
+/// whose end alone is stale, since nothing ran before them.
+const EDGE: f64 = 0.689;
+/// Of a step, at each of two ends: 1.96/√12, since it is even over the step.
+const STEP: f64 = 0.566;
+/// By which factor a consumer's power a nanosecond may lie above or below that of those beside it.
+const POWER: f64 = 2.2;
+/// By which factor what a request does may lie above or below what those beside it do, where there are no prices.
+const WORK: f64 = 3.5;
+/// Prices are off by so much more than the equations they were tried on,
+const FORETOLD: f64 = 2.0;
+/// and by so much even where they foretold everything: when a step began and ended, nobody sees.
+const STEPS: f64 = 0.09;
 
 /// The parts of an error bar, each as ± energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,14 +58,18 @@ pub struct ErrorParts {
     pub edges: Nanojoules,
     /// Step of the counter.
     pub quantum: Nanojoules,
+    /// Uncertainty of the idle power that was taken off.
+    pub idle: Nanojoules,
+    /// Power of others who ran at the same time.
+    pub weight: Nanojoules,
+    /// Class of the sensor.
+    pub class: Nanojoules,
+    /// How overlapping requests share; the larger of the two directions.
+    pub policy: Nanojoules,
     /// Long windows and missing coverage; the larger of the two directions.
     pub gap: Nanojoules,
     /// Guesses at who used a device; the larger of the two directions.
     pub split: Nanojoules,
-    /// Class of the sensor.
-    pub class: Nanojoules,
-    /// What other share policies would have charged; the larger of the two directions.
-    pub policy: Nanojoules,
 }
 
 /// An energy with its error bar.
@@ -57,20 +85,61 @@ pub struct Estimate {
     pub parts: ErrorParts,
 }
 
-/// An error bar that can still be added to.
+/// An error bar that can still be added to. nJ.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bar {
     energy: u64,
-    /// Squares, nJ².
-    edges: u128,
-    quantum: u128,
-    gap_down: u64,
-    gap_up: u64,
-    split_down: u64,
-    split_up: u64,
-    class: u64,
-    policy_down: u64,
-    policy_up: u64,
+    /// Squares.
+    edges: f64,
+    quantum: f64,
+    idle: f64,
+    weight: Tilt,
+    class: f64,
+    /// Between requests, without prices and by them.
+    shares: Tilt,
+    foretold: f64,
+    gap: Doubt,
+    split: Doubt,
+    /// What work says it is less, and more.
+    other: Doubt,
+}
+
+/// What a part of an amount would be less and more if its owner had done less or more than the others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tilt {
+    down: f64,
+    up: f64,
+}
+
+impl Tilt {
+    /// `theirs` is the others' part of the whole, and each of them did as much as the owner, give or take `factor`.
+    fn new(energy: u64, theirs: f64, factor: f64) -> Self {
+        let own = 1.0 - theirs;
+        let moved = energy as f64 * (factor - 1.0) * theirs;
+        Self { down: moved / (own + factor * theirs), up: moved / (own * factor + theirs) }
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self { down: self.down + other.down, up: self.up + other.up }
+    }
+}
+
+/// How much less and how much more it may be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubt {
+    down: u64,
+    up: u64,
+}
+
+impl Doubt {
+    fn add(self, other: Self) -> Self {
+        let (down, up) = (self.down.saturating_add(other.down), self.up.saturating_add(other.up));
+        Self { down, up }
+    }
+
+    fn larger(self) -> Nanojoules {
+        Nanojoules(self.down.max(self.up))
+    }
 }
 
 impl Bar {
@@ -79,25 +148,33 @@ impl Bar {
         let energy = tally.settled;
         let (edges, quantum) = match tally.edges.ends() {
             Some((first, last)) => {
-                let edge = |edge| square(edge_error(spec, tally, edge));
-                let step = |edge| square(quantum_error(spec, edge));
-                (edge(first).saturating_add(edge(last)), step(first).saturating_add(step(last)))
+                let both = |of: f64, error: &dyn Fn(Edge) -> u64| {
+                    square(of * error(first) as f64) + square(of * error(last) as f64)
+                };
+                let edge = |edge| edge_error(spec, tally, edge);
+                (both(EDGE, &edge), both(STEP, &|edge| quantum_error(spec, edge)))
             }
-            None => (0, square(step(spec)).saturating_mul(2)),
+            None => (0.0, 2.0 * square(STEP * step(spec) as f64)),
         };
         let missing = resident.saturating_sub(tally.covered);
         let lost = mul_div_up(energy, missing, tally.covered);
+        // All of it comes from windows that did not know of the request.
+        let unseen = if tally.windows == 0 { energy } else { 0 };
         Self {
             energy,
             edges,
             quantum,
-            gap_down: tally.gap_down.min(energy),
-            gap_up: tally.gap_up.saturating_add(lost),
-            split_down: tally.split_down.min(energy),
-            split_up: tally.split_up,
-            class: spec.class.of(energy),
-            policy_down: 0,
-            policy_up: 0,
+            idle: square(mul_div_up(energy, tally.idle_error, tally.active) as f64),
+            weight: Tilt::new(energy, part(tally.beside as f64, tally.active), POWER),
+            class: spec.class.of(energy) as f64,
+            gap: Doubt {
+                down: unseen.max(tally.gap_down.min(energy)),
+                up: tally.gap_up.saturating_add(lost),
+            },
+            split: Doubt { down: tally.split_down.min(energy), up: tally.split_up },
+            shares: Tilt::default(),
+            foretold: 0.0,
+            other: Doubt::default(),
         }
     }
 
@@ -105,39 +182,54 @@ impl Bar {
     pub(crate) fn add(self, other: Self) -> Self {
         Self {
             energy: self.energy.saturating_add(other.energy),
-            edges: self.edges.saturating_add(other.edges),
-            quantum: self.quantum.saturating_add(other.quantum),
-            gap_down: self.gap_down.saturating_add(other.gap_down),
-            gap_up: self.gap_up.saturating_add(other.gap_up),
-            split_down: self.split_down.saturating_add(other.split_down),
-            split_up: self.split_up.saturating_add(other.split_up),
-            class: self.class.saturating_add(other.class),
-            policy_down: self.policy_down.saturating_add(other.policy_down),
-            policy_up: self.policy_up.saturating_add(other.policy_up),
+            edges: self.edges + other.edges,
+            quantum: self.quantum + other.quantum,
+            idle: self.idle + other.idle,
+            weight: self.weight.add(other.weight),
+            class: self.class + other.class,
+            gap: self.gap.add(other.gap),
+            split: self.split.add(other.split),
+            shares: self.shares.add(other.shares),
+            foretold: self.foretold + other.foretold,
+            other: self.other.add(other.other),
         }
     }
 
-    /// With what other share policies would have charged, less and more.
-    pub(crate) fn spread(self, (down, up): (u64, u64)) -> Self {
-        Self { policy_down: down.min(self.energy), policy_up: up, ..self }
+    /// With how it was shared with those it overlapped.
+    pub(crate) fn shared(self, shares: &Shares) -> Self {
+        let off = |from: f64, to: f64| (from - to).max(0.0).ceil() as u64;
+        let Shares { chosen, best, foretold, steps, unknown } = *shares;
+        let other = Doubt { down: off(chosen, best).min(self.energy), up: off(best, chosen) };
+        let foretold = (FORETOLD * foretold).hypot(STEPS * steps);
+        let shares = Tilt::new(self.energy, part(unknown, chosen as u64), WORK);
+        Self { shares, foretold, other, ..self }
     }
 
     pub(crate) fn estimate(self) -> Estimate {
-        let random = root_up(self.edges.saturating_add(self.quantum)).saturating_add(self.class);
-        let down = self.gap_down.saturating_add(self.split_down).saturating_add(self.policy_down);
-        let up = self.gap_up.saturating_add(self.split_up).saturating_add(self.policy_up);
+        let by_chance = |weight: f64, shares: f64| {
+            let parts = [weight, shares, self.foretold, self.class];
+            let squares =
+                parts.into_iter().map(square).sum::<f64>() + self.edges + self.quantum + self.idle;
+            up(squares.sqrt()).0
+        };
+        let low = by_chance(self.weight.down, self.shares.down);
+        let high = by_chance(self.weight.up, self.shares.up);
+        let bounds = self.gap.add(self.split).add(self.other);
         let parts = ErrorParts {
-            edges: Nanojoules(root_up(self.edges)),
-            quantum: Nanojoules(root_up(self.quantum)),
-            gap: Nanojoules(self.gap_down.max(self.gap_up)),
-            split: Nanojoules(self.split_down.max(self.split_up)),
-            class: Nanojoules(self.class),
-            policy: Nanojoules(self.policy_down.max(self.policy_up)),
+            edges: up(self.edges.sqrt()),
+            quantum: up(self.quantum.sqrt()),
+            idle: up(self.idle.sqrt()),
+            weight: up(self.weight.down.max(self.weight.up)),
+            class: up(self.class),
+            policy: up(self.shares.down.max(self.shares.up).hypot(self.foretold))
+                .saturating_add(self.other.larger()),
+            gap: self.gap.larger(),
+            split: self.split.larger(),
         };
         Estimate {
             energy: Nanojoules(self.energy),
-            low: Nanojoules(self.energy.saturating_sub(random.saturating_add(down))),
-            high: Nanojoules(self.energy.saturating_add(random.saturating_add(up))),
+            low: Nanojoules(self.energy.saturating_sub(low.saturating_add(bounds.down))),
+            high: Nanojoules(self.energy.saturating_add(high.saturating_add(bounds.up))),
             parts,
         }
     }
@@ -168,13 +260,16 @@ fn step(spec: &DomainSpec) -> u64 {
     spec.quantum.max(spec.scale.energy(1)).0.max(1)
 }
 
-fn square(x: u64) -> u128 {
-    u128::from(x) * u128::from(x)
+fn square(x: f64) -> f64 {
+    x * x
 }
 
-/// Square root, rounded up. The root of a `u128` fits a `u64` but for rounding up the very last.
-fn root_up(square: u128) -> u64 {
-    let root = square.isqrt();
-    let up = if root * root < square { root + 1 } else { root };
-    u64::try_from(up).unwrap_or(u64::MAX)
+/// A part of a whole, as a fraction.
+fn part(of: f64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { (of / whole as f64).clamp(0.0, 1.0) }
+}
+
+/// Rounded up.
+fn up(nj: f64) -> Nanojoules {
+    Nanojoules(nj.ceil() as u64)
 }

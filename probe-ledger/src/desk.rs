@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::flag::Flags;
 use crate::id::{ConsumerId, RequestId};
-use crate::settlement::POLICIES;
+use crate::steps::{Decoding, Reading};
 use crate::tally::Tally;
 use crate::unit::Nanos;
 use crate::work::{Phases, Work};
@@ -24,11 +24,11 @@ pub(crate) struct Request {
     pub(crate) first: Option<Nanos>,
     /// What was told of it.
     pub(crate) work: Option<Work>,
-    /// What it would be charged over the additive domains under each policy, nJ.
-    pub(crate) by_policy: [f64; POLICIES.len()],
-    /// While it was in decode: what the target drew (J), prompt tokens that anybody's steps read, and weighted by
-    /// decode energy: residents in decode, their contexts, the weight.
-    pub(crate) decode_seen: [f64; 5],
+    /// How it was shared with those it overlapped.
+    pub(crate) shares: Shares,
+    /// What its target did in its prefill and in its decode.
+    pub(crate) reading: Reading,
+    pub(crate) decoding: Decoding,
     /// Its share of the target's on-CPU time, ns.
     pub(crate) cpu: u64,
     /// Integral of the number of residents over its residency, ns.
@@ -38,6 +38,21 @@ pub(crate) struct Request {
     pub(crate) flags: Flags,
     /// By domain.
     pub(crate) tallies: Vec<Tally>,
+}
+
+/// What a request was charged as others worked beside it, and what it might have been; nJ over the additive domains.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shares {
+    /// Under the policy that was chosen.
+    pub(crate) chosen: f64,
+    /// By work, as far as that has prices; else as chosen.
+    pub(crate) best: f64,
+    /// Of that, what is uncertain by as much as prices did not foretell,
+    pub(crate) foretold: f64,
+    /// and what prices move at all.
+    pub(crate) steps: f64,
+    /// What might be others', or theirs its, where there were no prices.
+    pub(crate) unknown: f64,
 }
 
 impl Request {
@@ -71,8 +86,9 @@ impl Desk {
             leave: None,
             first: None,
             work: None,
-            by_policy: [0.0; POLICIES.len()],
-            decode_seen: [0.0; 5],
+            shares: Shares::default(),
+            reading: Reading::default(),
+            decoding: Decoding::default(),
             cpu: 0,
             crowd: 0,
             last_crowd: 1,
@@ -120,5 +136,12 @@ impl Desk {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+impl Slot {
+    pub(crate) fn test(number: usize) -> Self {
+        Self(number)
     }
 }

@@ -31,6 +31,8 @@ pub struct DomainSpec {
     pub additive: bool,
     /// Idle power. `None`: unknown; nothing is taken off, and every request says so.
     pub idle: Option<Nanowatts>,
+    /// How far off the idle power may be, with 95 % confidence.
+    pub idle_error: Nanowatts,
     /// More than this is physically impossible: such a window is void. `None`: no bound is known, and
     /// only a counter that goes backwards voids a window.
     pub max_power: Option<Nanowatts>,

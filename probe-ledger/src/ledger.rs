@@ -153,6 +153,7 @@ impl Ledger {
         let Scratch { charges, remainders, .. } = scratch;
         let by = meter.weighing.by(&meter.used);
         let weights = if by == By::Weights { meter.weighing.used() } else { &meter.used };
+        let measured = by == By::Weights && meter.weighing.measured();
         let residual = apportion(energy.active.0, weights, charges, remainders);
         // Nobody's part, the last one, where there are weights.
         let idle = energy.idle.0 + charges.get(self.targets.len()).copied().unwrap_or(0);
@@ -170,11 +171,23 @@ impl Ledger {
         }
         let (period, active, split) = (meter.period().0, energy.total.0 - idle, meter.split);
         let seen = Seen { used: on_cpu, length: interval.length().0 };
+        let idle_error = meter.idle_error(interval.length()).0;
         let late = meter.pulse.late(&meter.spec);
         self.books[d].late_windows += u64::from(late);
         for k in 0..self.targets.len() {
             let charge = self.scratch.charges[k];
-            let whole = Whole { active, charge, period, late, gap, changed: false, split, seen };
+            let whole = Whole {
+                active,
+                charge,
+                idle_error,
+                period,
+                late,
+                gap,
+                changed: false,
+                measured,
+                split,
+                seen,
+            };
             let waits = self.lay(d, k, interval, whole);
             let consumer = &mut self.books[d].consumers[k];
             consumer.active.0 += charge;

@@ -87,11 +87,14 @@
 //!              and, upwards, residency without coverage at the request's mean power
 //! split      = where the use of a device was guessed: from nothing to the whole of it
 //! class      = relative error of the sensor's class × energy
-//! policy     = what another share policy would have charged, where requests overlapped
+//! idle       = uncertainty of the idle power, for the residency, by the request's share
+//! weight     = where others ran in its windows: their power a nanosecond may have been another
+//! policy     = where requests overlapped: what work's prices did not foretell, and its distance from another policy
 //! ```
 //!
-//! Each part is kept ([`ErrorParts`]); why they combine like this is said in the module that does it. What the bar does not
-//! hold: that energy follows on-CPU time (the [`Weight`] policy).
+//! Each part is kept ([`ErrorParts`]), each is what 95 of 100 requests are within; why they combine like this is said in the
+//! module that does it. How large `weight` and `policy` must be for that was found in a simulated host whose every joule is
+//! known.
 //!
 //! # Missing is not zero
 //!
@@ -111,6 +114,7 @@
 //!     scope: Scope::Package(0),
 //!     additive: true,
 //!     idle: Some(Nanowatts::from_watts(10.0)),
+//!     idle_error: Nanowatts(0),
 //!     max_power: Some(Nanowatts::from_watts(500.0)),
 //!     period: Nanos::from_millis(1),
 //!     quantum: Nanojoules(61_035),
@@ -141,8 +145,8 @@
 //! let account = ledger.settled().remove(0);
 //! let energy = account.energy.ok_or("not measured")?;
 //! assert_eq!(energy.energy, Nanojoules(3_600_000_000));
-//! // 60 W and 6 of the 10 idle watts for 1 ms at each edge.
-//! assert_eq!(energy.parts.edges, Nanojoules(93_338_096));
+//! // 0.689 of 60 W and of 6 of the 10 idle watts for 1 ms at each edge.
+//! assert_eq!(energy.parts.edges, Nanojoules(64_309_948));
 //! assert!(ledger.books(domain).is_some_and(Book::closes));
 //! # Ok(())
 //! # }
@@ -172,6 +176,7 @@ mod sample;
 mod scale;
 mod settlement;
 mod split;
+mod steps;
 mod tally;
 mod target;
 mod unit;

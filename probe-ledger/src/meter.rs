@@ -152,6 +152,11 @@ impl Meter {
         self.pulse.period(&self.spec)
     }
 
+    /// What the idle energy of so long may be off by.
+    pub(crate) fn idle_error(&self, length: Nanos) -> Nanojoules {
+        Nanojoules(clamp(self.spec.idle_error.over(length).div_ceil(u128::from(NANO))))
+    }
+
     /// A clock that went backwards stands still until it has caught up, so that no time counts twice.
     fn advance_clocks(&mut self, now: &[u64], seen: &mut Anomalies) {
         for ((from, used), now) in self.from.iter_mut().zip(&mut self.used).zip(now) {

@@ -7,6 +7,10 @@ pub enum Weight {
     /// A nanosecond on CPU is a nanosecond.
     #[default]
     Time,
+    /// A cycle is a cycle, however quick.
+    Cycles,
+    /// A nanosecond in which the other thread of the core was busy is worth six tenths of one alone.
+    Smt,
 }
 
 /// How residents share what their target is charged while they overlap.
@@ -42,12 +46,36 @@ pub struct Policies {
     pub idle: Idle,
 }
 
+/// Tenths that a nanosecond is worth.
+const ALONE: u64 = 10;
+/// Of them, those that it loses beside a busy sibling: two threads of a core together do a fifth more than one.
+const LOST: u64 = 4;
+
 impl Weight {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Time, Self::Cycles, Self::Smt];
+
+    /// What a consumer weighs by this policy: cumulative, as its parts are. `time` is its on-CPU nanoseconds, `beside`
+    /// those of them beside a busy sibling, `cycles` what it ran in them. `None`: the policy asks for nothing but time, or
+    /// what it asks for is not known. No rounding: tenths.
+    #[must_use]
+    pub fn of(self, time: u64, beside: Option<u64>, cycles: Option<u64>) -> Option<u64> {
+        match self {
+            Self::Time => None,
+            Self::Cycles => cycles,
+            Self::Smt => {
+                beside.map(|ns| time.saturating_mul(ALONE).saturating_sub(ns.saturating_mul(LOST)))
+            }
+        }
+    }
+
     /// As on the command line and in records.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Time => "time",
+            Self::Cycles => "cycles",
+            Self::Smt => "smt",
         }
     }
 }
@@ -116,6 +144,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_nanosecond_beside_a_busy_sibling_weighs_six_tenths_of_one_alone() {
+        let smt = |time, beside| Weight::Smt.of(time, Some(beside), None);
+        assert_eq!((smt(100, 0), smt(100, 100), smt(100, 50)), (Some(1000), Some(600), Some(800)));
+        assert_eq!(smt(1, 3), Some(0), "two clocks that do not agree weigh nothing, and not less");
+        assert_eq!(smt(u64::MAX, 0), Some(u64::MAX));
+        assert_eq!(Weight::Smt.of(100, None, Some(7)), None);
+        assert_eq!(Weight::Cycles.of(100, Some(3), Some(7)), Some(7));
+        assert_eq!(Weight::Cycles.of(100, Some(3), None), None);
+        assert_eq!(Weight::Time.of(100, Some(3), Some(7)), None, "the clocks are all it asks for");
+    }
 
     #[test]
     fn odd_nanojoules_rotate() {

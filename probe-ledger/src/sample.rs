@@ -24,6 +24,8 @@ pub struct Weights<'a> {
     pub consumers: &'a [u64],
     /// Of nobody: that part of the energy is idle energy.
     pub nobody: u64,
+    /// They follow from what energy counters showed of who ran, and so whose the energy was is no guess.
+    pub measured: bool,
 }
 
 /// What a sample did.

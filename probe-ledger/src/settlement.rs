@@ -2,8 +2,8 @@
 //!
 //! An interval can be settled once every domain has passed it and everything is known of those who were resident in it. A
 //! request that is queued, or whose last token is out, does no work and gets nothing; an interval in which nobody
-//! works is the target's background. What the other policies would have charged is kept beside it: how far they are
-//! apart is a part of the error bar.
+//! works is the target's background. What would have been charged by work is kept beside it, and how uncertain that is: a
+//! part of the error bar.
 
 use crate::apportion::{Remainders, apportion};
 use crate::curve::Curve;
@@ -11,10 +11,8 @@ use crate::desk::{Desk, Slot};
 use crate::fit::Fit;
 use crate::flag::{Flag, Flags};
 use crate::policy::{Share, equally};
-use crate::work::{Amounts, Phases};
+use crate::steps::{Batch, Worker};
 
-/// The policies that are compared.
-pub(crate) const POLICIES: [Share; 3] = [Share::Equal, Share::Tokens, Share::Work];
 /// A weight of 1 among integers.
 const ONE: f64 = (1u64 << 40) as f64;
 
@@ -38,13 +36,6 @@ struct Scratch {
     weights: Vec<u64>,
     parts: Vec<u64>,
     remainders: Remainders,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Worker {
-    slot: Slot,
-    phases: Phases,
-    amounts: Amounts,
 }
 
 /// A domain's part in an interval: its number, whether it is summed, its energy.
@@ -138,8 +129,8 @@ impl Settlement {
         for slot in &self.open {
             let Some(phases) = desk.get(*slot).map(crate::desk::Request::phases) else { continue };
             if phases.resident(from, to) && phases.works(from, to) {
-                let amounts = phases.amounts(from, to);
-                workers.push(Worker { slot: *slot, phases, amounts });
+                let (amounts, decodes) = (phases.amounts(from, to), phases.decodes(from));
+                workers.push(Worker { slot: *slot, phases, amounts, decodes });
             }
         }
         if workers.is_empty() {
@@ -147,19 +138,9 @@ impl Settlement {
         }
         let energy = |part: &Part<'_>| part.curve.at(to).saturating_sub(part.curve.at(from));
         let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
-        let joules = summed as f64 / 1e9;
-        let fractions = POLICIES.map(|policy| fractions(policy, workers, &self.fit, from, joules));
-        for (place, worker) in workers.iter().enumerate() {
-            let Some(request) = desk.get_mut(worker.slot) else { continue };
-            for (sum, parts) in request.by_policy.iter_mut().zip(&fractions) {
-                *sum += parts.0[place] * summed as f64;
-            }
-        }
-        let (wanted, flags) = fractions
-            .into_iter()
-            .zip(POLICIES)
-            .find_map(|(found, policy)| (policy == share).then_some(found))
-            .unwrap_or_default();
+        let batch = Batch::new(workers, summed as f64 / 1e9);
+        let (wanted, flags) = fractions(share, workers, &self.fit, &batch);
+        doubts(workers, (&wanted, share), &self.fit, &batch, summed, desk);
         weights.clear();
         weights.extend(wanted.iter().map(|part| (part * ONE) as u64));
         let even = weights.windows(2).all(|pair| pair[0] == pair[1]);
@@ -186,66 +167,77 @@ impl Settlement {
                 *sum += amount;
             }
         }
-        if workers.iter().all(|worker| worker.phases.counted()) {
-            let prompts: f64 = workers.iter().map(|w| w.amounts.prefill).sum();
-            let price = self.fit.coefficients().map_or(0.0, |price| price[0]);
-            // Energy of decode is the clock of steps; before anything is known, all energy is.
-            let weight = (joules - price * prompts).max(joules * 1e-3);
-            let decoding = workers.iter().filter(|w| w.phases.decodes(from));
-            let (n, context) = decoding.fold((0.0, 0.0), |(n, sum), w| (n + 1.0, sum + w.context()));
-            for worker in workers.iter().filter(|w| w.phases.decodes(from)) {
-                let Some(request) = desk.get_mut(worker.slot) else { continue };
-                let seen = [joules, prompts, n * weight, context * weight, weight];
-                for (sum, x) in request.decode_seen.iter_mut().zip(seen) {
-                    *sum += x;
-                }
-                if to == worker.phases.last && let Some(tokens) = worker.phases.completion {
-                    let [joules, prompts, n, context, weight] = request.decode_seen;
-                    let steps = tokens.saturating_sub(1) as f64;
-                    if steps >= 1.0 && weight > 0.0 {
-                        let x = [prompts, steps, steps * n / weight, steps * context / weight];
-                        self.fit.learn(x, joules);
-                    }
-                }
-            }
+        learn(&mut self.fit, workers, &batch, to, desk);
+    }
+}
+
+/// Everybody has seen the interval; who is done with a phase by its end tells what that cost.
+fn learn(fit: &mut Fit, workers: &[Worker], batch: &Batch, to: u64, desk: &mut Desk) {
+    if !workers.iter().all(|worker| worker.phases.counted()) {
+        return;
+    }
+    let prices = fit.prices().copied();
+    for worker in workers {
+        let (Some(request), phases) = (desk.get_mut(worker.slot), &worker.phases) else { continue };
+        let equation = if worker.decodes {
+            request.decoding.add(batch, prices.as_ref());
+            let done = phases.completion.filter(|_| to == phases.last);
+            done.and_then(|tokens| request.decoding.equation(tokens))
+        } else {
+            request.reading.add(batch);
+            phases.first.filter(|first| to == *first).and_then(|_| request.reading.equation())
+        };
+        if let Some((x, joules)) = equation {
+            fit.learn(x, joules);
         }
     }
 }
 
-impl Worker {
-    /// Tokens that its next one is generated from, on average.
-    fn context(&self) -> f64 {
-        if self.amounts.decode > 0.0 { self.amounts.reading / self.amounts.decode } else { 0.0 }
+/// What each would be charged by work, and how uncertain that is.
+fn doubts(
+    workers: &[Worker],
+    (chosen, share): (&[f64], Share),
+    fit: &Fit,
+    batch: &Batch,
+    summed: u64,
+    desk: &mut Desk,
+) {
+    let work = (share != Share::Work).then(|| fractions(Share::Work, workers, fit, batch).0);
+    let priced = fit.prices().is_some() && workers.iter().all(|w| w.phases.counted());
+    let best = work.as_deref().filter(|_| priced).unwrap_or(chosen);
+    for ((worker, chosen), best) in workers.iter().zip(chosen).zip(best) {
+        let Some(request) = desk.get_mut(worker.slot) else { continue };
+        let (shares, summed) = (&mut request.shares, summed as f64);
+        let moved = best * (1.0 - best) * summed;
+        shares.chosen += chosen * summed;
+        shares.best += best * summed;
+        // Untried prices foretell nothing.
+        if let Some(error) = fit.error().filter(|_| priced) {
+            shares.foretold += error * moved;
+            shares.steps += moved;
+        } else {
+            shares.unknown += moved;
+        }
     }
 }
 
 /// Each worker's part of an interval under a policy; in equal parts, and said so, where it does not know.
-fn fractions(policy: Share, workers: &[Worker], fit: &Fit, from: u64, joules: f64) -> (Vec<f64>, Flags) {
+fn fractions(policy: Share, workers: &[Worker], fit: &Fit, batch: &Batch) -> (Vec<f64>, Flags) {
     let n = workers.len();
     let equal = || vec![1.0 / n as f64; n];
     if n == 1 || policy == Share::Equal {
         return (equal(), Flags::NONE);
     }
-    let unfitted = policy == Share::Work && fit.coefficients().is_none();
-    let price = if policy == Share::Work { fit.coefficients() } else { Some([1.0, 0.0, 1.0, 0.0]) };
-    let known = price.filter(|_| workers.iter().all(|worker| worker.phases.counted()));
-    let Some(price) = known else {
-        let flag = if unfitted { Flag::WorkUnfitted } else { Flag::ShareUnknown };
-        return (equal(), flag.into());
+    let counted = workers.iter().all(|worker| worker.phases.counted());
+    let works: Option<Vec<f64>> = match (policy, fit.prices()) {
+        _ if !counted => None,
+        (Share::Work, None) => return (equal(), Flag::WorkUnfitted.into()),
+        (Share::Work, Some(prices)) => Some(batch.works(prices, workers).collect()),
+        _ => Some(workers.iter().map(|w| w.amounts.prefill + w.amounts.decode).collect()),
     };
-    let [prompt, step, token, context] = price;
-    let prompts: f64 = workers.iter().map(|w| w.amounts.prefill * prompt).sum();
-    let each = |w: &Worker| if w.phases.decodes(from) { token + context * w.context() } else { 0.0 };
-    let a_step = step + workers.iter().map(each).sum::<f64>();
-    let steps = ((joules - prompts) / a_step).max(0.0);
-    let steps = if steps.is_finite() { steps } else { 0.0 };
-    let by_tokens = |w: &Worker| w.amounts.prefill + w.amounts.decode;
-    let by_work = |w: &Worker| w.amounts.prefill * prompt + steps * (each(w) + step / n as f64);
-    let work = |w: &Worker| if policy == Share::Work { by_work(w) } else { by_tokens(w) };
-    let total: f64 = workers.iter().map(work).sum();
-    if total > 0.0 && total.is_finite() {
-        (workers.iter().map(|worker| work(worker) / total).collect(), Flags::NONE)
-    } else {
-        (equal(), Flag::ShareUnknown.into())
+    let total = works.iter().flatten().sum::<f64>();
+    match works.filter(|_| total > 0.0 && total.is_finite()) {
+        Some(works) => (works.into_iter().map(|work| work / total).collect(), Flags::NONE),
+        None => (equal(), Flag::ShareUnknown.into()),
     }
 }

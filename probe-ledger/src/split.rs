@@ -37,6 +37,11 @@ impl Split {
         }
     }
 
+    /// Nobody measured what each of several did.
+    pub(crate) fn guessed(self) -> bool {
+        matches!(self, Self::Partition | Self::Equal | Self::Unknown)
+    }
+
     /// How far off a part may be: energy that may be none of the request's, and energy that may be its on top.
     /// `active` is the window's, `charge` the target's and `part` the request's; `seen` is how much of the window's
     /// length anybody was seen using the device.

@@ -2,6 +2,7 @@
 
 use crate::flag::{Flag, Flags};
 use crate::split::{Seen, Split};
+use crate::unit::mul_div_up;
 
 /// A request's account in one domain, in progress. Nanojoules and nanoseconds.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,10 @@ pub(crate) struct Tally {
     pub(crate) covered: u64,
     /// The domain's active energy in them.
     pub(crate) whole: u64,
+    /// Of `active`, what would move if others had drawn more or less: by their part of each window.
+    pub(crate) beside: u64,
+    /// Of `active`, what the idle power may be off by.
+    pub(crate) idle_error: u64,
     pub(crate) edges: Edges,
     /// The longest period its sensor was known to have in them.
     pub(crate) period: u64,
@@ -98,6 +103,8 @@ pub(crate) struct Whole {
     pub(crate) active: u64,
     /// The target's part of it.
     pub(crate) charge: u64,
+    /// What its idle energy may be off by.
+    pub(crate) idle_error: u64,
     /// The sensor's period.
     pub(crate) period: u64,
     /// It is much longer than declared.
@@ -106,6 +113,8 @@ pub(crate) struct Whole {
     pub(crate) gap: bool,
     /// The set of residents changed inside it.
     pub(crate) changed: bool,
+    /// Who drew how much of it was measured.
+    pub(crate) measured: bool,
     /// How it is known who used it.
     pub(crate) split: Split,
     /// How much of its time anybody was seen using it.
@@ -128,6 +137,14 @@ impl Tally {
         self.windows += 1;
         self.covered = self.covered.saturating_add(edge.time);
         self.whole = self.whole.saturating_add(whole.active);
+        // Where it was guessed who was there, that doubt holds this one; where it was measured, there is none.
+        if !whole.split.guessed() && !whole.measured {
+            let others = whole.active.saturating_sub(whole.charge);
+            let moved = mul_div_up(edge.energy, others, whole.active);
+            self.beside = self.beside.saturating_add(moved);
+        }
+        let idle = mul_div_up(whole.idle_error, edge.energy, whole.active);
+        self.idle_error = self.idle_error.saturating_add(idle);
         self.period = self.period.max(whole.period);
         if whole.late {
             self.flags.insert(Flag::CounterLate);

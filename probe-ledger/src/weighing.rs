@@ -10,6 +10,8 @@ pub(crate) struct Weighing {
     used: Vec<u64>,
     /// Both ends of the window had weights.
     whole: bool,
+    /// They were measured at both ends.
+    measured: (bool, bool),
 }
 
 /// How a window is shared.
@@ -30,6 +32,7 @@ impl Weighing {
             (self.from, self.whole) = (None, false);
             return;
         };
+        self.measured = (self.measured.1, now.measured);
         let each = || now.consumers.iter().copied().chain([now.nobody]);
         let Some(from) = &mut self.from else {
             (self.from, self.whole) = (Some(each().collect()), false);
@@ -54,6 +57,11 @@ impl Weighing {
         }
     }
 
+    /// Whether weights that the window is shared by follow from energy counters.
+    pub(crate) fn measured(&self) -> bool {
+        self.measured == (true, true)
+    }
+
     /// The weights in the window, nobody's last.
     pub(crate) fn used(&self) -> &[u64] {
         &self.used
@@ -66,7 +74,7 @@ mod tests {
 
     fn advance(weighing: &mut Weighing, consumers: &[u64], nobody: u64) -> u64 {
         let mut seen = Anomalies::default();
-        weighing.advance(Some(&Weights { consumers, nobody }), &mut seen);
+        weighing.advance(Some(&Weights { consumers, nobody, measured: nobody > 3 }), &mut seen);
         seen.clocks_backwards
     }
 
@@ -77,6 +85,9 @@ mod tests {
         assert_eq!(weighing.by(&[1, 1]), By::Clocks, "a baseline");
         advance(&mut weighing, &[6, 7], 4);
         assert_eq!((weighing.by(&[1, 1]), weighing.used()), (By::Weights, [1, 0, 3].as_slice()));
+        assert!(!weighing.measured(), "at its end only");
+        advance(&mut weighing, &[6, 8], 5);
+        assert!(weighing.measured());
         weighing.advance(None, &mut Anomalies::default());
         assert_eq!(weighing.by(&[1, 1]), By::Clocks);
         advance(&mut weighing, &[9, 9], 9);

@@ -122,24 +122,6 @@ impl Phases {
     }
 }
 
-impl std::ops::Add for Amounts {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            prefill: self.prefill + other.prefill,
-            decode: self.decode + other.decode,
-            reading: self.reading + other.reading,
-        }
-    }
-}
-
-impl Amounts {
-    pub(crate) fn features(&self) -> [f64; 3] {
-        [self.prefill, self.decode, self.reading]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,6 +53,7 @@ fn domain() -> impl Strategy<Value = DomainSpec> {
             scope,
             additive,
             idle,
+            idle_error: Nanowatts(0),
             max_power,
             period: Nanos(period),
             quantum: Nanojoules(quantum),

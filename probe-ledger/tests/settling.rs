@@ -130,3 +130,20 @@ fn a_thousand_requests_leave_nothing_behind() {
     }
     assert_eq!(total, 999 * 1_000);
 }
+
+#[test]
+fn a_request_that_comes_after_its_window_was_closed_keeps_its_part_and_doubts_all_of_it() {
+    let mut l = ledger(vec![exact("package-0")], 1, 1);
+    sample(&mut l, 0, 100, 0, &[0]);
+    at(&mut l, 0, 100, &[0], 1, Enter).unwrap();
+    sample(&mut l, 0, 200, 1_000, &[100]);
+    // It entered with the other one, and nobody had heard of it.
+    at(&mut l, 0, 100, &[0], 2, Enter).unwrap();
+    l.finish(Nanos(200));
+    let mut accounts = l.settled();
+    accounts.sort_by_key(|account| account.request.0);
+    assert_eq!(accounts.iter().map(nj).collect::<Vec<_>>(), [500, 500]);
+    assert!(flags(&accounts[1]).contains(&"late-boundary"), "{:?}", flags(&accounts[1]));
+    assert_eq!(accounts[1].energy.unwrap().low, Nanojoules(0));
+    assert_eq!(l.books(DomainId(0)).unwrap().consumers[0].requests, Nanojoules(1_000));
+}

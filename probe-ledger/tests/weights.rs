@@ -4,7 +4,7 @@
 
 use probe_ledger::{
     Book, Boundary, Change, Config, ConsumerId, DomainId, DomainSpec, Ledger, Nanojoules, Nanos,
-    Nanowatts, Policies, Range, Ratio, RequestId, Sample, Scale, Scope, Weights, Window,
+    Nanowatts, Policies, Range, Ratio, RequestId, Sample, Scale, Scope, Weight, Weights, Window,
 };
 use proptest::prelude::*;
 
@@ -18,6 +18,7 @@ fn ledger(consumers: usize, idle: Option<Nanowatts>) -> Ledger {
         scope: Scope::Package(0),
         additive: true,
         idle,
+        idle_error: Nanowatts(0),
         max_power: None,
         period: Nanos(0),
         quantum: Nanojoules(1),
@@ -38,7 +39,7 @@ fn sample(
     clocks: &[u64],
     weights: Option<(&[u64], u64)>,
 ) -> Window {
-    let weights = weights.map(|(consumers, nobody)| Weights { consumers, nobody });
+    let weights = weights.map(|(consumers, nobody)| Weights { consumers, nobody, measured: false });
     ledger.sample(D, &Sample { t: Nanos(t), counter: Some(nj), clocks, weights })
 }
 
@@ -109,6 +110,64 @@ fn a_boundary_cuts_weighted_energy_on_the_clock() {
     let account = ledger.settled().remove(0);
     assert_eq!(account.energy.unwrap().energy, Nanojoules(360));
     assert_eq!(ledger.books(D).unwrap().consumers[0].background, Nanojoules(540));
+}
+
+/// Charges a request of a target that had half of everything, beside another one, in windows with such weights.
+fn bar_with(weights: impl Fn(u64) -> Option<[u64; 2]>, measured: bool) -> Nanojoules {
+    let mut ledger = ledger(2, None);
+    let request = RequestId(1);
+    for i in 0..=10 {
+        let (t, clock) = (i * 100, i * 50);
+        let by = weights(i);
+        let weights = by.as_ref().map(|by| Weights { consumers: by, nobody: 0, measured });
+        let clocks = [clock, clock];
+        ledger
+            .sample(D, &Sample { t: Nanos(t), counter: Some(i * 1_000), clocks: &clocks, weights });
+        let change = match i {
+            1 => Change::Enter,
+            9 => Change::Leave,
+            _ => continue,
+        };
+        let boundary = Boundary { t: Nanos(t), clocks: &[clock], request, change };
+        ledger.boundary(ConsumerId(0), &boundary).unwrap();
+    }
+    let energy = ledger.settled().remove(0).energy.unwrap();
+    assert_eq!(energy.energy, Nanojoules(4_000));
+    energy.parts.weight
+}
+
+#[test]
+fn the_bar_has_no_part_for_weights_that_were_measured() {
+    let even = |i| Some([i, i]);
+    let guessed = bar_with(|_| None, false);
+    assert!(guessed > Nanojoules(500), "{guessed:?}");
+    assert_eq!(bar_with(even, false), guessed, "a policy is no measurement");
+    assert_eq!(bar_with(even, true), Nanojoules(0));
+    // Where they were missing at one end, its two windows were shared by the clocks.
+    let some = bar_with(|i| (i != 5).then_some([i, i]), true);
+    assert!(some > Nanojoules(0) && some < guessed, "{some:?} of {guessed:?}");
+}
+
+/// What a machine with two threads a core shows of two targets, one of which ran beside the other thread.
+fn beside(policy: Weight, alone: u64, beside: u64) -> Vec<u64> {
+    let mut ledger = ledger(2, None);
+    for i in 0..2 {
+        let clocks = [alone * i, beside * i];
+        let by = [(clocks[0], 0), (clocks[1], clocks[1])];
+        let by = by.map(|(time, beside)| policy.of(time, Some(beside), None));
+        let by = by.iter().copied().collect::<Option<Vec<u64>>>();
+        let weights = by.as_deref().map(|by| (by, 0));
+        sample(&mut ledger, i * 1_000, i * 16_000, &clocks, weights);
+    }
+    assert!(ledger.books(D).unwrap().closes());
+    active(&ledger)
+}
+
+#[test]
+fn a_target_beside_a_busy_sibling_is_charged_six_tenths_of_one_alone() {
+    assert_eq!(beside(Weight::Smt, 500, 500), [10_000, 6_000]);
+    assert_eq!(beside(Weight::Smt, 0, 500), [0, 16_000], "all that was active is somebody's");
+    assert_eq!(beside(Weight::Time, 500, 500), [8_000, 8_000]);
 }
 
 /// What one step adds: time, energy, clocks, weights, nobody's weight, and whether the sample has weights.

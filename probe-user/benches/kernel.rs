@@ -41,6 +41,7 @@ fn main() -> Result<()> {
         tick_hz: 1000,
         idle_divisor: 100,
         cores: false,
+        siblings: &[],
     })?;
     let btf = Btf::from_sys_fs()?;
     let mut yardsticks = Ebpf::load(OBJECT)?;

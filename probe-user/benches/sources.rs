@@ -142,6 +142,7 @@ fn tick_ns(roots: &Roots, topology: &Topology, events: &[PerfEvent]) -> Result<f
         tick_hz: TICK_HZ,
         idle_divisor: 1,
         cores: false,
+        siblings: &[],
     })?;
     let open = events.iter().map(PerfEvent::open).collect::<std::result::Result<Vec<_>, _>>()?;
     let counters: Vec<KernelCounter<'_>> = open

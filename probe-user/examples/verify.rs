@@ -28,14 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         (&largest, Rung::Best, MAX_CPUS),
     ] {
         let mut told = BTreeSet::new();
-        for cores in [false, true] {
-            let probe = attached(&roots, &cpus, covered, rung, cores)?;
+        for kind in [Kind::Plain, Kind::Cores, Kind::Siblings] {
+            let probe = attached(&roots, &cpus, covered, rung, kind)?;
             for program in probe.verified() {
                 if rung == Rung::Best && program.program.ends_with("_raw") {
                     let twin = program.program;
                     return Err(format!("{twin}: this kernel refused its tp_btf twin").into());
                 }
-                // What does not depend on the cores is loaded both times.
+                // What does not depend on the machine's cores is loaded every time.
                 if !told.insert(program.program.clone()) {
                     continue;
                 }
@@ -55,15 +55,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What the machine's cores are taken to have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One thread, and nothing else.
+    Plain,
+    /// Energy counters.
+    Cores,
+    /// Two threads.
+    Siblings,
+}
+
 /// Loads it for `covered` CPUs; only those that are there are attached to.
 fn attached(
     roots: &Roots,
     cpus: &[u32],
     covered: usize,
     rung: Rung,
-    cores: bool,
+    kind: Kind,
 ) -> Result<Probe, Box<dyn Error>> {
     let package_of = vec![0; covered];
+    let cores = kind == Kind::Cores;
+    // On a machine of one CPU its sibling is one that is not there.
+    let siblings = [(0, 1)];
     let mut probe = Probe::load(&Settings {
         rung,
         package_of: &package_of,
@@ -72,6 +86,7 @@ fn attached(
         tick_hz: 100,
         idle_divisor: 1,
         cores,
+        siblings: if kind == Kind::Siblings && covered > 1 { &siblings } else { &[] },
     })?;
     let first = cpus.first().copied().unwrap_or(0);
     // Any counter will do for the verifier: the software clock, which every kernel has.

@@ -22,6 +22,10 @@ pub struct Tick {
     pub clock: [u64; CONSUMERS],
     /// Where cores have energy counters.
     pub cores: Option<Box<CoreBooks>>,
+    /// Of `clock`, nanoseconds in which the CPU's sibling was not idle, where cores have two threads.
+    pub beside: Option<Box<[u64; CONSUMERS]>>,
+    /// Cycles of the package's CPUs by consumer, where they are counted.
+    pub cycles: Option<Box<[u64; CONSUMERS]>>,
 }
 
 /// What the cores of a package counted, by who ran on them.

@@ -19,6 +19,7 @@ pub mod kernel;
 pub mod privilege;
 pub mod record;
 pub mod roots;
+pub mod siblings;
 pub mod snapshot;
 pub mod source;
 pub mod target;

@@ -55,13 +55,9 @@ fn sources_that_do_not_exist_list_those_that_do() {
 #[test]
 fn what_comes_later_says_so_and_is_never_silently_accepted() {
     let with = |option, value| ["attach", "--port", "1", option, value];
-    for (option, value) in [
-        ("--weight", "cycles"),
-        ("--weight", "smt"),
-        ("--idle", "even"),
-        ("--idle", "proportional"),
-        ("--tape", "dir"),
-    ] {
+    for (option, value) in
+        [("--weight", "cycles"), ("--idle", "even"), ("--idle", "proportional"), ("--tape", "dir")]
+    {
         refused(&with(option, value), 2, &["not in this version"]);
     }
     refused(&with("--share", "most"), 2, &["unknown policy; use equal"]);

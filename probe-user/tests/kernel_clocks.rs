@@ -41,6 +41,7 @@ fn load(rung: Rung, package_of: &[usize]) -> Result<Probe, KernelError> {
         // Every expiry: some hundred ticks, of which one in a hundred may be torn.
         idle_divisor: 1,
         cores: false,
+        siblings: &[],
     })
 }
 

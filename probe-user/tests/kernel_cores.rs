@@ -41,6 +41,7 @@ fn load(rung: Rung, package_of: &[usize]) -> Result<Probe> {
         tick_hz: 1000,
         idle_divisor: 1,
         cores: true,
+        siblings: &[],
     })?)
 }
 

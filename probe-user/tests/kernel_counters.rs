@@ -32,6 +32,7 @@ fn prepare() -> Option<(PerfEvent, Probe)> {
         tick_hz: 1000,
         idle_divisor: 1,
         cores: false,
+        siblings: &[],
     })
     .expect("root may load it");
     Some((event.clone(), probe))

@@ -44,23 +44,40 @@ pub(crate) struct Books {
     domains: Vec<Domain>,
 }
 
+/// What a busy CPU may draw in a package and in memory, W: what ran while idle power was measured may have cost as much.
+const BUSY_WATTS: [f64; 2] = [5.0, 1.0];
+
+/// Idle power of a domain, and how far off it may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdlePower {
+    pub(crate) power: Nanowatts,
+    error: Nanowatts,
+}
+
 /// Idle power of every domain, as `wattprobe calibrate` would find it: mean power of the counters for so long, while
 /// nothing runs but the kernel's own work and the probe.
-pub(crate) fn calibrate(host: &Host, load: &Load, seed: u64, for_ns: u64) -> Vec<Nanowatts> {
+pub(crate) fn calibrate(host: &Host, load: &Load, seed: u64, for_ns: u64) -> Vec<IdlePower> {
     let quiet = Load { servers: vec![], neighbours: vec![], least_ns: for_ns, ..load.clone() };
     let domains = host.domains();
     let mut counted = vec![None; domains.len()];
+    let mut on_cpu = vec![0; domains.len()];
     let truth = sim::run(host, &quiet, seed, &mut |input| {
-        if let Input::Sample { domain, counter, .. } = input {
+        if let Input::Sample { domain, counter, clocks, .. } = input {
             count(&mut counted[domain], &domains[domain], counter);
+            on_cpu[domain] = clocks.iter().sum();
         }
     });
     let seconds = (truth.end - truth.begin) as f64 * 1e-9;
-    let watts = |(domain, counted): (&Domain, &Option<(u64, u64)>)| {
-        let units = counted.map_or(0, |(_, units)| units);
-        Nanowatts::from_watts(units as f64 * domain.joules_per_count / seconds)
+    let idle = |(d, domain): (usize, &Domain)| {
+        let units = counted[d].map_or(0, |(_, units)| units);
+        let memory = usize::from(domain.name.starts_with("dram"));
+        let busy = on_cpu[d] as f64 * 1e-9 / seconds;
+        IdlePower {
+            power: Nanowatts::from_watts(units as f64 * domain.joules_per_count / seconds),
+            error: Nanowatts::from_watts(busy * BUSY_WATTS[memory]),
+        }
     };
-    domains.iter().zip(&counted).map(watts).collect()
+    domains.iter().enumerate().map(idle).collect()
 }
 
 /// Last raw counter and units since the first.
@@ -73,7 +90,7 @@ fn mask(domain: &Domain) -> u64 {
     u64::MAX >> (64 - domain.bits)
 }
 
-fn spec(domain: &Domain, idle: Nanowatts) -> Result<DomainSpec, ScaleError> {
+fn spec(domain: &Domain, idle: IdlePower) -> Result<DomainSpec, ScaleError> {
     Ok(DomainSpec {
         name: domain.name.clone(),
         scale: Scale::from_joules_per_count(domain.joules_per_count)?,
@@ -83,7 +100,8 @@ fn spec(domain: &Domain, idle: Nanowatts) -> Result<DomainSpec, ScaleError> {
             sim::Scope::Device => Scope::Device,
         },
         additive: true,
-        idle: Some(idle),
+        idle: Some(idle.power),
+        idle_error: idle.error,
         max_power: Some(Nanowatts::from_watts(domain.max_mw as f64 * 1e-3)),
         period: Nanos(domain.period_ns),
         quantum: Nanojoules((domain.joules_per_count * 1e9).ceil() as u64),
@@ -97,7 +115,7 @@ impl Books {
     pub(crate) fn open(
         host: &Host,
         load: &Load,
-        idle: &[Nanowatts],
+        idle: &[IdlePower],
         entry: &Entry,
     ) -> Result<Self, Error> {
         let domains = host.domains();
@@ -124,9 +142,11 @@ impl Books {
         match *input {
             Input::Sample { domain, t, counter, clocks, weights } => {
                 count(&mut self.counted[domain], &self.domains[domain], counter);
-                let weights = weights
-                    .filter(|_| self.weights)
-                    .map(|w| Weights { consumers: w.consumers, nobody: w.nobody });
+                let weights = weights.filter(|_| self.weights).map(|w| Weights {
+                    consumers: w.consumers,
+                    nobody: w.nobody,
+                    measured: false,
+                });
                 let sample = Sample { t: Nanos(t), counter: Some(counter), clocks, weights };
                 self.ledger.sample(DomainId(domain), &sample);
                 self.settle();

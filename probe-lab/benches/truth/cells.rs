@@ -9,10 +9,10 @@ use std::thread;
 use probe_lab::sim;
 use probe_lab::sim::methods::{Idle, Method, Observed};
 use probe_lab::sim::{Energy, Host, Load, RequestTruth};
-use probe_ledger::{DomainShare, Nanojoules, Nanowatts};
+use probe_ledger::{DomainShare, Nanojoules};
 
-pub(crate) use self::axes::{Axis, Beside};
-use crate::books::{Books, Error, calibrate};
+pub(crate) use self::axes::{Axis, Beside, Bound};
+use crate::books::{Books, Error, IdlePower, calibrate};
 use crate::figures::Figures;
 use crate::policies::POLICIES;
 
@@ -34,6 +34,8 @@ pub(crate) struct Cell {
 
 /// Runs of a cell: each has a seed of its own.
 const RUNS: u64 = 4;
+/// Residents on average, itself included, of a request that overlapped nobody.
+const ALONE: f64 = 1.000_5;
 /// How long the machine's idle power is measured, ns.
 const CALIBRATION_NS: u64 = 60_000_000_000;
 
@@ -65,7 +67,7 @@ pub(crate) fn measure(requests: usize, seed: u64, jobs: usize) -> Result<Vec<Cel
 
 fn cell(
     host: &Host,
-    idle: &[Nanowatts],
+    idle: &[IdlePower],
     axis: &Axis,
     requests: usize,
     seed: u64,
@@ -92,13 +94,13 @@ impl Cell {
     fn add(
         &mut self,
         host: &Host,
-        idle: &[Nanowatts],
+        idle: &[IdlePower],
         load: &Load,
         seed: u64,
     ) -> Result<(), Error> {
         let open = |entry| Books::open(host, load, idle, entry);
         let mut ledgers = POLICIES.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let idle_watts = idle.iter().map(|power| power.watts()).sum();
+        let idle_watts = idle.iter().map(|idle| idle.power.watts()).sum();
         let mut seen = Observed::new(host.domains(), idle_watts);
         let truth = sim::run(host, load, seed, &mut |input| {
             ledgers.iter_mut().for_each(|ledger| ledger.tell(&input));
@@ -109,7 +111,7 @@ impl Cell {
         }
         for (ledger, figures) in ledgers.iter_mut().zip(&mut self.ledgers) {
             ledger.finish(&truth)?;
-            figures.extend(of_ledger(ledger, &truth.requests)?);
+            of_ledger(ledger, &truth.requests)?.into_iter().for_each(|f| figures.extend(f));
         }
         for (ledger, phases) in ledgers.iter().zip(&mut self.phases) {
             of_phases(ledger, &truth.requests, phases);
@@ -134,18 +136,19 @@ impl Cell {
     }
 }
 
-/// What a ledger says of requests whose truth is known.
-pub(crate) fn of_ledger(books: &Books, truths: &[RequestTruth]) -> Result<Figures, Error> {
-    let mut figures = Figures::default();
+/// What a ledger says of requests whose truth is known: of those that were alone, and of the others.
+pub(crate) fn of_ledger(books: &Books, truths: &[RequestTruth]) -> Result<[Figures; 2], Error> {
+    let mut both = <[Figures; 2]>::default();
     for request in truths {
         let id = request.facts.request;
         let account = books.accounts.get(&id).ok_or(Error::NoAccount(id))?;
         let energy = account.energy.ok_or(Error::NoAccount(id))?;
         let truth = request.joules();
+        let figures = &mut both[usize::from(account.mean_residents > ALONE)];
         figures.add(energy.energy.joules(), truth);
         figures.bar(energy.low.joules(), truth, energy.high.joules());
     }
-    Ok(figures)
+    Ok(both)
 }
 
 /// What it says of their phases, where it knows them and they cost something.

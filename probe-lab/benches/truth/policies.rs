@@ -16,7 +16,11 @@ pub(crate) struct Entry {
 const fn entry(name: &'static str, share: Share, weights: bool, claimed: bool) -> Entry {
     Entry {
         name,
-        policies: Policies { weight: Weight::Time, share, idle: Idle::None },
+        policies: Policies {
+            weight: if weights { Weight::Smt } else { Weight::Time },
+            share,
+            idle: Idle::None,
+        },
         weights,
         claimed,
     }
@@ -26,6 +30,6 @@ const fn entry(name: &'static str, share: Share, weights: bool, claimed: bool) -
 pub(crate) const POLICIES: [Entry; 4] = [
     entry("wattprobe time, equal", Share::Equal, false, false),
     entry("wattprobe time, tokens", Share::Tokens, false, false),
-    entry("wattprobe time, work", Share::Work, false, false),
+    entry("wattprobe time, work", Share::Work, false, true),
     entry("wattprobe smt, work", Share::Work, true, true),
 ];

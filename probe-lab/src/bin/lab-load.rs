@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use probe_lab::load::{
-    Attack, End, Options, Seen, Shape, Target, Totals, attack, mix, raise_open_files, sustain,
+    Attack, End, Options, Seen, Shape, Target, Totals, Until, attack, mix, raise_open_files,
+    sustain,
 };
 
 /// Drive an inference server and write one JSON line per request as the client saw it; sums go to
@@ -59,6 +60,9 @@ struct Args {
     /// Instead of a mix: keep `--overlap` connections busy for so long, and print totals
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
+    /// Instead of a mix: so many requests in all, the same ones whatever `--overlap` is, so many at a time
+    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    count: Option<u64>,
     #[command(flatten)]
     hostile: Hostile,
 }
@@ -136,6 +140,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
             failed = Some(e);
         }
     };
+    let until = args.duration.map(Until::Elapsed).or(args.count.map(Until::Requests));
     let totals = if let Some(what) = args.hostile.attack() {
         let mut totals = Totals::default();
         for seen in attack(&target, &options.shape, what) {
@@ -143,8 +148,8 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
             write(seen);
         }
         totals
-    } else if let Some(duration) = args.duration {
-        sustain(&target, &options, duration, |seen| {
+    } else if let Some(until) = until {
+        sustain(&target, &options, until, |seen| {
             if args.out.is_some() || seen.end == End::Error {
                 write(seen);
             }

@@ -76,15 +76,23 @@ pub fn mix(
     Ok(totals)
 }
 
-/// Keeps `overlap` connections busy for `duration`, three requests of every connection in turn
-/// streamed and one plain.
+/// How long a load goes on.
+#[derive(Debug, Clone, Copy)]
+pub enum Until {
+    /// For so long.
+    Elapsed(Duration),
+    /// For so many requests in all: the same ones, however many are sent at a time.
+    Requests(u64),
+}
+
+/// Keeps `overlap` connections busy, three requests of four streamed and one plain.
 ///
 /// # Errors
 /// When the server cannot be reached at all.
 pub fn sustain(
     target: &Target,
     options: &Options,
-    duration: Duration,
+    until: Until,
     mut sink: impl FnMut(Seen),
 ) -> Result<Totals, Error> {
     target.connect().map_err(Error::Unreachable)?;
@@ -98,8 +106,13 @@ pub fn sustain(
             scope.spawn(move || {
                 let mut client = Client::new(target, &options.shape, worker, workers);
                 let mut id = worker;
-                while begin.elapsed() < duration {
-                    let kind = if (id / workers) % 4 == 3 { Kind::Plain } else { Kind::Stream };
+                loop {
+                    let turn = match until {
+                        Until::Elapsed(duration) if begin.elapsed() < duration => id / workers,
+                        Until::Requests(most) if id < most => id,
+                        _ => break,
+                    };
+                    let kind = if turn % 4 == 3 { Kind::Plain } else { Kind::Stream };
                     let seen = client.send(id, kind);
                     // A server that is gone must not turn this into a busy loop.
                     let failed = seen.status.is_none();

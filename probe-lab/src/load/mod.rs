@@ -23,7 +23,7 @@ mod wire;
 mod tests;
 
 pub use client::{Client, Shape};
-pub use drive::{Options, mix, sustain};
+pub use drive::{Options, Until, mix, sustain};
 pub use hostile::{Attack, attack};
 pub use plan::{Session, Step, plan};
 pub use seen::{End, Kind, Seen, Totals};

@@ -76,7 +76,7 @@ impl Ledger {
         for slot in done {
             if let Some(request) = self.desk.close(slot) {
                 let specs = self.meters.iter().map(|meter| &meter.spec);
-                self.settled.push(Account::new(&request, specs, self.policies.share));
+                self.settled.push(Account::new(&request, specs));
             }
         }
         if self.settlements[k].is_empty() {
@@ -151,8 +151,8 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, DomainId, DomainSpec, Nanojoules, Policies, Range, Ratio, RequestId};
-    use crate::{Sample, Scale, Scope};
+    use crate::{Config, DomainId, DomainSpec, Nanojoules, Nanowatts, Policies, Range, Ratio};
+    use crate::{RequestId, Sample, Scale, Scope};
 
     fn ledger(domains: usize) -> Ledger {
         let spec = DomainSpec {
@@ -162,6 +162,7 @@ mod tests {
             scope: Scope::Package(0),
             additive: true,
             idle: None,
+            idle_error: Nanowatts(0),
             max_power: None,
             period: Nanos(0),
             quantum: Nanojoules(1),

@@ -90,6 +90,7 @@ fn domain() -> impl Strategy<Value = DomainSpec> {
             scope,
             additive,
             idle,
+            idle_error: Nanowatts(0),
             max_power: None,
             period: Nanos(period),
             quantum: Nanojoules(period / 100),

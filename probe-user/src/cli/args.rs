@@ -138,7 +138,7 @@ pub struct AttachArgs {
     #[arg(help = format!("Where joules come from: {NAMES}; repeatable"))]
     #[arg(long, value_name = "SPEC", value_parser = |s: &str| s.parse::<SourceSpec>())]
     pub source: Vec<SourceSpec>,
-    /// Weight of on-CPU time: time
+    /// Weight of on-CPU time: time; smt: beside a busy sibling thread six tenths
     #[arg(long, value_name = "POLICY", default_value = "time", value_parser = weight)]
     pub weight: Weight,
     /// Split between overlapping requests: equal
@@ -250,7 +250,7 @@ fn policy<P: Copy>(
 }
 
 fn weight(text: &str) -> Result<Weight, String> {
-    policy(text, &[Weight::Time], Weight::name, &["cycles", "smt"])
+    policy(text, &[Weight::Time, Weight::Smt], Weight::name, &["cycles"])
 }
 
 fn share(text: &str) -> Result<Share, String> {

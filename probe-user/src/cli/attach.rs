@@ -6,6 +6,7 @@ use super::{
     exit::{Classify, ExitStatus, Failure},
     log::Log,
     stop,
+    weight::{self, Has, WEIGHT_UNKNOWN},
 };
 use crate::{
     engine::{self, EngineError, Options, SLICES_INCOMPLETE},
@@ -14,6 +15,7 @@ use crate::{
     kernel::KernelError,
     privilege,
     roots::Roots,
+    siblings::Siblings,
     snapshot::Snapshot,
     source::{Outcome, SourceSpec, select},
     target::TargetError,
@@ -32,7 +34,8 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         return Err(EngineError::from(KernelError::Privilege).into());
     }
     let topology = Topology::read(roots)?;
-    let selection = select(roots, &topology, &config.sources)?;
+    let mut selection = select(roots, &topology, &config.sources)?;
+    let siblings = Siblings::read(roots, &topology);
     // After the sources: what is wrong with the options is said whether or not another probe runs.
     let _instance = Instance::lock(NAME)?;
     for note in &selection.notes {
@@ -40,6 +43,15 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         let whole = note.source == "auto" && note.outcome == Outcome::Refused;
         let say = if whole { Log::warn } else { Log::info };
         say(&log, &format!("{}: {}", note.source, note.text));
+    }
+    let weight = config.policies.weight;
+    match weight::has(weight, &siblings, &selection.domains) {
+        Has::All => {}
+        Has::Other(what) => log.info(&format!("weight {}: {what}", weight.name())),
+        Has::Unknown(why) => {
+            log.warn(&format!("weight {}: time is taken instead: {why}", weight.name()));
+            selection.flags.push(WEIGHT_UNKNOWN.to_owned());
+        }
     }
     let term = std::env::var("TERM").ok();
     let wanted = plan::Plan {
@@ -61,6 +73,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         targets: config.targets.iter().map(|t| (t.selector.clone(), t.label())).collect(),
         selection,
         topology,
+        siblings: siblings.pairs().to_vec(),
         slices: config.slices.clone(),
         duration: config.duration,
         count: config.count.map(u64::from),

@@ -13,6 +13,7 @@ pub mod exit;
 pub mod log;
 mod manual;
 mod stop;
+mod weight;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -23,6 +23,7 @@ pub mod setup;
 pub mod slices;
 pub mod targets;
 pub mod watch;
+mod weighing;
 
 use std::{
     collections::BTreeMap,
@@ -76,6 +77,8 @@ pub struct Options {
     pub selection: Selection,
     /// The machine.
     pub topology: Topology,
+    /// The two CPUs of each core that has two threads.
+    pub siblings: Vec<(u32, u32)>,
     /// Slice stream.
     pub slices: Option<PathBuf>,
     /// End after this long.
@@ -160,7 +163,8 @@ impl<'a> Engine<'a> {
         let packages = options.topology.packages.len();
         let Domains { readings, labels, ledger, counters, cores, sensors } =
             setup::domains(&options.selection.domains, packages, options.policies)?;
-        let probe = setup::probe(roots, &package_of, &counters, &cores, options.slices.is_some())?;
+        let (siblings, sliced) = (&options.siblings, options.slices.is_some());
+        let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, sliced)?;
         let names = targets.names();
         let slices = match &options.slices {
             Some(path) => {
@@ -220,6 +224,8 @@ impl<'a> Engine<'a> {
             self.probe.attach_cores(&cores)?;
         }
         self.probe.attach_resync(&self.cpus)?;
+        sweep(&self.cpus)?;
+        // Time beside a sibling is known from a CPU's second switch on.
         sweep(&self.cpus)?;
         self.probe.attach_ticks(&self.places.ticking())?;
         for cpu in self.places.spare() {

@@ -5,16 +5,21 @@
 //!   are interpolated between theirs.
 //! - A device (a GPU) has clocks of its own: the time each consumer used it, as its reading tells.
 //! - The cores' books come with the tick; so do the weights that a package's energy is shared by then.
+//! - Elsewhere the weight policy says what the clocks are worth (`weighing`); a device's are as they are.
 //! - The model has no counter: it follows from the busy clock of the tick.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use probe_common::{CONSUMERS, IDLE, MAX_PACKAGES};
 use probe_ledger::{
-    DomainId, Flag, Ledger, Nanos, Nanowatts, Sample, Scope, Split, Weights, Window,
+    DomainId, Flag, Ledger, Nanos, Nanowatts, Sample, Scope, Split, Weight, Weights, Window,
 };
 
-use super::{core::consumer, samplers::Taken};
+use super::{
+    core::consumer,
+    samplers::Taken,
+    weighing::{By, by_policy},
+};
 use crate::{
     event::{CoreBooks, Tick},
     source::{ModelPower, Users},
@@ -78,6 +83,7 @@ pub type Clocks = [u64; CONSUMERS - 1];
 pub struct Readings {
     domains: Vec<Fed>,
     packages: usize,
+    weight: Weight,
     last: [Option<Last>; MAX_PACKAGES],
 }
 
@@ -87,14 +93,16 @@ struct Last {
     t: u64,
     clocks: Clocks,
     /// Where cores have counters.
-    weights: Option<Clocks>,
+    drawn: Option<Clocks>,
+    /// By the weight policy, where it says anything else than the clocks.
+    policy: Option<Clocks>,
 }
 
 impl Readings {
     /// Begins with no tick seen.
     #[must_use]
-    pub fn new(domains: Vec<Fed>, packages: usize) -> Self {
-        Self { domains, packages, last: [None; MAX_PACKAGES] }
+    pub fn new(domains: Vec<Fed>, packages: usize, weight: Weight) -> Self {
+        Self { domains, packages, weight, last: [None; MAX_PACKAGES] }
     }
 
     /// How many packages the machine has.
@@ -164,21 +172,29 @@ impl Readings {
         let Some(slot) = self.last.get_mut(tick.package) else { return };
         let clocks = without_idle(&tick.clock);
         let books = tick.cores.as_deref();
-        let weights = books.map(|books| without_idle(&books.weight));
-        let now = Last { t: tick.t, clocks, weights };
+        let drawn = books.map(|books| without_idle(&books.weight));
+        let policy = slot.as_ref().and_then(|last| last.policy.as_ref());
+        let policy = by_policy(self.weight, tick, policy);
+        let now = Last { t: tick.t, clocks, drawn, policy };
         let before = slot.replace(now);
         let machine = |d: &Fed| d.scope == Scope::Machine;
         let whole = self.domains.iter().any(|d| machine(d) && d.package == tick.package);
-        let others = whole.then(|| machine_clocks(&self.last, tick.package));
+        let others = whole.then(|| Others::of(&self.last, tick.package));
         for domain in self.domains.iter_mut().filter(|domain| domain.package == tick.package) {
             let (id, others) = (domain.id, others.as_ref().filter(|_| machine(domain)));
-            let weights = weights.filter(|_| domain.weighed);
-            let mut sample = |t, counter, clocks: Clocks, split, weights: Option<(Clocks, u64)>| {
+            let measured = domain.weighed;
+            let pick = |last: &Last| if measured { last.drawn } else { last.policy };
+            let by = |weights| By { weights, nobody: 0, measured };
+            let weights = pick(&now).map(by);
+            let mut sample = |t, counter, clocks: Clocks, split, by: Option<By>| {
                 ledger.split(id, split);
-                let clocks = others.map_or(clocks, |others| add(clocks, others));
-                let by =
-                    weights.as_ref().map(|(by, nobody)| Weights { consumers: by, nobody: *nobody });
-                let sample = Sample { t: Nanos(t), counter, clocks: &clocks, weights: by };
+                let (clocks, by) = others.map_or((clocks, by), |others| others.add(&clocks, by));
+                let weights = by.as_ref().map(|by| Weights {
+                    consumers: &by.weights,
+                    nobody: by.nobody,
+                    measured: by.measured,
+                });
+                let sample = Sample { t: Nanos(t), counter, clocks: &clocks, weights };
                 // What became of the window is in the ledger's books.
                 let window = ledger.sample(id, &sample);
                 if !matches!(window, Window::Missing | Window::Held | Window::Ignored(_)) {
@@ -189,7 +205,7 @@ impl Readings {
                 Feed::Kernel { slot } => {
                     let counter = tick.counter.get(*slot).copied().flatten();
                     domain.failed += u64::from(counter.is_none());
-                    sample(tick.t, counter, clocks, Split::Clocks, weights.map(|w| (w, 0)));
+                    sample(tick.t, counter, clocks, Split::Clocks, weights);
                 }
                 Feed::Cores => {
                     domain.failed += u64::from(books.is_none());
@@ -198,7 +214,7 @@ impl Readings {
                 }
                 Feed::Model(power) => {
                     let count = modelled(*power, tick.t, &clocks);
-                    sample(tick.t, Some(count), clocks, Split::Clocks, None);
+                    sample(tick.t, Some(count), clocks, Split::Clocks, weights);
                 }
                 Feed::Polled { waiting, used } => {
                     while let Some(read) = waiting.pop_front_if(|read| read.t <= tick.t) {
@@ -209,7 +225,8 @@ impl Readings {
                             sample(read.t, read.count, *used, read.split, None);
                         } else if let Some(before) = before.filter(|before| read.t > before.t) {
                             let at = |a: Clocks, b| between((before.t, a), (tick.t, b), read.t);
-                            let weights = before.weights.zip(weights).map(|(a, b)| (at(a, b), 0));
+                            let weights = pick(&before).zip(pick(&now));
+                            let weights = weights.map(|(a, b)| by(at(a, b)));
                             let clocks = at(before.clocks, clocks);
                             sample(read.t, read.count, clocks, read.split, weights);
                         }
@@ -239,11 +256,27 @@ fn add(mut a: Clocks, b: &Clocks) -> Clocks {
     a
 }
 
-/// The latest clocks of all packages but one.
-fn machine_clocks(last: &[Option<Last>; MAX_PACKAGES], except: usize) -> Clocks {
-    let others = last.iter().enumerate().filter(|(package, _)| *package != except);
-    let others = others.filter_map(|(_, last)| last.as_ref());
-    others.fold([0; CONSUMERS - 1], |sum, last| add(sum, &last.clocks))
+/// The latest clocks of all packages but one, and their weights by policy.
+struct Others {
+    clocks: Clocks,
+    policy: Clocks,
+}
+
+impl Others {
+    fn of(last: &[Option<Last>; MAX_PACKAGES], except: usize) -> Self {
+        let others = last.iter().enumerate().filter(|(package, _)| *package != except);
+        let none = Self { clocks: [0; CONSUMERS - 1], policy: [0; CONSUMERS - 1] };
+        others.filter_map(|(_, last)| last.as_ref()).fold(none, |sum, last| Self {
+            clocks: add(sum.clocks, &last.clocks),
+            policy: last.policy.as_ref().map_or(sum.policy, |policy| add(sum.policy, policy)),
+        })
+    }
+
+    /// The whole machine's. Either all packages have weights by policy or none has.
+    fn add(&self, clocks: &Clocks, by: Option<By>) -> (Clocks, Option<By>) {
+        let by = by.map(|by| By { weights: add(by.weights, &self.policy), ..by });
+        (add(*clocks, &self.clocks), by)
+    }
 }
 
 /// What the cores counted.
@@ -252,8 +285,9 @@ fn counted(books: &CoreBooks) -> u64 {
 }
 
 /// By who ran on them, and while nobody did.
-fn charged(books: &CoreBooks) -> (Clocks, u64) {
-    (without_idle(&books.book), books.book[IDLE as usize])
+fn charged(books: &CoreBooks) -> By {
+    let (weights, nobody) = (without_idle(&books.book), books.book[IDLE as usize]);
+    By { weights, nobody, measured: true }
 }
 
 /// Linear between two ticks.

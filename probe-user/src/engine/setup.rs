@@ -149,7 +149,7 @@ pub fn books(chosen: &[Domain], packages: usize, policies: Policies) -> Result<B
         policies,
     };
     let ledger = Ledger::new(config)?;
-    Ok(Books { readings: Readings::new(fed, packages), labels, ledger })
+    Ok(Books { readings: Readings::new(fed, packages, policies.weight), labels, ledger })
 }
 
 /// The cores whose counters tell how to share a domain's energy: those of a package that is measured. The
@@ -179,6 +179,7 @@ pub fn spec(domain: &Domain) -> Result<DomainSpec, EngineError> {
         scope: domain.scope,
         additive: domain.additive,
         idle: domain.idle_watts.map(Nanowatts::from_watts),
+        idle_error: Nanowatts(0),
         max_power: domain.max_watts.is_finite().then(|| Nanowatts::from_watts(domain.max_watts)),
         period: Nanos(domain.period_ns),
         quantum: Nanojoules(domain.quantum_nj),
@@ -198,6 +199,7 @@ pub fn probe(
     package_of: &[usize],
     counters: &[Place],
     cores: &[CorePlace],
+    siblings: &[(u32, u32)],
     slices: bool,
 ) -> Result<Probe, EngineError> {
     raise_limit_of_files();
@@ -209,6 +211,7 @@ pub fn probe(
         tick_hz: TICK_HZ,
         idle_divisor: IDLE_DIVISOR,
         cores: !cores.is_empty(),
+        siblings,
     })?;
     let counters: Vec<KernelCounter<'_>> = counters.iter().filter_map(Place::for_kernel).collect();
     probe.set_counters(&counters)?;

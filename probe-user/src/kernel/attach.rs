@@ -22,7 +22,7 @@ const PROCESS_HOOKS: [(&str, &str); 4] = [
 const SWITCH_HOOK: (&str, &str) = ("sched_switch", "sched_switch");
 const CORE_HOOK: (&str, &str) = ("core_switch", "sched_switch");
 const CORE_TIMER: &str = "core_timer";
-const RESYNC: &str = "resync";
+const BESIDE_HOOK: (&str, &str) = ("beside_switch", "sched_switch");
 const SOCKET_HOOKS: [(&str, &str); 14] = [
     ("on_listen", "sys_exit_listen"),
     ("on_close", "sys_enter_close"),
@@ -63,7 +63,9 @@ impl Probe {
     ///
     /// When the kernel refuses the program.
     pub fn attach_clocks(&mut self) -> Result<(), KernelError> {
-        self.attach_tracing(SWITCH_HOOK)
+        self.attach_tracing(SWITCH_HOOK)?;
+        // After the clocks' hook: it takes its instant from there.
+        if self.beside { self.attach_tracing(BESIDE_HOOK) } else { Ok(()) }
     }
 
     /// `tp_btf` where the kernel takes it, else its `raw_tp` twin.
@@ -133,7 +135,7 @@ impl Probe {
     ///
     /// When the kernel refuses a timer; those there were go on.
     pub fn move_resync(&mut self, cpus: &[u32], come: &[u32]) -> Result<(), KernelError> {
-        self.resync.move_to(loaded(&mut self.bpf, RESYNC)?, cpus, come)
+        self.resync.move_to(loaded(&mut self.bpf, self.resyncs)?, cpus, come)
     }
 
     /// Starts the resync on every CPU, slowly: it must not keep idle CPUs awake.
@@ -142,7 +144,7 @@ impl Probe {
     ///
     /// When the kernel refuses program or timer.
     pub fn attach_resync(&mut self, cpus: &[u32]) -> Result<(), KernelError> {
-        self.resync = Timers::start(loaded(&mut self.bpf, RESYNC)?, cpus, RESYNC_HZ)?;
+        self.resync = Timers::start(loaded(&mut self.bpf, self.resyncs)?, cpus, RESYNC_HZ)?;
         Ok(())
     }
 
@@ -264,6 +266,7 @@ mod tests {
             tick_hz: 1000,
             idle_divisor: 100,
             cores: false,
+            siblings: &[],
         };
         let mut probe = Probe::load(&settings).unwrap();
         // Runs in 200 ms, and how many had been before.
@@ -292,7 +295,7 @@ mod tests {
         cpus.iter().for_each(|cpu| probe.resync.stop(*cpu));
         assert_eq!(measure(&probe).1, 0, "no timer, no run");
         // What was stopped is started without being opened.
-        let resync = loaded(&mut probe.bpf, RESYNC).unwrap();
+        let resync = loaded(&mut probe.bpf, probe.resyncs).unwrap();
         cpus.iter().for_each(|cpu| probe.resync.add(resync, *cpu).unwrap());
         assert!(measure(&probe).1 > 10 * slow);
         probe.resync.lose(|_| true);

@@ -2,7 +2,8 @@
 //! is `None` all the same, never a panic.
 
 use probe_common::{
-    CoreTickRecord, IoRecord, Kind, MAX_COUNTERS, ProcessRecord, SliceRecord, TickRecord,
+    CoreTickRecord, HAVE_BESIDE, HAVE_CORES, HAVE_CYCLES, IoRecord, Kind, MAX_COUNTERS,
+    ProcessRecord, SliceRecord, TickRecord, WideTickRecord,
 };
 
 use crate::event::{ConnId, CoreBooks, Event, Io, IoKind, Process, ProcessChange, Tick};
@@ -50,16 +51,29 @@ fn tick(bytes: &[u8]) -> Option<Event> {
     for (i, slot) in counter.iter_mut().enumerate() {
         *slot = (record.valid & (1 << i) != 0).then_some(record.counter[i]);
     }
+    let have = |what| record.have & what != 0;
+    // A record that is shorter than it says is none.
+    let cores = if have(HAVE_CORES) {
+        let CoreTickRecord { weight, book, .. } = read(bytes)?;
+        Some(Box::new(CoreBooks { weight, book }))
+    } else {
+        None
+    };
+    let (mut beside, mut cycles) = (None, None);
+    if have(HAVE_BESIDE | HAVE_CYCLES) {
+        let wide: WideTickRecord = read(bytes)?;
+        beside = have(HAVE_BESIDE).then(|| Box::new(wide.beside));
+        cycles = have(HAVE_CYCLES).then(|| Box::new(wide.cycles));
+    }
     Some(Event::Tick(Tick {
         package: record.package as usize,
         t: record.t,
         number: record.number,
         counter,
         clock: record.clock,
-        cores: read(bytes).map(|r: CoreTickRecord| {
-            let CoreTickRecord { weight, book, .. } = r;
-            Box::new(CoreBooks { weight, book })
-        }),
+        cores,
+        beside,
+        cycles,
     }))
 }
 
@@ -111,10 +125,31 @@ mod tests {
         }
     }
 
+    /// A record that says what follows its tick.
+    fn wide(have: u32) -> Vec<u8> {
+        let mut bytes = vec![0; size_of::<WideTickRecord>()];
+        bytes[0] = Kind::Tick as u8;
+        bytes[std::mem::offset_of!(TickRecord, have)] = have as u8;
+        bytes
+    }
+
+    #[test]
+    fn a_tick_brings_what_it_says_and_is_none_when_that_is_cut_off() {
+        let mut bytes = wide(HAVE_BESIDE);
+        bytes[std::mem::offset_of!(WideTickRecord, beside) + 8] = 7;
+        let Some(Event::Tick(tick)) = event(&bytes) else { panic!("no tick") };
+        assert_eq!((tick.beside.unwrap()[1], tick.cycles, tick.cores), (7, None, None));
+        assert!(event(&bytes[..bytes.len() - 1]).is_none());
+        let mut bytes = wide(HAVE_BESIDE | HAVE_CYCLES);
+        bytes[std::mem::offset_of!(WideTickRecord, cycles) + 16] = 9;
+        let Some(Event::Tick(tick)) = event(&bytes) else { panic!("no tick") };
+        assert_eq!((tick.beside.unwrap()[1], tick.cycles.unwrap()[2]), (0, 9));
+        assert!(event(&wide(HAVE_CORES)[..size_of::<TickRecord>()]).is_none());
+    }
+
     #[test]
     fn a_tick_says_what_the_cores_counted_only_where_they_have_counters() {
-        let mut bytes = vec![0; size_of::<CoreTickRecord>()];
-        bytes[0] = Kind::Tick as u8;
+        let mut bytes = wide(HAVE_CORES);
         bytes[std::mem::offset_of!(CoreTickRecord, weight) + 8] = 7;
         bytes[std::mem::offset_of!(CoreTickRecord, book)] = 9;
         let cores = |bytes: &[u8]| match event(bytes) {
@@ -123,7 +158,7 @@ mod tests {
         };
         let books = cores(&bytes).unwrap();
         assert_eq!((books.weight[1], books.book[0]), (7, 9));
-        assert_eq!(cores(&bytes[..size_of::<TickRecord>()]), None);
+        assert_eq!(cores(&wide(0)[..size_of::<TickRecord>()]), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use aya::{
 };
 use probe_common::{
     CONSUMERS, Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, LOSSES, MAX_COUNTERS, NO_CORE,
-    Process, TickState,
+    NO_SIBLING, Process, TickState,
 };
 
 use super::error::KernelError;
@@ -73,6 +73,7 @@ pub(super) struct Maps {
     core_energy: MapData,
     /// Of the core that was handed over last.
     epoch: u64,
+    sibling: Array<MapData, u32>,
     slots: Array<MapData, CpuSlot>,
 }
 
@@ -125,6 +126,7 @@ impl Maps {
             cores: array(bpf, "CORES")?,
             core_energy: events(bpf, "CORE_ENERGY")?,
             epoch: 0,
+            sibling: array(bpf, "SIBLING")?,
             slots: array(bpf, "SLOTS")?,
         })
     }
@@ -211,6 +213,19 @@ impl Maps {
 
     fn set_core(&mut self, cpu: u32, of: CpuCore) -> Result<(), KernelError> {
         self.core_of.set(cpu, of, 0).map_err(|e| KernelError::map("CORE_OF", e))
+    }
+
+    /// Makes CPUs siblings, and the others below `cpus` nobody's.
+    pub(super) fn set_siblings(
+        &mut self,
+        cpus: u32,
+        pairs: &[(u32, u32)],
+    ) -> Result<(), KernelError> {
+        let both = pairs.iter().flat_map(|(one, two)| [(*one, *two), (*two, *one)]);
+        for (cpu, sibling) in (0..cpus).map(|cpu| (cpu, NO_SIBLING)).chain(both) {
+            self.sibling.set(cpu, sibling, 0).map_err(|e| KernelError::map("SIBLING", e))?;
+        }
+        Ok(())
     }
 
     /// When the resync ran on a CPU last; `None` where it never did.

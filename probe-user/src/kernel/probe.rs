@@ -59,6 +59,9 @@ pub struct Settings<'a> {
     pub idle_divisor: u32,
     /// Whether cores have energy counters: there is then room to hand them over.
     pub cores: bool,
+    /// The two CPUs of each core that has two threads: then ticks bring the time beside a busy sibling. Not where
+    /// `cores` have counters, which know more. Empty: no program looks at siblings.
+    pub siblings: &'a [(u32, u32)],
 }
 
 /// The loaded programs and their maps.
@@ -76,6 +79,10 @@ pub struct Probe {
     pub(super) tick: &'static str,
     pub(super) ticks: Timers,
     pub(super) core_timers: Timers,
+    /// The program that compares slices with tasks.
+    pub(super) resyncs: &'static str,
+    /// Whether siblings are looked at.
+    pub(super) beside: bool,
     nr_cpus: u32,
     roots: Roots,
     seeded: u64,
@@ -110,6 +117,10 @@ impl Probe {
         for name in ["CORE_OF", "CORE_ENERGY", "CORES", "CORE_CLOCKS"] {
             loader.map_max_entries(name, if settings.cores { nr_cpus } else { 1 });
         }
+        let beside = !settings.siblings.is_empty() && !settings.cores;
+        for name in ["SIBLING", "BESIDE"] {
+            loader.map_max_entries(name, if beside { nr_cpus } else { 1 });
+        }
         if let Some(bytes) = settings.slice_bytes {
             loader.map_max_entries("SLICES", bytes);
         }
@@ -133,6 +144,9 @@ impl Probe {
         if settings.cores {
             maps.no_cores(nr_cpus)?;
         }
+        if beside {
+            maps.set_siblings(nr_cpus, settings.siblings)?;
+        }
         maps.adopt(std::process::id(), SELF, || true)?;
         Ok(Self {
             bpf,
@@ -144,9 +158,15 @@ impl Probe {
             control,
             tick_hz: settings.tick_hz,
             resync: Timers::default(),
-            tick: if settings.cores { "tick_cores" } else { "tick" },
+            tick: match (settings.cores, beside) {
+                (true, _) => "tick_cores",
+                (false, true) => "tick_beside",
+                (false, false) => "tick",
+            },
             ticks: Timers::default(),
             core_timers: Timers::default(),
+            resyncs: if beside { "resync_beside" } else { "resync" },
+            beside,
             nr_cpus,
             roots: settings.roots.clone(),
             seeded: 0,

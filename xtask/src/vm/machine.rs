@@ -29,6 +29,8 @@ pub(super) struct Machine<'a> {
     pub(super) cpu: Cpu,
     pub(super) cpus: u32,
     pub(super) sockets: u32,
+    /// Threads of each core; they are among the CPUs.
+    pub(super) threads: u32,
     pub(super) memory_mb: u32,
     pub(super) deterministic: bool,
     /// The processor's own virtualisation instead of emulation.
@@ -42,9 +44,9 @@ pub(super) struct Failed {
     pub(super) words: String,
     /// It had to be ended.
     pub(super) hung: bool,
-    /// Its own kernel did not get as far as our first line: the emulator's doing, which patches a running kernel's
-    /// instructions on one CPU while another runs them.
-    pub(super) at_boot: bool,
+    /// It was the emulator's doing, which runs a kernel's instructions on one CPU while another patches them: the guest did
+    /// not get as far as our first line, or its kernel fell over the trap that patching leaves for a moment.
+    pub(super) emulator: bool,
 }
 
 impl fmt::Display for Failed {
@@ -95,14 +97,15 @@ impl Machine<'_> {
         let hung = matches!(child.0.try_wait(), Ok(None));
         drop(child);
         let bytes = fs::read(&results).unwrap_or_default();
-        let ours = fs::read(&console)
-            .is_ok_and(|text| String::from_utf8_lossy(&text).contains("lab-guest"));
-        let at_boot = bytes.is_empty() && !ours;
+        let emulator = emulators_doing(
+            &String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()),
+            bytes.is_empty(),
+        );
         parse(bytes).map_err(|error| {
             let how = ended.err().map(|e| format!("{e:#}")).unwrap_or_default();
             let words =
                 format!("the machine {how}\n{}{}", tail(&dir.join("qemu.log")), tail(&console));
-            error.context(Failed { words, hung, at_boot })
+            error.context(Failed { words, hung, emulator })
         })
     }
 
@@ -110,12 +113,12 @@ impl Machine<'_> {
         // Of util-linux: where this program is killed, the machine does not outlive it.
         let mut qemu = Command::new("setpriv");
         qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        let each = self.cpus / self.sockets;
+        let (threads, each) = (self.threads, self.cpus / self.sockets / self.threads);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args(["-accel", if self.kvm { "kvm" } else { "tcg" }])
             .args(["-cpu", self.cpu.model(self.sockets)])
             .arg("-smp")
-            .arg(format!("{},sockets={},cores={each},threads=1", self.cpus, self.sockets))
+            .arg(format!("{},sockets={},cores={each},threads={threads}", self.cpus, self.sockets))
             .args(["-m", &format!("{}M", self.memory_mb)])
             .arg("-kernel")
             .arg(self.image)
@@ -167,6 +170,11 @@ fn tail(file: &Path) -> String {
     last.iter().map(|line| format!("    {line}\n")).collect()
 }
 
+/// Whether a guest that failed did not get to our program, or met an `int3` in its kernel, which only patching puts there.
+fn emulators_doing(console: &str, silent: bool) -> bool {
+    (silent && !console.contains("lab-guest")) || console.contains("Oops: int3")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +200,7 @@ mod tests {
             cpu: Cpu::Intel,
             cpus: 4,
             sockets: 2,
+            threads: 2,
             memory_mb: 256,
             deterministic: true,
             kvm: false,
@@ -203,11 +212,19 @@ mod tests {
             "-seed 1",
             "-icount shift=2,sleep=off",
             "clock=vm",
-            "sockets=2,cores=2",
+            "4,sockets=2,cores=1,threads=2",
             "Skylake-Server",
             "-serial file:c -serial file:r",
         ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
+    }
+
+    #[test]
+    fn a_kernel_that_fell_over_its_own_patching_is_told_from_one_that_we_broke() {
+        assert!(emulators_doing("[ 1.0] Booting", true));
+        assert!(emulators_doing("lab-guest: begun\n[10.5] Oops: int3: 0000 [#1] SMP", false));
+        assert!(!emulators_doing("lab-guest: begun\n[10.5] Oops: general protection fault", false));
+        assert!(!emulators_doing("lab-guest: begun", true));
     }
 }

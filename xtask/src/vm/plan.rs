@@ -38,6 +38,13 @@ impl Job {
         each * self.sockets
     }
 
+    /// The threads of each core: only so many as CPUs make whole cores of.
+    pub(super) fn threads(&self, scenario: &Scenario) -> u32 {
+        let each = self.cpus(scenario) / self.sockets.max(1);
+        let wanted = scenario.on.threads.max(1);
+        if each.is_multiple_of(wanted) { wanted } else { 1 }
+    }
+
     pub(super) fn resolved(&self, scenario: &Scenario) -> Resolved<'_> {
         Resolved {
             kernel: &self.kernel,
@@ -148,6 +155,7 @@ mod tests {
             sockets: vec![1, 2],
             deterministic: true,
             short: true,
+            threads: 1,
             from: None,
         };
         let names: Vec<_> = all(&["6.1".to_owned()], &[rich]).iter().map(Job::name).collect();

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Verifying every program takes an emulated processor minutes.
 const VERIFYING: Duration = Duration::from_mins(4);
 const PATIENCE_DETERMINISTIC: Duration = Duration::from_mins(20);
-/// A machine is booted so often at most, where its kernel does not come up.
+/// A machine is booted so often at most, where the emulator spoils it.
 const BOOTS: u32 = 3;
 /// After so many in a row, the others of that kernel are not waited for.
 const HANGS: u32 = 2;
@@ -181,6 +181,7 @@ impl<'a> Runner<'a> {
             cpu: job.cpu,
             cpus: job.cpus(scenario),
             sockets: job.sockets,
+            threads: job.threads(scenario),
             memory_mb: scenario.memory_mb,
             deterministic: job.deterministic,
             kvm,
@@ -206,16 +207,16 @@ fn failed(results: &Result<impl Sized>) -> Option<&Failed> {
     results.as_ref().err()?.downcast_ref()
 }
 
-/// Boots until the machine gets as far as our own program, or so many times.
+/// Boots until the emulator has not spoilt it, or so many times.
 fn again<T>(times: u32, mut boot: impl FnMut() -> Result<T>) -> Result<T> {
     let mut left = times;
     loop {
         let results = boot();
         left = left.saturating_sub(1);
-        if left == 0 || !failed(&results).is_some_and(|failed| failed.at_boot) {
+        if left == 0 || !failed(&results).is_some_and(|failed| failed.emulator) {
             return results;
         }
-        println!("the emulator did not bring the machine up; once more");
+        println!("the emulator spoilt the machine; once more");
     }
 }
 
@@ -244,14 +245,14 @@ mod tests {
     #[test]
     fn a_machine_that_does_not_come_up_is_booted_again_and_one_that_does_is_not() {
         let mut boots = 0;
-        let mut boot = |at_boot: bool, works: u32| {
+        let mut boot = |emulator: bool, works: u32| {
             boots = 0;
             let booted = again(BOOTS, || {
                 boots += 1;
                 if boots >= works {
                     Ok(())
                 } else {
-                    Err(anyhow!("").context(Failed { words: String::new(), hung: false, at_boot }))
+                    Err(anyhow!("").context(Failed { words: String::new(), hung: false, emulator }))
                 }
             });
             (booted.is_ok(), boots)

@@ -31,6 +31,8 @@ pub(super) struct On {
     pub(super) cpu: Vec<Cpu>,
     /// Numbers of packages, of `cpus` CPUs each; the first is the one of short runs.
     pub(super) sockets: Vec<u32>,
+    /// Threads of each core, among the `cpus`; in deterministic mode 1.
+    pub(super) threads: u32,
     /// The oldest kernel that has what it needs: `6.14`.
     pub(super) from: Option<String>,
     /// The full matrix also runs it twice in deterministic mode.
@@ -42,7 +44,7 @@ pub(super) struct On {
 impl Default for On {
     fn default() -> Self {
         let (cpu, sockets) = (vec![Cpu::Intel], vec![1]);
-        Self { cpu, sockets, from: None, deterministic: false, short: false }
+        Self { cpu, sockets, threads: 1, from: None, deterministic: false, short: false }
     }
 }
 

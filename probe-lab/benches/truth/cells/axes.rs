@@ -51,11 +51,25 @@ impl Beside {
         }
     }
 
-    /// Whether the bounds are claimed for it. They are not where neighbours draw another power in the same time: no clock
-    /// can see that.
-    pub(crate) fn claimed(self) -> bool {
-        self != Self::Unlike
+    /// Whether a bound is claimed beside it. One counter covers all of a package's cores: whose nanosecond drew more, no
+    /// clock can see. On cores of its own a server that is alone errs little by that; else the table says how much.
+    pub(crate) fn claimed(self, bound: Bound) -> bool {
+        match (self, bound) {
+            (Self::Nothing, _) | (_, Bound::Better) | (Self::Apart, Bound::Alone) => true,
+            (Self::Apart, Bound::Overlapping) | (Self::Alike | Self::Unlike, _) => false,
+        }
     }
+}
+
+/// What is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// Of requests that are alone.
+    Alone,
+    /// Of those that overlap.
+    Overlapping,
+    /// Against today's methods.
+    Better,
 }
 
 /// The machine of the table.

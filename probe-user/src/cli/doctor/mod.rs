@@ -8,6 +8,7 @@ mod error_bar;
 mod kernel;
 mod sources;
 mod text;
+mod weights;
 
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ use super::emit;
 use super::exit::{ExitStatus, Failure};
 use crate::record::Quality;
 use crate::roots::Roots;
+use crate::siblings::Siblings;
 use crate::source::{Opener, Selection};
 use crate::topology::Topology;
 
@@ -134,6 +136,10 @@ pub fn examine(roots: &Roots, opener: Opener<'_>) -> Report {
     let topology = topology.ok();
     let selection = topology.as_ref().and_then(|t| sources::auto(roots, t, opener));
     let chosen = selection.as_ref();
+    if let Some(topology) = &topology {
+        let domains = chosen.map_or(&[][..], |selection| &selection.domains);
+        features.extend(weights::rows(&Siblings::read(roots, topology), domains));
+    }
     let packages = topology.as_ref().map_or(0, |t| t.packages.len());
     let bars = chosen.map(|selection| error_bar::one_second(&selection.domains, packages));
     Report {

@@ -94,7 +94,7 @@ fn the_bar_of_a_request_is_the_measured_period_at_both_edges() {
     close(record.joules, 120.0, 1e-6);
     close(record.gpu_j, 120.0, 1e-6);
     assert_eq!((record.cpu_j, record.quality), (None, crate::record::Quality::Measured));
-    let half = 2.0_f64.sqrt() * 200.0 * period;
+    let half = 0.689 * 2.0_f64.sqrt() * 200.0 * period;
     close(record.joules_high, 120.0 + half, 0.01);
     close(record.joules_low, (120.0 - half).max(0.0), 0.01);
     assert_eq!(record.sources, ["gpu-0=nvml"]);

@@ -1,0 +1,154 @@
+//! What a tick says a domain's energy is to be shared by, besides the clocks: what was drawn on the cores where they have
+//! energy counters, else what the weight policy makes of the clocks.
+
+use probe_common::{CONSUMERS, IDLE};
+use probe_ledger::Weight;
+
+use super::readings::Clocks;
+use crate::event::Tick;
+
+/// Weights as a sample carries them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct By {
+    /// Of the consumers.
+    pub weights: Clocks,
+    /// Of nobody.
+    pub nobody: u64,
+    /// They follow from energy counters.
+    pub measured: bool,
+}
+
+/// By the policy: `None` where it asks for nothing but the clocks, or for what this machine does not have.
+///
+/// Of a slice at whose end the sibling's clock was torn the kernel takes back what it told while the slice was in progress.
+/// A weight then stands still until it has caught up.
+pub(super) fn by_policy(weight: Weight, tick: &Tick, before: Option<&Clocks>) -> Option<Clocks> {
+    let mut weights = [0; CONSUMERS - 1];
+    for (k, to) in weights.iter_mut().enumerate() {
+        let i = k + 1;
+        let part = |of: &Option<Box<[u64; CONSUMERS]>>| of.as_ref().map(|of| of[i]);
+        *to = weight.of(tick.clock[i], part(&tick.beside), part(&tick.cycles))?;
+        *to = before.map_or(*to, |before| before[k].max(*to));
+    }
+    const { assert!(IDLE == 0) };
+    Some(weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_common::MAX_COUNTERS;
+    use probe_ledger::{
+        Config, DomainId, DomainSpec, Ledger, Nanojoules, Nanos, Nanowatts, Policies, Range, Ratio,
+        Scale, Scope,
+    };
+
+    use super::super::readings::{Fed, Feed, Readings};
+    use super::*;
+
+    fn tick(clock: u64, beside: Option<u64>) -> Tick {
+        let counter = [None; MAX_COUNTERS];
+        let beside = beside.map(|ns| Box::new([ns; CONSUMERS]));
+        let (cores, cycles) = (None, None);
+        Tick {
+            package: 0,
+            t: 1,
+            number: 1,
+            counter,
+            clock: [clock; CONSUMERS],
+            cores,
+            beside,
+            cycles,
+        }
+    }
+
+    #[test]
+    fn by_smt_time_beside_a_busy_sibling_weighs_less_and_without_siblings_there_are_no_weights() {
+        let smt = |tick: &Tick| by_policy(Weight::Smt, tick, None).map(|by| by[3]);
+        assert_eq!(smt(&tick(100, Some(25))), Some(900));
+        assert_eq!(smt(&tick(100, None)), None);
+        assert_eq!(by_policy(Weight::Time, &tick(100, Some(25)), None), None);
+        assert_eq!(by_policy(Weight::Cycles, &tick(100, Some(25)), None), None);
+    }
+
+    #[test]
+    fn a_weight_does_not_go_back() {
+        let before = by_policy(Weight::Smt, &tick(100, Some(25)), None).unwrap();
+        let after = by_policy(Weight::Smt, &tick(100, Some(26)), Some(&before)).unwrap();
+        assert_eq!(after, before);
+    }
+
+    const MS: u64 = 1_000_000;
+
+    fn domain(scope: Scope) -> DomainSpec {
+        DomainSpec {
+            name: "package-0".to_owned(),
+            scale: Scale::NANOJOULES,
+            range: Range::Bits(64),
+            scope,
+            additive: true,
+            idle: None,
+            idle_error: Nanowatts(0),
+            max_power: None,
+            period: Nanos(0),
+            quantum: Nanojoules(1),
+            class: Ratio(0),
+            expected_window: Nanos(u64::MAX),
+            pulse: None,
+        }
+    }
+
+    /// What the consumers 4 and 5 are charged of 16 J that a domain counted while both ran for 500 ms, the second of
+    /// them beside a busy sibling, on one package or each on its own.
+    fn charged(weight: Weight, packages: usize, siblings: bool) -> [u64; 2] {
+        let scope = if packages == 1 { Scope::Package(0) } else { Scope::Machine };
+        let config = Config {
+            domains: vec![domain(scope)],
+            consumers: CONSUMERS - 1,
+            packages,
+            horizon: Nanos(u64::MAX),
+            patience: Nanos(u64::MAX),
+            policies: Policies { weight, ..Policies::default() },
+        };
+        let mut ledger = Ledger::new(config).unwrap();
+        let (id, package, feed) = (DomainId(0), 0, Feed::Kernel { slot: 0 });
+        let (splits, weighed) = (<_>::default(), false);
+        let fed = Fed { id, package, scope, additive: true, feed, failed: 0, splits, weighed };
+        let mut readings = Readings::new(vec![fed], packages, weight);
+        for i in 0..=10_u64 {
+            for package in (0..packages).rev() {
+                let mut tick = tick(0, siblings.then_some(0));
+                (tick.package, tick.t, tick.number) = (package, i * 100 * MS, i + 1);
+                tick.counter[0] = Some(i * 1_600_000_000);
+                if package == 0 {
+                    tick.clock[4] = i * 50 * MS;
+                }
+                if package + 1 == packages {
+                    tick.clock[5] = i * 50 * MS;
+                    if let Some(beside) = &mut tick.beside {
+                        beside[5] = i * 50 * MS;
+                    }
+                }
+                readings.tick(&tick, &mut ledger, |_, _, _, _| {});
+            }
+        }
+        let book = ledger.books(id).unwrap();
+        assert!(book.closes());
+        assert_eq!(book.measured.get(), 16_000_000_000);
+        assert_eq!(ledger.anomalies().clocks_backwards, 0);
+        [4, 5].map(|who: usize| book.consumers[who - 1].active.get())
+    }
+
+    #[test]
+    fn by_smt_who_ran_beside_a_busy_sibling_pays_six_tenths_on_a_package_and_on_a_machine_of_two() {
+        for packages in [1, 2] {
+            assert_eq!(charged(Weight::Smt, packages, true), [10_000_000_000, 6_000_000_000]);
+            assert_eq!(charged(Weight::Time, packages, true), [8_000_000_000; 2]);
+        }
+    }
+
+    #[test]
+    fn by_smt_cores_of_one_thread_are_charged_exactly_as_by_time() {
+        assert_eq!(charged(Weight::Smt, 1, false), charged(Weight::Time, 1, false));
+        assert_eq!(charged(Weight::Smt, 2, false), [8_000_000_000; 2]);
+    }
+}

@@ -9,7 +9,8 @@ use core::mem::{offset_of, size_of};
 #[cfg(feature = "user")]
 mod pod {
     use super::{
-        BesideState, Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, Process, TickState,
+        BesideState, Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, CyclesState, Process,
+        TickState,
     };
 
     // SAFETY: all are `repr(C)` without implicit padding, and any bit pattern is valid.
@@ -30,6 +31,8 @@ mod pod {
     unsafe impl aya::Pod for CoreState {}
     // SAFETY: as above.
     unsafe impl aya::Pod for BesideState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for CyclesState {}
 }
 
 /// CPUs the clock slots cover; a machine with more is refused at load.
@@ -133,6 +136,8 @@ pub struct TickState {
     pub valid: u32,
     /// Timer expiries seen since: the tick is emitted when they reach the divisor.
     pub skipped: u32,
+    /// [`CyclesState::missed`] of all CPUs together, as of the last tick that user space was told of.
+    pub missed: u64,
 }
 
 /// Which core a CPU belongs to, where cores have energy counters of their own.
@@ -232,6 +237,39 @@ pub struct BesideState {
 /// No sibling: the CPU is its core's only thread, or it is not known.
 pub const NO_SIBLING: u32 = u32::MAX;
 
+/// One CPU's cycles, where slices are weighed by them: key is the CPU. Only programs on that CPU write it, after its
+/// [`CpuSlot`]; `seq` is odd while they do. What lies between two readings of the CPU's counter is a *piece* of a slice.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+pub struct CyclesState {
+    /// Even: consistent; odd: being written.
+    pub seq: u64,
+    /// When the counter was read last, `CLOCK_MONOTONIC` ns: at the begin of the slice in progress or, by a timer, within
+    /// it; 0: never.
+    pub start: u64,
+    /// When it was read before that.
+    pub prev_start: u64,
+    /// The counter at `start`; [`TORN`]: it could not be read.
+    pub count: u64,
+    /// How long it had not counted by then, though it was to, ns: a piece in which that grew is not known.
+    pub off: u64,
+    /// Cycles of the piece from `prev_start` to `start`.
+    pub prev_cycles: u64,
+    /// Consumer of the piece in progress.
+    pub who: u32,
+    /// Consumer of the piece before it.
+    pub prev_who: u32,
+    /// Cycles in 2^[`RATE_BITS`] ns, over the last [`RATE_NS`] that the CPU was not idle; 0: not known yet. What a piece
+    /// in progress is taken to have, by readers on other CPUs, which cannot read this one's counter.
+    pub rate: u64,
+    /// Pieces of which the cycles are not known, those of nobody left out.
+    pub missed: u64,
+    /// Cycles by consumer, closed pieces only. [`IDLE`]: what was counted while nobody ran.
+    pub cycles: [u64; CONSUMERS],
+    /// Padding.
+    pub _pad: [u64; 7],
+}
+
 /// What user space tells the programs; map index 0.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -267,7 +305,7 @@ pub enum Loss {
     /// A clock slot stayed torn after every retry: that tick or boundary clock is missing, or a slice's time beside
     /// a busy sibling.
     Torn = 6,
-    /// A counter could not be read in a tick.
+    /// A counter could not be read in a tick, or a CPU's cycles at a switch.
     Counter = 7,
     /// A CPU changed tasks without a `sched_switch` that programs saw: until the next resync or switch
     /// its time went to the task before.
@@ -342,7 +380,8 @@ pub struct WideTickRecord {
     /// With [`HAVE_BESIDE`]: on-CPU nanoseconds by consumer in which the CPU's sibling was not idle, at the tick's
     /// instant, slices in progress included.
     pub beside: [u64; CONSUMERS],
-    /// With [`HAVE_CYCLES`]: cycles of the package's CPUs by consumer.
+    /// With [`HAVE_CYCLES`]: cycles of the package's CPUs by consumer, at the tick's instant, slices in progress included.
+    /// It is missing in the first tick after a slice whose cycles are not known.
     pub cycles: [u64; CONSUMERS],
 }
 
@@ -428,7 +467,7 @@ const _: () = {
     assert!(size_of::<Process>() == 16);
     assert!(size_of::<Conn>() == 24);
     assert!(size_of::<ConnKey>() == 8);
-    assert!(size_of::<TickState>() == 8 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 8);
+    assert!(size_of::<TickState>() == 8 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 16);
     assert!(size_of::<Control>() == 24);
     assert!(size_of::<TickRecord>() == 32 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
     assert!(offset_of!(TickRecord, counter) == 32);
@@ -437,6 +476,7 @@ const _: () = {
     assert!(size_of::<CoreWeights>() == 8 + 8 * CONSUMERS);
     assert!(size_of::<CoreTickRecord>() == size_of::<TickRecord>() + 2 * 8 * CONSUMERS);
     assert!(size_of::<BesideState>() == 192 && offset_of!(BesideState, ns) == 48);
+    assert!(size_of::<CyclesState>() == 256 && offset_of!(CyclesState, cycles) == 72);
     // One scratch holds either.
     assert!(size_of::<WideTickRecord>() == size_of::<CoreTickRecord>());
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);

@@ -20,20 +20,22 @@ pub fn lost(kind: Loss) {
     }
 }
 
-/// Copies `size` bytes to the event ring; a full ring is counted as `kind`.
+/// Copies `size` bytes to the event ring; a full ring is counted as `kind`, and is false.
 ///
 /// # Safety
 ///
 /// `data` must point to `size` readable bytes, and the verifier must be able to see that.
 #[inline(always)]
-pub unsafe fn event(data: *const u8, size: u64, kind: Loss) {
+pub unsafe fn event(data: *const u8, size: u64, kind: Loss) -> bool {
     let ring = core::ptr::addr_of!(EVENTS).cast_mut().cast();
     // SAFETY: the ring is a map; the caller answers for data.
     unsafe {
         let waiting = bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA));
         let flag = if waiting > WAKE_BYTES { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-        if bpf_ringbuf_output(ring, data.cast_mut().cast(), size, u64::from(flag)) != 0 {
+        let sent = bpf_ringbuf_output(ring, data.cast_mut().cast(), size, u64::from(flag)) == 0;
+        if !sent {
             lost(kind);
         }
+        sent
     }
 }

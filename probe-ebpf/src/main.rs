@@ -11,6 +11,7 @@ mod bound;
 mod capture;
 mod clock;
 mod core_energy;
+mod cycles;
 mod emit;
 mod maps;
 mod process;

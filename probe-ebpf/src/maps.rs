@@ -7,8 +7,8 @@ use aya_ebpf::{
     Global,
 };
 use probe_common::{
-    BesideState, Conn, ConnKey, Control, CoreState, CoreTickRecord, CoreWeights, CpuClocks, CpuCore, CpuSlot,
-    IoRecord, Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS,
+    BesideState, Conn, ConnKey, Control, CoreState, CoreTickRecord, CoreWeights, CpuClocks,
+    CpuCore, CpuSlot, CyclesState, IoRecord, Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS,
     MAX_PACKAGES,
 };
 
@@ -139,6 +139,15 @@ pub static SIBLING: Array<u32, 1> = Array::new();
 #[btf_map]
 pub static BESIDE: Array<BesideState, 1> = Array::new();
 
+/// Key: CPU. The perf event that counts its cycles, put there by user space.
+#[btf_map]
+pub static CYCLE_EVENTS: PerfEventArray = PerfEventArray::new();
+
+/// Key: CPU. Written by `cycles_switch` and the timers on that CPU alone, read by the tick of its package; as large as the
+/// machine where slices are weighed by cycles, and else of one entry; size at load.
+#[btf_map]
+pub static CYCLES: Array<CyclesState, 1> = Array::new();
+
 /// Key: 0. Where the clocks of a core are put together; there is no room on the stack.
 #[btf_map]
 pub static CORE_SCRATCH: PerCpuArray<CoreScratch, 1> = PerCpuArray::new();
@@ -160,7 +169,7 @@ pub static SLICES: RingBuf<(), 4096> = RingBuf::new();
 pub struct CoreScratch {
     /// The sum.
     pub clock: [u64; CONSUMERS],
-    /// One CPU's, as long as it may turn out torn (so are a CPU's in `beside`); then how far each clock has run.
+    /// One CPU's, as long as it may turn out torn (so are a CPU's in `beside` and `cycles`); then how far each clock has run.
     pub work: [u64; CONSUMERS],
 }
 

@@ -14,7 +14,7 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 
-use crate::{beside, maps::SLOTS, sched, task::Raw};
+use crate::{beside, cycles, maps::SLOTS, sched, task::Raw};
 
 #[perf_event]
 pub fn resync(_ctx: PerfEventContext) -> i32 {
@@ -27,6 +27,13 @@ pub fn resync(_ctx: PerfEventContext) -> i32 {
 pub fn resync_beside(_ctx: PerfEventContext) -> i32 {
     compare();
     beside::at_switch()
+}
+
+/// The resync where slices are weighed by cycles.
+#[perf_event]
+pub fn resync_cycles(_ctx: PerfEventContext) -> i32 {
+    compare();
+    cycles::at_timer()
 }
 
 #[inline(always)]

@@ -13,11 +13,11 @@ use aya_ebpf::{
 };
 use probe_common::{
     CoreTickRecord, Kind, Loss, TickRecord, TickState, WideTickRecord, CONSUMERS, HAVE_BESIDE,
-    HAVE_CORES, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
+    HAVE_CORES, HAVE_CYCLES, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 use crate::{
-    beside, clock, emit,
+    beside, clock, cycles, emit,
     maps::{
         BOOKS, CONTROL, COUNTERS, ENERGY_0, ENERGY_1, ENERGY_2, ENERGY_3, ENERGY_4, ENERGY_5,
         ENERGY_6, ENERGY_7, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
@@ -42,6 +42,14 @@ pub fn tick_cores(_ctx: PerfEventContext) -> i32 {
 #[perf_event]
 pub fn tick_beside(_ctx: PerfEventContext) -> i32 {
     let _ = try_tick::<HAVE_BESIDE>();
+    0
+}
+
+/// The tick where slices are weighed by cycles. This CPU's counter is read here; those of others are out of reach.
+#[perf_event]
+pub fn tick_cycles(_ctx: PerfEventContext) -> i32 {
+    cycles::at_timer();
+    let _ = try_tick::<HAVE_CYCLES>();
     0
 }
 
@@ -70,14 +78,21 @@ fn try_tick<const HAVE: u32>() -> Result<(), ()> {
         if HAVE == HAVE_BESIDE {
             clock::zero(&raw mut (*whole.cast::<WideTickRecord>()).beside);
         }
+        if HAVE == HAVE_CYCLES {
+            clock::zero(&raw mut (*whole.cast::<WideTickRecord>()).cycles);
+        }
+        let mut missed = cycles::Missed::default();
         let read = if HAVE == HAVE_CORES {
             weigh::read_clocks(whole, package, now)
         } else {
-            read_clocks::<HAVE>(record, package, now)
+            read_clocks::<HAVE>(record, package, now, &mut missed)
         };
         if !read {
             emit::lost(Loss::Torn);
             return Err(());
+        }
+        if HAVE == HAVE_CYCLES && missed.since((*state).missed) {
+            (*record).have = 0;
         }
         if (*state).number != 0 {
             charge(record, state, package);
@@ -96,7 +111,10 @@ fn try_tick<const HAVE: u32>() -> Result<(), ()> {
             HAVE_CORES => size_of::<CoreTickRecord>(),
             _ => size_of::<WideTickRecord>(),
         };
-        emit::event(record.cast(), size as u64, Loss::Tick);
+        let sent = emit::event(record.cast(), size as u64, Loss::Tick);
+        if HAVE == HAVE_CYCLES && sent {
+            (*state).missed = missed.count;
+        }
     }
     Ok(())
 }
@@ -172,7 +190,12 @@ unsafe fn read_counter(
 
 /// False when a slot stayed torn: then there is no tick, and the next one closes a longer window.
 #[inline(always)]
-unsafe fn read_clocks<const HAVE: u32>(record: *mut TickRecord, package: u32, now: u64) -> bool {
+unsafe fn read_clocks<const HAVE: u32>(
+    record: *mut TickRecord,
+    package: u32,
+    now: u64,
+    missed: &mut cycles::Missed,
+) -> bool {
     // SAFETY: the caller's record.
     unsafe {
         (*record).clock = [0; CONSUMERS];
@@ -189,6 +212,13 @@ unsafe fn read_clocks<const HAVE: u32>(record: *mut TickRecord, package: u32, no
             }
             if HAVE == HAVE_BESIDE && beside::add_beside(cpu, now) == 0 {
                 return false;
+            }
+            if HAVE == HAVE_CYCLES {
+                let of = cycles::add_cycles(cpu, now);
+                if of == 0 {
+                    return false;
+                }
+                missed.add(of);
             }
         }
     }

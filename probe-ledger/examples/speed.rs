@@ -22,7 +22,7 @@ fn domain(i: usize) -> DomainSpec {
         scope: Scope::Package(0),
         additive: true,
         idle: Some(Nanowatts::from_watts(10.0)),
-        idle_error: Nanowatts(0),
+        idle_error: None,
         max_power: Some(Nanowatts::from_watts(1_000.0)),
         period: Nanos(WINDOW),
         quantum: Nanojoules(61_035),

@@ -19,6 +19,8 @@ pub struct Account {
     pub domains: Vec<DomainShare>,
     /// Sum over the additive domains that measured it; `None` if none did.
     pub energy: Option<Estimate>,
+    /// What it is given of their idle energy, beside `energy`; `None` if the policy gives none, or no idle power was known.
+    pub idle: Option<Nanojoules>,
     /// Its share of the target's on-CPU time while it was resident.
     pub cpu: Nanos,
     /// From `Enter` to `Leave`.
@@ -41,6 +43,9 @@ pub struct DomainShare {
     pub prefill: Option<Nanojoules>,
     /// Of that, from its first content on; `None` if it had none.
     pub decode: Option<Nanojoules>,
+    /// What it is given of the domain's idle energy, beside `active`; `None` under the policy `none`, or where no idle power
+    /// was known.
+    pub idle: Option<Nanojoules>,
     /// Part of its residency that valid windows cover.
     pub covered: Nanos,
     /// What limits the meaning of `active`.
@@ -52,6 +57,7 @@ impl Account {
         let resident = request.leave.unwrap_or(request.enter).since(request.enter);
         let mut sum: Option<Bar> = None;
         let mut flags = request.flags;
+        let mut idle: Option<Nanojoules> = None;
         let mut domains = Vec::with_capacity(request.tallies.len());
         for (i, (spec, tally)) in specs.zip(&request.tallies).enumerate() {
             // Nothing but zeros of a counter that turned out to be late or stuck: not measured.
@@ -61,9 +67,13 @@ impl Account {
             let seen = tally.windows > 0 || tally.settled > 0;
             let bar = (seen && !zeros).then(|| Bar::new(spec, tally, resident.0));
             let first = request.phases().first.is_some();
-            let share = DomainShare::new(DomainId(i), spec, tally, bar, resident, first);
+            let share = DomainShare::new(DomainId(i), tally, bar, resident, first);
             if spec.additive {
                 flags = flags.union(share.flags);
+                idle = match (idle, share.idle) {
+                    (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
+                    (sum, more) => sum.or(more),
+                };
                 sum = match (sum, bar) {
                     (Some(sum), Some(bar)) => Some(sum.add(bar)),
                     (sum, bar) => sum.or(bar),
@@ -81,6 +91,7 @@ impl Account {
             target: request.target,
             domains,
             energy: sum.map(|bar| bar.shared(&request.shares).estimate()),
+            idle,
             cpu: Nanos(request.cpu),
             resident,
             mean_residents,
@@ -92,15 +103,18 @@ impl Account {
 impl DomainShare {
     fn new(
         domain: DomainId,
-        spec: &DomainSpec,
         tally: &Tally,
         bar: Option<Bar>,
         resident: Nanos,
         first: bool,
     ) -> Self {
         let mut flags = tally.flags;
-        if spec.idle.is_none() && bar.is_some() {
-            flags.insert(Flag::IdleUnknown);
+        for (windows, flag) in
+            [(tally.idle_unknown, Flag::IdleUnknown), (tally.idle_learned, Flag::IdleLearned)]
+        {
+            if windows > 0 && bar.is_some() {
+                flags.insert(flag);
+            }
         }
         if tally.covered < resident.0 {
             flags.insert(Flag::Partial);
@@ -111,6 +125,7 @@ impl DomainShare {
             active: bar.map(Bar::estimate),
             prefill: prefill.map(Nanojoules),
             decode: prefill.map(|p| Nanojoules(tally.settled.saturating_sub(p))),
+            idle: tally.idle.map(Nanojoules),
             covered: Nanos(tally.covered),
             flags,
         }

@@ -35,7 +35,7 @@
 use crate::desk::Shares;
 use crate::domain::DomainSpec;
 use crate::tally::{Edge, Tally};
-use crate::unit::{NANO, Nanojoules, Nanos, clamp, mul_div_up};
+use crate::unit::{NANO, Nanojoules, Nanos, Nanowatts, clamp, mul_div_up};
 
 /// Of a period's energy, at each of two ends: together they make up 97.5 % of it, which is what 95 % of the requests lose
 /// whose end alone is stale, since nothing ran before them.
@@ -151,7 +151,7 @@ impl Bar {
                 let both = |of: f64, error: &dyn Fn(Edge) -> u64| {
                     square(of * error(first) as f64) + square(of * error(last) as f64)
                 };
-                let edge = |edge| edge_error(spec, tally, edge);
+                let edge = |edge| edge_error(tally, edge);
                 (both(EDGE, &edge), both(STEP, &|edge| quantum_error(spec, edge)))
             }
             None => (0.0, 2.0 * square(STEP * step(spec) as f64)),
@@ -237,15 +237,15 @@ impl Bar {
 
 /// The period is the one the sensor was known to have while the request was resident: measured, where that is
 /// much longer than declared.
-fn edge_error(spec: &DomainSpec, tally: &Tally, edge: Edge) -> u64 {
+fn edge_error(tally: &Tally, edge: Edge) -> u64 {
     let there = mul_div_up(edge.energy, tally.period, edge.time);
     let mean = mul_div_up(tally.active, tally.period, tally.covered);
-    there.max(mean).saturating_add(idle_error(spec, tally))
+    there.max(mean).saturating_add(idle_error(tally))
 }
 
 /// A period's idle energy, by the request's share of what was active while it was resident.
-fn idle_error(spec: &DomainSpec, tally: &Tally) -> u64 {
-    let attojoules = spec.idle.map_or(0, |power| power.over(Nanos(tally.period)));
+fn idle_error(tally: &Tally) -> u64 {
+    let attojoules = Nanowatts(tally.idle_power).over(Nanos(tally.period));
     let idle = clamp(attojoules.div_ceil(u128::from(NANO)));
     if tally.whole == 0 { idle } else { mul_div_up(idle, tally.active, tally.whole) }
 }

@@ -9,6 +9,10 @@ pub struct Book {
     pub measured: Nanojoules,
     /// The domain's idle power over its windows, at most what was measured, and what weighed for nobody.
     pub idle: Nanojoules,
+    /// Of that, given to requests by the idle policy, as far as that is settled. It stays in `idle`.
+    pub idle_given: Nanojoules,
+    /// Of that, given to nobody, as far as that is settled. Once the ledger has finished: `idle = idle_given + idle_kept`.
+    pub idle_kept: Nanojoules,
     /// Measured above idle while nobody was on CPU.
     pub residual: Nanojoules,
     /// By `ConsumerId`.
@@ -26,8 +30,8 @@ pub struct Book {
     pub held_samples: u64,
     /// Valid windows longer than expected.
     pub gaps: u64,
-    /// Valid windows with active energy that was shared by the clocks because no weight moved in them, though
-    /// weights came with both samples and somebody was on CPU.
+    /// Valid windows with active energy that was shared by the clocks though weights had come before and somebody was on
+    /// CPU: no weight moved in them, or one of their samples came without.
     pub unweighted: u64,
     /// Counter units in valid windows.
     pub units: u128,
@@ -47,8 +51,36 @@ pub struct ConsumerBook {
     pub requests: Nanojoules,
     /// Of that, while nobody was worked on, as far as that is settled.
     pub background: Nanojoules,
+    /// What the target did then.
+    pub during: Background,
     /// Time on the domain's CPUs since the domain's first sample, void windows included.
     pub cpu: Nanos,
+}
+
+/// Parts of a target's background by what it did, as far as its requests tell; told apart by windows. The rest of the
+/// background is none of these: polling, keep-alive, housekeeping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Background {
+    /// Before its first request: model load and warm-up, of a server that was just started.
+    pub before: Nanojoules,
+    /// While requests were resident and none was worked on: queued, a model loaded on demand, after the last token.
+    pub waiting: Nanojoules,
+    /// From a last byte on, for a second or until the next request: spinning, cleaning up.
+    pub after: Nanojoules,
+}
+
+impl Background {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.before = self.before.saturating_add(other.before);
+        self.waiting = self.waiting.saturating_add(other.waiting);
+        self.after = self.after.saturating_add(other.after);
+    }
+
+    /// All three.
+    #[must_use]
+    pub fn sum(&self) -> Nanojoules {
+        self.before.saturating_add(self.waiting).saturating_add(self.after)
+    }
 }
 
 impl ConsumerBook {
@@ -74,8 +106,10 @@ impl Book {
     pub fn closes(&self) -> bool {
         let wide = |e: Nanojoules| u128::from(e.0);
         let active: u128 = self.consumers.iter().map(|c| wide(c.active)).sum();
-        let whole = self.consumers.iter().all(|c| c.unsettled().is_some());
-        whole && wide(self.measured) == wide(self.idle) + wide(self.residual) + active
+        let parts = |c: &ConsumerBook| c.during.sum() <= c.background;
+        let whole = self.consumers.iter().all(|c| c.unsettled().is_some() && parts(c));
+        let given = wide(self.idle_given) + wide(self.idle_kept) <= wide(self.idle);
+        given && whole && wide(self.measured) == wide(self.idle) + wide(self.residual) + active
     }
 }
 
@@ -86,6 +120,8 @@ pub struct TargetBook {
     pub requests: Nanojoules,
     /// Charged while it had no resident.
     pub background: Nanojoules,
+    /// What it did then.
+    pub during: Background,
 }
 
 /// Input that contradicts itself. None of it stops the books; all of it is counted.

@@ -29,10 +29,11 @@ pub struct DomainSpec {
     pub scope: Scope,
     /// Whether it belongs to the additive set, the domains whose sum is the machine.
     pub additive: bool,
-    /// Idle power. `None`: unknown; nothing is taken off, and every request says so.
+    /// Idle power. `None`: unknown. It is then learned where the domain is summed; until it is, nothing is taken off, and
+    /// every request says so.
     pub idle: Option<Nanowatts>,
-    /// How far off the idle power may be, with 95 % confidence.
-    pub idle_error: Nanowatts,
+    /// Half of the 95 % interval of `idle`. `None`: nobody said.
+    pub idle_error: Option<Nanowatts>,
     /// More than this is physically impossible: such a window is void. `None`: no bound is known, and
     /// only a counter that goes backwards voids a window.
     pub max_power: Option<Nanowatts>,

@@ -43,11 +43,15 @@ pub enum Flag {
     ShareUnknown = 1 << 20,
     /// It overlapped others before enough was known of what the target's work costs: they share equally there.
     WorkUnfitted = 1 << 21,
+    /// The idle power of a domain was learned in this run, from windows in which hardly anybody ran.
+    IdleLearned = 1 << 22,
+    /// It was resident in a window that the weights are not known of: that one is shared by time.
+    WeightsMissing = 1 << 23,
 }
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::IdleUnknown,
         Self::Void,
         Self::Gap,
@@ -67,6 +71,8 @@ impl Flag {
         Self::Hotplug,
         Self::ShareUnknown,
         Self::WorkUnfitted,
+        Self::IdleLearned,
+        Self::WeightsMissing,
     ];
 
     /// As in records.
@@ -92,6 +98,8 @@ impl Flag {
             Self::Hotplug => "cpu-hotplug",
             Self::ShareUnknown => "share-unknown",
             Self::WorkUnfitted => "work-unfitted",
+            Self::IdleLearned => "idle-learned",
+            Self::WeightsMissing => "weights-missing",
         }
     }
 }
@@ -156,6 +164,6 @@ mod tests {
         let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
         assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
         assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
-        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 19);
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 21);
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Row {
     pub(crate) residents: Vec<Slot>,
     /// What was laid out here and is not settled.
     pub(crate) curve: Curve,
+    /// The same of idle energy that follows the charge.
+    pub(crate) idle: Curve,
     turn: usize,
     /// Boundaries were passed unseen since the last window closed: whose its energy is, nobody can tell.
     pub(crate) skipped: bool,
@@ -48,22 +50,34 @@ impl Layout<'_> {
     /// A valid window; `whole.changed` is found out here.
     pub(crate) fn charge(mut self, mut whole: Whole) {
         self.row.curve.begin(self.interval.begin.0);
+        let lays_idle = whole.idle > 0 || !self.row.idle.is_empty();
+        if lays_idle {
+            self.row.idle.begin(self.interval.begin.0);
+        }
+        let mut idle_spent = 0;
         self.touched.clone_from(&self.row.residents);
         let (mut t, mut spent) = (self.interval.begin, 0);
         let length = self.length();
         while let Some(entry) = self.next_due() {
             // Instants and clocks of a target's entries never decrease, and entries before the window were
             // passed when they came: neither cuts nor instants go back.
-            let cut_t = entry.t;
-            let cut = share_of(whole.charge, self.position(entry), length);
+            let (cut_t, position) = (entry.t, self.position(entry));
+            let cut = share_of(whole.charge, position, length);
+            let idle_cut = share_of(whole.idle, position, length);
             whole.changed |= entry.change != Change::First;
             self.segment(cut - spent, cut_t.since(t).0);
             self.row.curve.cut(cut_t.0, cut - spent);
+            if lays_idle {
+                self.row.idle.cut(cut_t.0, idle_cut - idle_spent);
+            }
             self.pass();
-            (t, spent) = (cut_t, cut);
+            (t, spent, idle_spent) = (cut_t, cut, idle_cut);
         }
         self.segment(whole.charge - spent, self.interval.end.since(t).0);
         self.row.curve.end(self.interval.end.0, whole.charge - spent);
+        if lays_idle {
+            self.row.idle.end(self.interval.end.0, whole.idle - idle_spent);
+        }
         for slot in &*self.touched {
             if let Some(tally) = self.desk.tally(*slot, self.domain) {
                 tally.close(whole);

@@ -1,6 +1,7 @@
 //! The ledger: samples and boundaries in, books and accounts out.
 
 mod boundaries;
+mod even;
 mod query;
 mod settle;
 
@@ -14,7 +15,7 @@ use crate::id::DomainId;
 use crate::kernel_books::kernel_charge;
 use crate::layout::{Layout, Row};
 use crate::meter::{Energy, Interval, Meter, Reading};
-use crate::policy::Policies;
+use crate::policy::{Idle, Policies};
 use crate::sample::{Cause, Closed, Ignored, Sample, Void, Window};
 use crate::settlement::Settlement;
 use crate::split::{Seen, Split};
@@ -39,6 +40,8 @@ pub struct Ledger {
     settlements: Vec<Settlement>,
     desk: Desk,
     settled: Vec<Account>,
+    /// Whose turn it is to get odd nanojoules of idle energy.
+    idle_turn: usize,
     anomalies: Anomalies,
     /// The latest instant of any input.
     now: Nanos,
@@ -51,6 +54,8 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Scratch {
     charges: Vec<u64>,
+    /// Idle energy by consumer.
+    idles: Vec<u64>,
     remainders: Remainders,
     touched: Vec<Slot>,
 }
@@ -76,6 +81,7 @@ impl Ledger {
             meters: domains.into_iter().map(|spec| Meter::new(spec, consumers)).collect(),
             desk: Desk::default(),
             settled: Vec::new(),
+            idle_turn: 0,
             anomalies: Anomalies::default(),
             now: Nanos::ZERO,
             scratch: Scratch::default(),
@@ -160,41 +166,73 @@ impl Ledger {
         // None of these sums overflows: each is at most `measured`, and the meter kept to the room left.
         book.measured.0 += energy.total.0;
         book.idle.0 += idle;
-        book.unweighted += u64::from(by == By::ClocksForWant && energy.active.0 > 0);
+        let unweighted = by == By::ClocksForWant && energy.active.0 > 0;
+        book.unweighted += u64::from(unweighted);
         book.residual.0 += residual;
         book.windows += 1;
         book.gaps += u64::from(gap);
         book.units += u128::from(energy.units);
         let on_cpu = meter.used.iter().fold(0, |sum: u64, used| sum.saturating_add(*used));
-        for (sum, used) in book.gross_units.iter_mut().zip(&meter.used) {
+        let ran = book.gross_units.iter_mut().zip(&meter.used).filter(|(_, used)| **used > 0);
+        for (sum, used) in ran {
             *sum += u128::from(kernel_charge(energy.units, *used, on_cpu));
         }
         let (period, active, split) = (meter.period().0, energy.total.0 - idle, meter.split);
         let seen = Seen { used: on_cpu, length: interval.length().0 };
-        let idle_error = meter.idle_error(interval.length()).0;
+        let by = energy.by;
+        let idle_error = by.map_or(0, |by| by.off(interval.length()).0);
         let late = meter.pulse.late(&meter.spec);
         self.books[d].late_windows += u64::from(late);
+        self.scratch.idles.clear();
+        self.scratch.idles.resize(self.targets.len(), 0);
+        let gives = self.policies.idle != Idle::None;
+        let kept = match self.policies.idle {
+            Idle::None => idle,
+            Idle::Even => self.give_evenly(d, interval, idle),
+            Idle::Proportional => {
+                let Scratch { charges, idles, remainders, .. } = &mut self.scratch;
+                apportion(idle, &charges[..self.targets.len()], idles, remainders)
+            }
+        };
+        self.books[d].idle_kept.0 += kept;
         for k in 0..self.targets.len() {
-            let charge = self.scratch.charges[k];
+            let (charge, idle) = (self.scratch.charges[k], self.scratch.idles[k]);
+            if charge == 0 && idle == 0 && self.quiet(d, k) {
+                continue;
+            }
             let whole = Whole {
                 active,
                 charge,
+                idle,
                 idle_error,
+                by,
+                gives,
                 period,
                 late,
                 gap,
                 changed: false,
                 measured,
+                unweighted,
                 split,
                 seen,
             };
             let waits = self.lay(d, k, interval, whole);
+            self.books[d].idle_kept.0 += if waits { 0 } else { whole.idle };
             let consumer = &mut self.books[d].consumers[k];
-            consumer.active.0 += charge;
-            consumer.background.0 += if waits { 0 } else { charge };
+            consumer.active.0 += whole.charge;
+            if !waits {
+                consumer.background.0 += whole.charge;
+                self.targets[k].background(interval.begin, whole.charge, &mut consumer.during);
+            }
         }
         let length = interval.length();
         Window::Closed(Closed { length, units: energy.units, energy: energy.total, gap })
+    }
+
+    /// Nothing is to be laid out: nobody is resident, and no boundary is to be passed.
+    fn quiet(&self, d: usize, k: usize) -> bool {
+        let row = &self.rows[d * self.targets.len() + k];
+        row.residents.is_empty() && row.cursor == self.targets[k].end() && !row.skipped
     }
 
     /// Lays one consumer's charge out where somebody may have a part in it. False: it is background.
@@ -207,6 +245,7 @@ impl Ledger {
         }
         let waits = !row.residents.is_empty() || row.cursor != end;
         if waits {
+            self.targets[k].laid = true;
             self.layout(d, k, interval).charge(whole);
         }
         waits

@@ -26,9 +26,11 @@
 //!
 //! A sample may bring [`Weights`] besides the clocks, where something better is known (energy counters of single cores,
 //! cycles): u<sub>k</sub> is then the weight. What weighs for nobody is idle energy. Weights that did not move while
-//! somebody was on CPU leave the window to the clocks, which is counted ([`Book::unweighted`]). Boundaries, below, are
+//! somebody was on CPU, or did not come, leave the window to the clocks, which is counted ([`Book::unweighted`]) and told by a
+//! flag. Boundaries, below, are
 //! placed on the clocks in every case.
 //!
+//! Idle power is told with the domain, or learned from windows in which hardly anybody ran, for later windows only.
 //! Everything is an integer number of nanojoules. The counter's fixed-point [`Scale`] carries fractions from window to
 //! window, so that the sum of all E is the conversion of the sum of all counts. What an idle window could
 //! not cover (a sensor that updates in lumps shows none in one window and two in the next) stays due for at most one
@@ -69,6 +71,13 @@
 //!
 //! ```text
 //! active = Σ requests + background + what is not settled yet
+//! ```
+//!
+//! Idle energy stays idle in these books. Under the policies `even` and `proportional` ([`Idle`]) a part of it is given to the
+//! requests beside what they are charged ([`DomainShare::idle`]); at the end, exactly, for each domain:
+//!
+//! ```text
+//! idle = Σ requests' idle + what is given to nobody
 //! ```
 //!
 //! On-CPU time is shared the same way between boundaries. Domains are sampled at rates of their own (1 kHz here, 10 Hz there), so each
@@ -114,7 +123,7 @@
 //!     scope: Scope::Package(0),
 //!     additive: true,
 //!     idle: Some(Nanowatts::from_watts(10.0)),
-//!     idle_error: Nanowatts(0),
+//!     idle_error: None,
 //!     max_power: Some(Nanowatts::from_watts(500.0)),
 //!     period: Nanos::from_millis(1),
 //!     quantum: Nanojoules(61_035),
@@ -166,6 +175,7 @@ mod domain;
 mod fit;
 mod flag;
 mod id;
+mod idle;
 mod kernel_books;
 mod layout;
 mod ledger;
@@ -185,13 +195,14 @@ mod work;
 
 pub use account::{Account, DomainShare};
 pub use bar::{ErrorParts, Estimate};
-pub use book::{Anomalies, Book, ConsumerBook, TargetBook};
+pub use book::{Anomalies, Background, Book, ConsumerBook, TargetBook};
 pub use boundary::{Boundary, Change, Refused};
 pub use config::{Config, ConfigError};
 pub use counter::{Delta, Range};
 pub use domain::{DomainSpec, Scope};
 pub use flag::{Flag, Flags};
 pub use id::{ConsumerId, DomainId, RequestId};
+pub use idle::IdlePower;
 pub use kernel_books::kernel_charge;
 pub use ledger::Ledger;
 pub use policy::{Idle, Policies, Share, Weight};

@@ -4,12 +4,13 @@
 
 use crate::book::Anomalies;
 use crate::counter::Delta;
-use crate::domain::DomainSpec;
+use crate::domain::{DomainSpec, Scope};
+use crate::idle::{IdlePower, Learner};
 use crate::pulse::{Beat, Pulse};
 use crate::sample::{Cause, Sample, Void};
 use crate::scale::Accumulator;
 use crate::split::Split;
-use crate::unit::{NANO, Nanojoules, Nanos, clamp};
+use crate::unit::{NANO, Nanojoules, Nanos, Nanowatts, clamp};
 use crate::weighing::Weighing;
 
 /// A domain's counter and clocks as of its last sample.
@@ -20,6 +21,8 @@ pub(crate) struct Meter {
     energy: Accumulator,
     /// Idle energy due and not yet taken off, attojoules.
     idle_due: u128,
+    /// Its idle power, where it is not told.
+    learner: Learner,
     /// Clocks at the beginning of the window.
     pub(crate) from: Vec<u64>,
     /// On-CPU time in the window last read.
@@ -69,6 +72,8 @@ pub(crate) struct Energy {
     pub(crate) total: Nanojoules,
     pub(crate) idle: Nanojoules,
     pub(crate) active: Nanojoules,
+    /// What idle energy was taken off by.
+    pub(crate) by: Option<IdlePower>,
     pub(crate) units: u64,
 }
 
@@ -78,6 +83,7 @@ impl Meter {
             last: None,
             energy: Accumulator::new(spec.scale),
             idle_due: 0,
+            learner: Learner::default(),
             from: vec![0; consumers],
             used: vec![0; consumers],
             split: Split::Clocks,
@@ -130,13 +136,22 @@ impl Meter {
         self.advance_clocks(sample.clocks, seen);
         self.weighing.advance(sample.weights.as_ref(), seen);
         match (cause, beat) {
-            (Some((_, cause)), _) => return Reading::Void(interval, cause.into()),
-            (None, Beat::Stuck) => return Reading::Void(interval, Void::Stuck),
+            (Some((_, cause)), _) => {
+                self.learner.interrupt();
+                return Reading::Void(interval, cause.into());
+            }
+            (None, Beat::Stuck) => {
+                self.learner.interrupt();
+                return Reading::Void(interval, Void::Stuck);
+            }
             (None, Beat::Close | Beat::Hold) => {}
         }
         match self.judge(previous, counter, interval.length(), room) {
             Ok(energy) => Reading::Valid(interval, energy),
-            Err(void) => Reading::Void(interval, void),
+            Err(void) => {
+                self.learner.interrupt();
+                Reading::Void(interval, void)
+            }
         }
     }
 
@@ -152,9 +167,26 @@ impl Meter {
         self.pulse.period(&self.spec)
     }
 
-    /// What the idle energy of so long may be off by.
-    pub(crate) fn idle_error(&self, length: Nanos) -> Nanojoules {
-        Nanojoules(clamp(self.spec.idle_error.over(length).div_ceil(u128::from(NANO))))
+    /// The idle power that holds now: told, else learned.
+    pub(crate) fn idle_power(&self) -> Option<IdlePower> {
+        let told = |power| IdlePower { power, error: self.spec.idle_error, learned: false };
+        self.spec.idle.map(told).or_else(|| self.learner.known())
+    }
+
+    /// A valid window teaches the windows after it. Not where the power is told; nor of what is not summed, since counters
+    /// of single cores know by themselves what is drawn with nobody on them; nor of a device whose users are unknown.
+    fn learn(&mut self, total: Nanojoules, length: Nanos) {
+        let unseen = self.spec.scope == Scope::Device
+            && !matches!(self.split, Split::Clocks | Split::Utilisation);
+        if self.spec.idle.is_some() || !self.spec.additive {
+            return;
+        }
+        if unseen {
+            self.learner.interrupt();
+            return;
+        }
+        let busy = self.used.iter().fold(0, |sum: u64, used| sum.saturating_add(*used));
+        self.learner.window(total, length, busy, self.pulse.period(&self.spec));
     }
 
     /// A clock that went backwards stands still until it has caught up, so that no time counts twice.
@@ -203,18 +235,17 @@ impl Meter {
             return Err(Void::Full);
         }
         self.energy = energy;
-        let idle = self.take_idle(total, length);
-        Ok(Energy { total, idle, active: Nanojoules(total.0 - idle.0), units })
+        let by = self.idle_power();
+        let idle = by.map_or(Nanojoules::ZERO, |by| self.take_idle(by.power, total, length));
+        self.learn(total, length);
+        Ok(Energy { total, idle, active: Nanojoules(total.0 - idle.0), by, units })
     }
 
     /// `min(E, idle power × |w|)`. What a window could not cover is still due in the next ones, up to one
     /// sensor period: a sensor that updates in lumps (nothing in one window, two updates in the next)
     /// would otherwise lose idle energy to whoever runs under the lump. With a period of 0 nothing but the
     /// fraction of a nanojoule is carried.
-    fn take_idle(&mut self, total: Nanojoules, length: Nanos) -> Nanojoules {
-        let Some(power) = self.spec.idle else {
-            return Nanojoules::ZERO;
-        };
+    fn take_idle(&mut self, power: Nanowatts, total: Nanojoules, length: Nanos) -> Nanojoules {
         let nano = u128::from(NANO);
         let due = self.idle_due.saturating_add(power.over(length));
         let idle = Nanojoules(clamp(due / nano).min(total.0));

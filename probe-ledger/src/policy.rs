@@ -33,6 +33,12 @@ pub enum Idle {
     /// Not at all: it stays its own line.
     #[default]
     None,
+    /// By residency: an instant's idle energy goes in equal parts to all who are resident then, of whatever target; with
+    /// nobody resident it stays idle.
+    Even,
+    /// By active energy: a window's idle energy is shared over the consumers as its active energy is, and a target's part
+    /// over its requests as its active energy is.
+    Proportional,
 }
 
 /// One of each.
@@ -104,11 +110,16 @@ pub(crate) fn equally(amount: u64, n: usize, turn: &mut usize, parts: &mut Vec<u
 }
 
 impl Idle {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::None, Self::Even, Self::Proportional];
+
     /// As on the command line and in records.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Even => "even",
+            Self::Proportional => "proportional",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What one request has been charged in one domain so far, and what its error bar will need.
 
 use crate::flag::{Flag, Flags};
+use crate::idle::IdlePower;
 use crate::split::{Seen, Split};
 use crate::unit::mul_div_up;
 
@@ -33,6 +34,13 @@ pub(crate) struct Tally {
     pub(crate) split_down: u64,
     pub(crate) split_up: u64,
     pub(crate) flags: Flags,
+    /// What it is given of idle energy; `None`: no idle power was known, or the policy gives none.
+    pub(crate) idle: Option<u64>,
+    /// The largest idle power it saw taken off, nW.
+    pub(crate) idle_power: u64,
+    /// Windows in which idle power was learned, and in which it was not known.
+    pub(crate) idle_learned: u64,
+    pub(crate) idle_unknown: u64,
     /// Energy and residency in the window being laid out.
     open: Edge,
 }
@@ -115,10 +123,18 @@ pub(crate) struct Whole {
     pub(crate) changed: bool,
     /// Who drew how much of it was measured.
     pub(crate) measured: bool,
+    /// Shared by time for want of weights.
+    pub(crate) unweighted: bool,
     /// How it is known who used it.
     pub(crate) split: Split,
     /// How much of its time anybody was seen using it.
     pub(crate) seen: Seen,
+    /// The target's part of the idle energy, if it is laid out as its charge is.
+    pub(crate) idle: u64,
+    /// The idle power that was taken off.
+    pub(crate) by: Option<IdlePower>,
+    /// Idle energy is given to requests.
+    pub(crate) gives: bool,
 }
 
 impl Tally {
@@ -127,6 +143,14 @@ impl Tally {
     pub(crate) fn charge(&mut self, energy: u64, time: u64) {
         self.active = self.active.saturating_add(energy);
         self.open.add(Edge { energy, time, window: 0 });
+    }
+
+    /// Gives it a part of idle energy.
+    #[inline]
+    pub(crate) fn give(&mut self, idle: u64) {
+        if idle > 0 {
+            self.idle = Some(self.idle.unwrap_or(0).saturating_add(idle));
+        }
     }
 
     /// Ends a valid window.
@@ -146,8 +170,21 @@ impl Tally {
         let idle = mul_div_up(whole.idle_error, edge.energy, whole.active);
         self.idle_error = self.idle_error.saturating_add(idle);
         self.period = self.period.max(whole.period);
+        match whole.by {
+            Some(by) => {
+                self.idle_power = self.idle_power.max(by.power.0);
+                self.idle_learned += u64::from(by.learned);
+                if whole.gives {
+                    self.idle.get_or_insert(0);
+                }
+            }
+            None => self.idle_unknown += 1,
+        }
         if whole.late {
             self.flags.insert(Flag::CounterLate);
+        }
+        if whole.unweighted {
+            self.flags.insert(Flag::WeightsMissing);
         }
         if edge.time > 0 {
             self.edges.add(edge, whole.period);

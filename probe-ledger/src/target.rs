@@ -3,11 +3,15 @@
 
 use std::collections::VecDeque;
 
+use crate::book::Background;
 use crate::boundary::Change;
 use crate::curve::Curve;
 use crate::desk::{Desk, Slot};
 use crate::domain::Scope;
 use crate::unit::Nanos;
+
+/// So long after a last byte what a target does is still because of it.
+const SPINNING: Nanos = Nanos(1_000_000_000);
 
 /// A boundary on its way through the domains.
 #[derive(Debug)]
@@ -40,8 +44,12 @@ pub(crate) struct Target {
     /// Instant and clocks of the last boundary.
     t: Nanos,
     clocks: Box<[u64]>,
+    /// Somebody has been resident.
+    served: bool,
     /// Its on-CPU time that is not settled.
     pub(crate) cpu: Curve,
+    /// There may be something in its curves.
+    pub(crate) laid: bool,
 }
 
 impl Target {
@@ -52,7 +60,9 @@ impl Target {
             residents: Vec::new(),
             t: Nanos::ZERO,
             clocks: vec![0; packages].into(),
+            served: false,
             cpu: Curve::default(),
+            laid: false,
         }
     }
 
@@ -95,9 +105,20 @@ impl Target {
 
     /// Notes a change at the instant it has advanced to. Returns the entry's number.
     pub(crate) fn note(&mut self, slot: Slot, change: Change) -> u64 {
+        (self.laid, self.served) = (true, true);
         change_residents(&mut self.residents, slot, change);
         self.entries.push_back(Entry { t: self.t, clocks: self.clocks.clone(), slot, change });
         self.end() - 1
+    }
+
+    /// Tells what it did in a window without boundaries and residents, by its begin.
+    pub(crate) fn background(&self, begin: Nanos, charge: u64, during: &mut Background) {
+        let sum = match self.served {
+            false => &mut during.before,
+            true if begin.since(self.t) <= SPINNING => &mut during.after,
+            true => return,
+        };
+        sum.0 += charge;
     }
 
     /// The entry of that number, if it is there and not later than `until`.

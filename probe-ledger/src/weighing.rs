@@ -10,6 +10,8 @@ pub(crate) struct Weighing {
     used: Vec<u64>,
     /// Both ends of the window had weights.
     whole: bool,
+    /// Weights have come; and had come by the window's begin.
+    known: (bool, bool),
     /// They were measured at both ends.
     measured: (bool, bool),
 }
@@ -19,7 +21,7 @@ pub(crate) struct Weighing {
 pub(crate) enum By {
     /// By the clocks: there are no weights.
     Clocks,
-    /// By the clocks, though there are weights: none of them moved while somebody was on CPU.
+    /// By the clocks, though there are weights: none of them moved while somebody was on CPU, or they did not come.
     ClocksForWant,
     /// By the weights.
     Weights,
@@ -28,6 +30,7 @@ pub(crate) enum By {
 impl Weighing {
     /// Goes on to the next sample. A weight that went backwards stands still until it has caught up.
     pub(crate) fn advance(&mut self, now: Option<&Weights<'_>>, seen: &mut Anomalies) {
+        self.known = (now.is_some() || self.known.0, self.known.0);
         let Some(now) = now else {
             (self.from, self.whole) = (None, false);
             return;
@@ -52,7 +55,7 @@ impl Weighing {
         let moved = |of: &[u64]| of.iter().any(|used| *used > 0);
         match (self.whole, self.whole && moved(&self.used)) {
             (_, true) => By::Weights,
-            (true, false) if moved(clocks) => By::ClocksForWant,
+            (whole, false) if (whole || self.known.1) && moved(clocks) => By::ClocksForWant,
             _ => By::Clocks,
         }
     }
@@ -89,9 +92,23 @@ mod tests {
         advance(&mut weighing, &[6, 8], 5);
         assert!(weighing.measured());
         weighing.advance(None, &mut Anomalies::default());
-        assert_eq!(weighing.by(&[1, 1]), By::Clocks);
+        assert_eq!(weighing.by(&[1, 1]), By::ClocksForWant);
+        assert_eq!(weighing.by(&[0, 0]), By::Clocks, "nobody was on CPU");
         advance(&mut weighing, &[9, 9], 9);
-        assert_eq!(weighing.by(&[1, 1]), By::Clocks, "a baseline again");
+        assert_eq!(weighing.by(&[1, 1]), By::ClocksForWant, "a baseline again");
+        advance(&mut weighing, &[9, 10], 9);
+        assert_eq!(weighing.by(&[1, 1]), By::Weights);
+    }
+
+    #[test]
+    fn where_weights_have_never_come_none_are_missed() {
+        let mut weighing = Weighing::default();
+        for _ in 0..3 {
+            weighing.advance(None, &mut Anomalies::default());
+            assert_eq!(weighing.by(&[1, 1]), By::Clocks);
+        }
+        advance(&mut weighing, &[9, 9], 9);
+        assert_eq!(weighing.by(&[1, 1]), By::Clocks, "the first");
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn beside_others_a_nanosecond_may_have_drawn_more_or_less_than_theirs() {
 fn the_uncertainty_of_idle_power_counts_by_the_requests_share() {
     let spec = DomainSpec {
         idle: Some(Nanowatts::from_watts(2.0)),
-        idle_error: Nanowatts::from_watts(0.5),
+        idle_error: Some(Nanowatts::from_watts(0.5)),
         ..exact("package-0")
     };
     // Half of 0.5 W for 10 ms.

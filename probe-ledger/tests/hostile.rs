@@ -53,7 +53,7 @@ fn domain() -> impl Strategy<Value = DomainSpec> {
             scope,
             additive,
             idle,
-            idle_error: Nanowatts(0),
+            idle_error: None,
             max_power,
             period: Nanos(period),
             quantum: Nanojoules(quantum),

@@ -86,7 +86,7 @@ proptest! {
         world in worlds(false), lost in prop::collection::hash_set(0usize..120, 0..100)
     ) {
         let all = world.tell_all();
-        let some = world.tell(&Telling { dropped: &lost, name: &|id| id, extra: vec![] });
+        let some = world.tell(&Telling { dropped: &lost, name: &|id| id, extra: vec![], idle: Idle::None });
         for d in 0..world.domains.len() {
             prop_assert_eq!(all.book(d).measured, some.book(d).measured);
             let cpu = |told: &Told| told.book(d).consumers.iter().map(|c| c.cpu).collect::<Vec<_>>();
@@ -119,6 +119,7 @@ proptest! {
             dropped: &HashSet::new(),
             name: &|id| (id ^ mask).reverse_bits(),
             extra: vec![],
+            idle: Idle::None,
         });
         for account in &mut renamed.accounts {
             account.request.0 = account.request.0.reverse_bits() ^ mask;
@@ -131,7 +132,7 @@ proptest! {
         world in worlds(true), from in 0usize..60, length in 1usize..60
     ) {
         let extra = vec![(100, from, from + length), (101, from, from + length)];
-        let told = world.tell(&Telling { dropped: &HashSet::new(), name: &|id| id, extra });
+        let told = world.tell(&Telling { dropped: &HashSet::new(), name: &|id| id, extra, idle: Idle::None });
         check_conservation(&world, &told)?;
         for d in 0..world.domains.len() {
             let [a, b] = [100, 101].map(|id| told.charged(d, |a| a.request == RequestId(id)));
@@ -143,7 +144,7 @@ proptest! {
     fn a_request_cut_in_two_costs_the_sum(
         world in worlds(true), from in 0usize..40, first in 1usize..40, second in 1usize..40
     ) {
-        let tell = |extra| world.tell(&Telling { dropped: &HashSet::new(), name: &|id| id, extra });
+        let tell = |extra| world.tell(&Telling { dropped: &HashSet::new(), name: &|id| id, extra, idle: Idle::None });
         let (middle, to) = (from + first, from + first + second);
         let whole = tell(vec![(100, from, to)]);
         let cut = tell(vec![(100, from, middle), (101, middle, to)]);
@@ -172,5 +173,35 @@ proptest! {
         }
         prop_assert!(ledger.settled().is_empty());
         prop_assert!(told.accounts.iter().all(|a| !strangers.contains(&a.request.0)));
+    }
+
+    #[test]
+    fn idle_energy_is_given_once_or_kept(world in worlds(true), even in any::<bool>(), mask in any::<u64>()) {
+        let idle = if even { Idle::Even } else { Idle::Proportional };
+        let tell = |name: &dyn Fn(u64) -> u64| {
+            world.tell(&Telling { dropped: &HashSet::new(), name, extra: vec![], idle })
+        };
+        let told = tell(&|id| id);
+        check_conservation(&world, &told)?;
+        let none = world.tell_all();
+        for (d, spec) in world.domains.iter().enumerate() {
+            let book = told.book(d);
+            let given = |a: &Account| a.domains[d].idle.map_or(0, Nanojoules::get);
+            prop_assert_eq!(told.accounts.iter().map(given).sum::<u64>(), book.idle_given.get());
+            prop_assert_eq!(book.idle_given.get() + book.idle_kept.get(), book.idle.get());
+            // What is charged is charged under every idle policy alike.
+            prop_assert_eq!(&book.consumers, &none.book(d).consumers);
+            prop_assert_eq!((book.measured, book.idle), (none.book(d).measured, none.book(d).idle));
+            if spec.idle.is_none() {
+                prop_assert!(told.accounts.iter().all(|a| a.domains[d].idle.is_none()));
+            }
+            prop_assert!(none.accounts.iter().all(|a| a.domains[d].idle.is_none()));
+            prop_assert_eq!(none.book(d).idle_kept, none.book(d).idle);
+        }
+        let mut renamed = tell(&|id| (id ^ mask).reverse_bits());
+        for account in &mut renamed.accounts {
+            account.request.0 = account.request.0.reverse_bits() ^ mask;
+        }
+        prop_assert_eq!(told.accounts, renamed.accounts);
     }
 }

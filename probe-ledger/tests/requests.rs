@@ -249,3 +249,25 @@ fn without_any_domain_only_cpu_time_is_known() {
     let account = only(&mut l);
     assert_eq!((account.energy, account.cpu), (None, Nanos(500)));
 }
+
+#[test]
+fn background_tells_loading_waiting_and_spinning_apart() {
+    const S: u64 = 1_000_000_000;
+    let mut l = ledger(vec![exact("package-0")], 1, 1);
+    sample(&mut l, 0, 0, 0, &[0]);
+    sample(&mut l, 0, 2 * S, 1_000, &[1]);
+    at(&mut l, 0, 2 * S, &[1], 1, Enter).unwrap();
+    sample(&mut l, 0, 3 * S, 1_100, &[2]);
+    sample(&mut l, 0, 4 * S, 1_130, &[3]);
+    let begin = Some(Nanos(3 * S));
+    assert!(l.work(RequestId(1), Work { begin, ..Work::default() }));
+    at(&mut l, 0, 4 * S, &[3], 1, Leave).unwrap();
+    // Half a second after the last byte begins a window that counts as after it, two seconds after one that does not.
+    sample(&mut l, 0, 4 * S + S / 2, 1_137, &[4]);
+    sample(&mut l, 0, 6 * S, 1_140, &[5]);
+    sample(&mut l, 0, 7 * S, 1_190, &[6]);
+    let (account, target) = (only(&mut l), l.target(ConsumerId(0)));
+    assert_eq!((nj(&account), target.requests.0, target.background.0), (30, 30, 1_160));
+    let Background { before, waiting, after } = target.during;
+    assert_eq!((before.0, waiting.0, after.0), (1_000, 100, 10));
+}

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use probe_ledger::{
-    Book, Boundary, Change, Config, ConsumerId, DomainId, DomainSpec, Ledger, Nanojoules, Nanos,
-    Nanowatts, Policies, Range, Ratio, RequestId, Sample, Scale, Scope, Weight, Weights, Window,
+    Book, Boundary, Change, Config, ConsumerId, DomainId, DomainSpec, Flag, Ledger, Nanojoules,
+    Nanos, Nanowatts, Policies, Range, Ratio, RequestId, Sample, Scale, Scope, Weight, Weights,
+    Window,
 };
 use proptest::prelude::*;
 
@@ -18,7 +19,7 @@ fn ledger(consumers: usize, idle: Option<Nanowatts>) -> Ledger {
         scope: Scope::Package(0),
         additive: true,
         idle,
-        idle_error: Nanowatts(0),
+        idle_error: None,
         max_power: None,
         period: Nanos(0),
         quantum: Nanojoules(1),
@@ -148,6 +149,56 @@ fn the_bar_has_no_part_for_weights_that_were_measured() {
     assert!(some > Nanojoules(0) && some < guessed, "{some:?} of {guessed:?}");
 }
 
+/// Two targets for a second each on CPU, the second on a core that runs three times as fast, in ten windows; of one of the
+/// samples the cycles are not known. And the flags of a request of the first that is there in one window.
+fn cycles(policy: Weight, unknown: Option<u64>, there: u64) -> (Vec<u64>, u64, Vec<&'static str>) {
+    let mut ledger = ledger(2, None);
+    let request = RequestId(1);
+    for i in 0..=10 {
+        let (t, clocks) = (i * 100_000_000, [i * 100_000_000; 2]);
+        let known = (unknown != Some(i)).then_some(());
+        let by = [clocks[0], clocks[1] * 3]
+            .map(|cycles| policy.of(t, None, known.map(|()| cycles)))
+            .into_iter()
+            .collect::<Option<Vec<u64>>>();
+        let weights = by.as_deref().map(|by| (by, 0));
+        sample(&mut ledger, t, i * 800_000_000, &clocks, weights);
+        let change = match i.checked_sub(there) {
+            Some(0) => Change::Enter,
+            Some(1) => Change::Leave,
+            _ => continue,
+        };
+        let boundary = Boundary { t: Nanos(t), clocks: &clocks[..1], request, change };
+        ledger.boundary(ConsumerId(0), &boundary).unwrap();
+    }
+    let flags = ledger.settled().remove(0).flags.iter().map(Flag::name).collect();
+    (active(&ledger), ledger.books(D).unwrap().unweighted, flags)
+}
+
+#[test]
+fn by_cycles_a_target_on_a_core_three_times_as_fast_pays_three_times_as_much() {
+    let flags = vec!["idle-unknown"];
+    let (charged, unweighted, told) = cycles(Weight::Cycles, None, 5);
+    assert_eq!((charged, unweighted, &told), (vec![2_000_000_000, 6_000_000_000], 0, &flags));
+    let (charged, unweighted, told) = cycles(Weight::Time, None, 5);
+    assert_eq!((charged, unweighted, &told), (vec![4_000_000_000; 2], 0, &flags));
+}
+
+#[test]
+fn windows_whose_cycles_are_not_known_are_shared_by_time_and_their_residents_say_so() {
+    // Two windows of ten, of 800 mJ each: 400 and 400 instead of 200 and 600.
+    for (there, told) in [
+        (2, vec!["idle-unknown"]),
+        (4, vec!["idle-unknown", "weights-missing"]),
+        (5, vec!["idle-unknown", "weights-missing"]),
+        (6, vec!["idle-unknown"]),
+    ] {
+        let (charged, unweighted, flags) = cycles(Weight::Cycles, Some(5), there);
+        assert_eq!((charged, unweighted), (vec![2_400_000_000, 5_600_000_000], 2));
+        assert_eq!(flags, told, "there in window {there}");
+    }
+}
+
 /// What a machine with two threads a core shows of two targets, one of which ran beside the other thread.
 fn beside(policy: Weight, alone: u64, beside: u64) -> Vec<u64> {
     let mut ledger = ledger(2, None);
@@ -223,7 +274,8 @@ proptest! {
     fn weights_that_are_the_clocks_change_nothing(steps in steps(), idle in any::<bool>()) {
         let clocks = play(&steps, idle, |_| None);
         let weights = play(&steps, idle, |s| Some((s.2, 0)));
-        prop_assert_eq!(clocks, weights);
+        // But that the clocks' windows lacked weights, which the first sample had.
+        prop_assert_eq!(Book { unweighted: 0, ..clocks }, weights);
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn main() -> Result<()> {
         idle_divisor: 100,
         cores: false,
         siblings: &[],
+        cycles: false,
     })?;
     let btf = Btf::from_sys_fs()?;
     let mut yardsticks = Ebpf::load(OBJECT)?;

@@ -143,6 +143,7 @@ fn tick_ns(roots: &Roots, topology: &Topology, events: &[PerfEvent]) -> Result<f
         idle_divisor: 1,
         cores: false,
         siblings: &[],
+        cycles: false,
     })?;
     let open = events.iter().map(PerfEvent::open).collect::<std::result::Result<Vec<_>, _>>()?;
     let counters: Vec<KernelCounter<'_>> = open

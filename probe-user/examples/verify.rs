@@ -1,5 +1,5 @@
 //! What the running kernel's verifier makes of the committed object, through both kinds of hooks, with
-//! and without energy counters of single cores, as on this machine and, through the first kind, as on the
+//! and without energy counters of single cores, siblings and cycles, as on this machine and, through the first kind, as on the
 //! largest one that the object covers (`tp_btf/256`): one line of JSON per program. The truth machine runs
 //! it on every kernel; needs root.
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (&largest, Rung::Best, MAX_CPUS),
     ] {
         let mut told = BTreeSet::new();
-        for kind in [Kind::Plain, Kind::Cores, Kind::Siblings] {
+        for kind in [Kind::Plain, Kind::Cores, Kind::Siblings, Kind::Cycles] {
             let probe = attached(&roots, &cpus, covered, rung, kind)?;
             for program in probe.verified() {
                 if rung == Rung::Best && program.program.ends_with("_raw") {
@@ -64,6 +64,8 @@ enum Kind {
     Cores,
     /// Two threads.
     Siblings,
+    /// Counters of cycles.
+    Cycles,
 }
 
 /// Loads it for `covered` CPUs; only those that are there are attached to.
@@ -87,6 +89,7 @@ fn attached(
         idle_divisor: 1,
         cores,
         siblings: if kind == Kind::Siblings && covered > 1 { &siblings } else { &[] },
+        cycles: kind == Kind::Cycles,
     })?;
     let first = cpus.first().copied().unwrap_or(0);
     // Any counter will do for the verifier: the software clock, which every kernel has.
@@ -102,6 +105,9 @@ fn attached(
     let counter = clock.open()?;
     if cores {
         probe.set_cores(&[CoreCounter { key: first, cpus: &[first], fd: counter.as_fd() }])?;
+    }
+    if kind == Kind::Cycles {
+        probe.set_cycles(&[(first, counter.as_fd())])?;
     }
     probe.attach_processes()?;
     probe.attach_clocks()?;

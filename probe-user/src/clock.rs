@@ -37,6 +37,18 @@ impl Clock {
         Self { offset: best.map_or(0, |(_, offset)| offset) }
     }
 
+    /// The time of another run, by its [`Clock::offset`].
+    #[must_use]
+    pub fn at(offset: i64) -> Self {
+        Self { offset: i128::from(offset) }
+    }
+
+    /// Wall-clock ns minus monotonic ns.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        i64::try_from(self.offset).unwrap_or(0)
+    }
+
     /// `CLOCK_MONOTONIC` now, ns.
     #[must_use]
     pub fn now(&self) -> u64 {

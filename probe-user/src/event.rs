@@ -2,6 +2,8 @@
 //!
 //! These are plain owned values, so that everything downstream can be tested without a kernel.
 
+use serde::{Deserialize, Serialize};
+
 use probe_common::{CONSUMERS, MAX_COUNTERS, MAX_PACKAGES};
 
 /// On-CPU nanoseconds of one target by package at one instant.
@@ -39,7 +41,7 @@ pub struct CoreBooks {
 }
 
 /// A connection of a target, unique for the life of the probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnId(pub u64);
 
 /// What happened on a connection.

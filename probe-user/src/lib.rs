@@ -7,8 +7,10 @@
 #![deny(unsafe_code)]
 
 pub mod boundary;
+pub mod calibration;
 pub mod cli;
 pub mod clock;
+pub mod cycles;
 pub mod engine;
 pub mod event;
 pub mod export;
@@ -18,9 +20,11 @@ pub mod instance;
 pub mod kernel;
 pub mod privilege;
 pub mod record;
+pub mod replay;
 pub mod roots;
 pub mod siblings;
 pub mod snapshot;
 pub mod source;
+pub mod tape;
 pub mod target;
 pub mod topology;

@@ -141,7 +141,8 @@ pub struct RequestRecord {
     pub dram_j: Option<f64>,
     /// Part of `joules` from gpu domains.
     pub gpu_j: Option<f64>,
-    /// Idle energy assigned by the idle policy; null under `none`.
+    /// Idle energy of the additive domains that the idle policy gives it, beside `joules`; null under `none`, or while no idle
+    /// power is known.
     pub idle_j: Option<f64>,
     /// Part of `joules` before the first content.
     pub prefill_j: Option<f64>,

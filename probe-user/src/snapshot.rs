@@ -34,6 +34,9 @@ pub struct DomainBook {
     pub measured_nj: u64,
     /// Idle part.
     pub idle_nj: u64,
+    /// Of that, given to requests by the idle policy, as far as that is settled.
+    #[serde(default)]
+    pub idle_given_nj: u64,
     /// Measured minus charged.
     pub residual_nj: u64,
     /// How it was known who used it, where it is a device: `gpu-exclusive`, `gpu-shared`, `gpu-mig`,
@@ -68,6 +71,15 @@ pub struct TargetBook {
     pub requests_nj: u64,
     /// Charged while no request was resident.
     pub background_nj: u64,
+    /// Of that, before its first request: model load, warm-up.
+    #[serde(default)]
+    pub background_before_nj: u64,
+    /// Of that, while requests were resident and none was worked on: queued, a model loaded on demand.
+    #[serde(default)]
+    pub background_waiting_nj: u64,
+    /// Of that, in the second after a last byte: spinning.
+    #[serde(default)]
+    pub background_after_nj: u64,
     /// On-CPU time.
     pub cpu_ns: u64,
 }

@@ -55,13 +55,10 @@ fn sources_that_do_not_exist_list_those_that_do() {
 #[test]
 fn what_comes_later_says_so_and_is_never_silently_accepted() {
     let with = |option, value| ["attach", "--port", "1", option, value];
-    for (option, value) in
-        [("--weight", "cycles"), ("--idle", "even"), ("--idle", "proportional"), ("--tape", "dir")]
-    {
-        refused(&with(option, value), 2, &["not in this version"]);
-    }
+    refused(&with("--weight", "watts"), 2, &["unknown policy; use time, cycles, smt"]);
     refused(&with("--share", "most"), 2, &["unknown policy; use equal"]);
-    for command in ["daemon", "top", "calibrate", "bench", "report", "tape"] {
+    refused(&with("--idle", "odd"), 2, &["unknown policy; use none, even, proportional"]);
+    for command in ["daemon", "top", "bench", "report"] {
         refused(&[command], 2, &[command, "not in this version"]);
     }
     refused(&["attatch"], 2, &["unrecognized subcommand", "attach"]);
@@ -111,7 +108,13 @@ fn with_the_json_log_an_error_is_one_object_with_its_exit_status() {
 
 #[test]
 fn help_and_version_are_results() {
-    for line in [&["--help"][..], &["attach", "--help"], &["doctor", "-h"], &["--version"]] {
+    for line in [
+        &["--help"][..],
+        &["attach", "--help"],
+        &["tape", "verify", "--help"],
+        &["doctor", "-h"],
+        &["--version"],
+    ] {
         let output = wattprobe(line);
         assert_eq!(output.status.code(), Some(0), "{line:?}");
         assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{line:?}");
@@ -121,7 +124,7 @@ fn help_and_version_are_results() {
     for option in ["--port", "--requests", "--slices", "--metrics", "--for", "--source", "--idle"] {
         assert!(help.contains(option), "{option}");
     }
-    assert!(help.contains("[default: 127.0.0.1:9847]") && !help.contains("--tape"));
+    assert!(help.contains("[default: 127.0.0.1:9847]") && help.contains("--tape"));
 }
 
 #[test]

@@ -81,6 +81,7 @@ fn observe(rung: Rung, siblings: &[(u32, u32)], cpus: &[u32]) -> Result<Seen> {
         idle_divisor: 1,
         cores: false,
         siblings,
+        cycles: false,
     })?;
     let mut spinners = [Spinner::on(0)?, Spinner::on(1)?];
     probe.adopt(spinners[0].0.id(), FIRST_TARGET)?;
@@ -111,6 +112,22 @@ fn observe(rung: Rung, siblings: &[(u32, u32)], cpus: &[u32]) -> Result<Seen> {
         }
     }
     seen.torn = probe.lost()[Loss::Torn as usize];
+    Ok(seen)
+}
+
+/// A run in which every sibling's clock could be read: of a slice that begins or ends with a torn one nothing is charged, and
+/// one that nobody interrupts may be most of a run. Where a virtual CPU is taken away at the wrong moment again and again the
+/// last run is taken.
+fn observe_whole(rung: Rung, siblings: &[(u32, u32)], cpus: &[u32]) -> Result<Seen> {
+    const TRIES: usize = 5;
+    let mut seen = observe(rung, siblings, cpus)?;
+    for _ in 1..TRIES {
+        if seen.torn == 0 {
+            break;
+        }
+        eprintln!("{} torn: once more", seen.torn);
+        seen = observe(rung, siblings, cpus)?;
+    }
     Ok(seen)
 }
 
@@ -171,13 +188,13 @@ fn check(seen: &Seen) {
 #[test]
 fn time_beside_a_busy_sibling_is_the_overlap_through_typed_hooks() {
     let Some((_alone, cpus)) = alone() else { return };
-    check(&observe(Rung::Best, &[(0, 1)], &cpus).expect("the clocks run"));
+    check(&observe_whole(Rung::Best, &[(0, 1)], &cpus).expect("the clocks run"));
 }
 
 #[test]
 fn time_beside_a_busy_sibling_is_the_overlap_through_raw_hooks() {
     let Some((_alone, cpus)) = alone() else { return };
-    check(&observe(Rung::Raw, &[(0, 1)], &cpus).expect("the clocks run"));
+    check(&observe_whole(Rung::Raw, &[(0, 1)], &cpus).expect("the clocks run"));
 }
 
 #[test]

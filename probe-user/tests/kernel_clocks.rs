@@ -42,6 +42,7 @@ fn load(rung: Rung, package_of: &[usize]) -> Result<Probe, KernelError> {
         idle_divisor: 1,
         cores: false,
         siblings: &[],
+        cycles: false,
     })
 }
 

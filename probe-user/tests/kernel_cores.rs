@@ -42,6 +42,7 @@ fn load(rung: Rung, package_of: &[usize]) -> Result<Probe> {
         idle_divisor: 1,
         cores: true,
         siblings: &[],
+        cycles: false,
     })?)
 }
 

@@ -33,6 +33,7 @@ fn prepare() -> Option<(PerfEvent, Probe)> {
         idle_divisor: 1,
         cores: false,
         siblings: &[],
+        cycles: false,
     })
     .expect("root may load it");
     Some((event.clone(), probe))

@@ -101,7 +101,7 @@ fn spec(domain: &Domain, idle: IdlePower) -> Result<DomainSpec, ScaleError> {
         },
         additive: true,
         idle: Some(idle.power),
-        idle_error: idle.error,
+        idle_error: Some(idle.error),
         max_power: Some(Nanowatts::from_watts(domain.max_mw as f64 * 1e-3)),
         period: Nanos(domain.period_ns),
         quantum: Nanojoules((domain.joules_per_count * 1e9).ceil() as u64),

@@ -3,6 +3,7 @@
 use super::Ledger;
 use crate::book::{Anomalies, Book, TargetBook};
 use crate::id::{ConsumerId, DomainId};
+use crate::idle::IdlePower;
 use crate::policy::Policies;
 
 impl Ledger {
@@ -20,8 +21,15 @@ impl Ledger {
         for charged in domains.filter_map(|(_, book)| book.consumers.get(consumer.0)) {
             sum.requests = sum.requests.saturating_add(charged.requests);
             sum.background = sum.background.saturating_add(charged.background);
+            sum.during.add(charged.during);
         }
         sum
+    }
+
+    /// What is known of a domain's idle power now: told, or learned so far.
+    #[must_use]
+    pub fn idle(&self, domain: DomainId) -> Option<IdlePower> {
+        self.meters.get(domain.0)?.idle_power()
     }
 
     /// How many requests of a target are resident.

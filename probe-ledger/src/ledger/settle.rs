@@ -6,7 +6,8 @@ use crate::boundary::{Boundary, Change};
 use crate::flag::Flag;
 use crate::id::ConsumerId;
 use crate::meter::Interval;
-use crate::settlement::Part;
+use crate::policy::Share;
+use crate::settlement::{Charged, Part};
 use crate::unit::Nanos;
 
 impl Ledger {
@@ -40,7 +41,10 @@ impl Ledger {
     fn settle(&mut self, k: usize) {
         let settlement = &self.settlements[k];
         if settlement.is_empty() {
-            return self.forget(k);
+            if self.targets[k].laid {
+                self.forget(k);
+            }
+            return;
         }
         let Some(due) = settlement.due(&self.desk) else { return };
         let passed = self.meters.iter().map(|meter| match meter.last_t() {
@@ -58,18 +62,43 @@ impl Ledger {
             .meters
             .iter()
             .zip(self.rows.iter().skip(k).step_by(width))
-            .map(|(meter, row)| Part { curve: &row.curve, additive: meter.spec.additive })
+            .map(|(meter, row)| Part {
+                curve: &row.curve,
+                additive: meter.spec.additive,
+                idle: &row.idle,
+            })
             .collect();
+        self.settlements[k].learn(limit, &parts, &mut self.desk);
+        let patient = due.saturating_add(self.patience.0) > self.now.0 && !self.finished;
+        if patient
+            && self.policies.share == Share::Work
+            && self.settlements[k].wants_prices(limit, &self.desk)
+        {
+            return;
+        }
         let cpu = &self.targets[k].cpu;
         let from: Vec<u64> =
             parts.iter().map(|part| part.curve.at(self.settlements[k].until())).collect();
         let to: Vec<u64> = parts.iter().map(|part| part.curve.at(limit)).collect();
+        let idle_at = |part: &Part<'_>, t| part.idle.at(t);
+        let from_idle = self.settlements[k].until();
+        let idle: Vec<u64> = parts
+            .iter()
+            .map(|part| idle_at(part, limit).saturating_sub(idle_at(part, from_idle)))
+            .collect();
         let (charged, done) =
             self.settlements[k].settle(limit, self.policies.share, &parts, cpu, &mut self.desk);
-        for (d, charged) in charged.into_iter().enumerate() {
+        for (d, Charged { energy: charged, idle: given, waiting }) in charged.iter().enumerate() {
+            let kept = idle[d].saturating_sub(*given);
+            self.books[d].idle_given.0 += given;
+            self.books[d].idle_kept.0 += kept;
+            self.rows[d * width + k].idle.forget(limit);
             let book = &mut self.books[d].consumers[k];
             book.requests.0 += charged;
-            book.background.0 += to[d].saturating_sub(from[d]).saturating_sub(charged);
+            let background = to[d].saturating_sub(from[d]).saturating_sub(*charged);
+            book.background.0 += background;
+            book.during.waiting.0 += waiting;
+            book.during.after.0 += background.saturating_sub(*waiting);
             self.rows[d * width + k].curve.forget(limit);
         }
         self.targets[k].cpu.forget(limit);
@@ -90,15 +119,21 @@ impl Ledger {
         let until = self.settlements[k].until();
         for (d, book) in self.books.iter_mut().enumerate() {
             let row = &mut self.rows[d * width + k];
+            if !row.idle.is_empty() {
+                book.idle_kept.0 += row.idle.total().saturating_sub(row.idle.at(until));
+                row.idle.clear();
+            }
             // Boundaries that a domain has not passed are somebody's who was settled without it.
             if row.curve.is_empty() {
                 continue;
             }
             let left = row.curve.total().saturating_sub(row.curve.at(until));
             book.consumers[k].background.0 += left;
+            book.consumers[k].during.after.0 += left;
             row.curve.clear();
         }
         self.targets[k].cpu.clear();
+        self.targets[k].laid = false;
     }
 
     /// Gives up on the domains that have not passed a boundary of a target.
@@ -151,7 +186,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, DomainId, DomainSpec, Nanojoules, Nanowatts, Policies, Range, Ratio};
+    use crate::{Config, DomainId, DomainSpec, Nanojoules, Policies, Range, Ratio};
     use crate::{RequestId, Sample, Scale, Scope};
 
     fn ledger(domains: usize) -> Ledger {
@@ -162,7 +197,7 @@ mod tests {
             scope: Scope::Package(0),
             additive: true,
             idle: None,
-            idle_error: Nanowatts(0),
+            idle_error: None,
             max_power: None,
             period: Nanos(0),
             quantum: Nanojoules(1),

@@ -13,7 +13,7 @@ pub(crate) fn exact(name: &str) -> DomainSpec {
         scope: Scope::Package(0),
         additive: true,
         idle: Some(Nanowatts(0)),
-        idle_error: Nanowatts(0),
+        idle_error: None,
         max_power: None,
         period: Nanos(0),
         quantum: Nanojoules(1),

@@ -58,6 +58,7 @@ pub(crate) struct Telling<'a> {
     pub(crate) name: &'a dyn Fn(u64) -> u64,
     /// Requests of target 0 that enter at one step and leave at another.
     pub(crate) extra: Vec<(u64, usize, usize)>,
+    pub(crate) idle: Idle,
 }
 
 pub(crate) struct Told {
@@ -90,7 +91,7 @@ fn domain() -> impl Strategy<Value = DomainSpec> {
             scope,
             additive,
             idle,
-            idle_error: Nanowatts(0),
+            idle_error: None,
             max_power: None,
             period: Nanos(period),
             quantum: Nanojoules(period / 100),
@@ -204,7 +205,12 @@ impl World {
     }
 
     pub(crate) fn tell_all(&self) -> Told {
-        self.tell(&Telling { dropped: &HashSet::new(), name: &|id| id, extra: vec![] })
+        self.tell(&Telling {
+            dropped: &HashSet::new(),
+            name: &|id| id,
+            extra: vec![],
+            idle: Idle::None,
+        })
     }
 
     /// Runs the host and tells a ledger, from a first sample of every domain to a last one.
@@ -215,7 +221,7 @@ impl World {
             packages: PACKAGES,
             horizon: Nanos(u64::MAX),
             patience: Nanos(u64::MAX),
-            policies: Policies::default(),
+            policies: Policies { idle: telling.idle, ..Policies::default() },
         });
         let closed = vec![0; self.domains.len()];
         let mut told = Told { ledger: ledger.unwrap(), accounts: vec![], closed, segments: 0 };

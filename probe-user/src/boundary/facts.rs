@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     flags::Flags,
     output::{Moment, RequestId},
@@ -13,7 +15,7 @@ use crate::{
 
 /// Durations the server itself reported; `None` where it did not. Nothing publishes them yet: they are for
 /// the phases of a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerTimings {
     /// Waiting before work began.
     pub queue: Option<Duration>,
@@ -37,7 +39,7 @@ pub struct ServerTimings {
 ///   without a body, written after the client had left, is no success and counts here too.
 /// - `Reset`: the serving process ended while the request was open.
 /// - `Timeout`: nothing moved for longer than the horizon. `Interrupted`: the probe stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The request.
     pub request: RequestId,

@@ -1,14 +1,16 @@
 //! What the tracker says: boundaries, finished requests, connections it cannot read.
 
+use serde::{Deserialize, Serialize};
+
 use super::facts::Facts;
 use crate::event::{ConnId, TargetClock};
 
 /// A request, unique for the life of the tracker, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
 /// An instant with the target's clocks exact at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// `CLOCK_MONOTONIC` ns.
     pub t: u64,

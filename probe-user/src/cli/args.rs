@@ -67,7 +67,7 @@ impl Global {
 }
 
 /// Commands of the contract that come later.
-pub const LATER: [&str; 6] = ["daemon", "top", "calibrate", "bench", "report", "tape"];
+pub const LATER: [&str; 4] = ["daemon", "top", "bench", "report"];
 
 /// The commands of this version.
 #[derive(Debug, Subcommand)]
@@ -76,6 +76,14 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Attach to a running server and say what each request costs
     Attach(Box<AttachArgs>),
+    /// Measure the idle power of every domain while the machine is quiet, and keep it
+    Calibrate(CalibrateArgs),
+    /// Read the evidence that attach --tape wrote
+    Tape {
+        /// What to do with it
+        #[command(subcommand)]
+        command: TapeCommand,
+    },
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -85,12 +93,82 @@ pub enum Command {
     Man,
 }
 
+/// The commands of `tape`.
+#[derive(Debug, Subcommand)]
+pub enum TapeCommand {
+    /// What the tape holds and how it ends
+    Info {
+        /// The tape's directory
+        dir: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every frame, and that the books close; status 3 where they do not
+    Verify {
+        /// The tape's directory
+        dir: PathBuf,
+        /// A tape without an end record does not pass either
+        #[arg(long)]
+        require_end: bool,
+    },
+    /// Print the request records once more, byte for byte as --requests wrote them
+    Replay {
+        /// The tape's directory
+        dir: PathBuf,
+        /// Write the energy of domains and targets, one JSON object
+        #[arg(long, value_name = "FILE")]
+        summary: Option<PathBuf>,
+        /// Another weight policy
+        #[arg(long, value_name = "POLICY", value_parser = weight)]
+        weight: Option<Weight>,
+        /// Another share policy
+        #[arg(long, value_name = "POLICY", value_parser = share)]
+        share: Option<Share>,
+        /// Another idle policy
+        #[arg(long, value_name = "POLICY", value_parser = idle)]
+        idle: Option<Idle>,
+    },
+    /// Write the request records into a file
+    Export {
+        /// The tape's directory
+        dir: PathBuf,
+        /// How
+        #[arg(long, value_enum, default_value_t)]
+        format: super::tape::Format,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `calibrate`.
+#[derive(Args, Debug)]
+pub struct CalibrateArgs {
+    /// Measure for this time: 10s, 2m
+    #[arg(long = "for", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub duration: Duration,
+    /// Sources
+    #[arg(help = format!("Where joules come from: {NAMES}; repeatable"))]
+    #[arg(long, value_name = "SPEC", value_parser = |s: &str| s.parse::<SourceSpec>())]
+    pub source: Vec<SourceSpec>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Keep it in this file [default: /var/lib/wattprobe/calibration.json, without root below $XDG_STATE_HOME]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Keep it though the machine was not quiet
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Arguments of `attach`.
@@ -144,12 +222,15 @@ pub struct AttachArgs {
     /// Split between overlapping requests: equal
     #[arg(long, value_name = "POLICY", default_value = "equal", value_parser = share)]
     pub share: Share,
-    /// Who bears idle energy: none (its own line)
+    /// Who is given idle energy, beside the joules: none, even (all residents alike), proportional (by active energy)
     #[arg(long, value_name = "POLICY", default_value = "none", value_parser = idle)]
     pub idle: Idle,
-    /// Evidence tape; not in this version
-    #[arg(long, value_name = "DIR", hide = true, value_parser = tape)]
-    pub tape: Option<String>,
+    /// Idle power that wattprobe calibrate kept in this file [default: where it keeps it]
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Write the evidence of every number into this new directory: see wattprobe tape
+    #[arg(long, value_name = "DIR")]
+    pub tape: Option<PathBuf>,
 }
 
 /// A target or a name, in the order of the command line.
@@ -250,7 +331,7 @@ fn policy<P: Copy>(
 }
 
 fn weight(text: &str) -> Result<Weight, String> {
-    policy(text, &[Weight::Time, Weight::Smt], Weight::name, &["cycles"])
+    policy(text, &Weight::ALL, Weight::name, &[])
 }
 
 fn share(text: &str) -> Result<Share, String> {
@@ -258,9 +339,5 @@ fn share(text: &str) -> Result<Share, String> {
 }
 
 fn idle(text: &str) -> Result<Idle, String> {
-    policy(text, &[Idle::None], Idle::name, &["even", "proportional"])
-}
-
-fn tape(_: &str) -> Result<String, String> {
-    Err("the tape is not in this version; leave the option out".into())
+    policy(text, &Idle::ALL, Idle::name, &[])
 }

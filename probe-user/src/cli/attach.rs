@@ -1,15 +1,20 @@
 //! `wattprobe attach`: opens the outputs, chooses the sources, runs the engine until it ends, closes the
 //! books.
 
+use probe_ledger::Weight;
+
 use super::{
+    calibrate,
     config::{AttachConfig, Format},
     exit::{Classify, ExitStatus, Failure},
     log::Log,
-    stop,
+    stop, tape,
     weight::{self, Has, WEIGHT_UNKNOWN},
 };
 use crate::{
-    engine::{self, EngineError, Options, SLICES_INCOMPLETE},
+    calibration::{Calibration, CalibrationError},
+    cycles::Cycles,
+    engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
     kernel::KernelError,
@@ -17,7 +22,7 @@ use crate::{
     roots::Roots,
     siblings::Siblings,
     snapshot::Snapshot,
-    source::{Outcome, SourceSpec, select},
+    source::{Domain, Outcome, SourceSpec, select},
     target::TargetError,
     topology::Topology,
 };
@@ -36,6 +41,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     let topology = Topology::read(roots)?;
     let mut selection = select(roots, &topology, &config.sources)?;
     let siblings = Siblings::read(roots, &topology);
+    calibrated(config, roots, &mut selection.domains)?;
     // After the sources: what is wrong with the options is said whether or not another probe runs.
     let _instance = Instance::lock(NAME)?;
     for note in &selection.notes {
@@ -45,7 +51,13 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         say(&log, &format!("{}: {}", note.source, note.text));
     }
     let weight = config.policies.weight;
-    match weight::has(weight, &siblings, &selection.domains) {
+    let cycles = match weight {
+        Weight::Cycles => Cycles::read(&topology, &|event| event.open()?.check(event)),
+        _ => Cycles::Counted(Vec::new()),
+    };
+    let has = weight::has(weight, &siblings, &cycles, &selection.domains);
+    let cycles = if has == Has::All { cycles.counters().to_vec() } else { Vec::new() };
+    match has {
         Has::All => {}
         Has::Other(what) => log.info(&format!("weight {}: {what}", weight.name())),
         Has::Unknown(why) => {
@@ -65,6 +77,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     if let Some(address) = opened.metrics {
         log.info(&format!("metrics: http://{address}/metrics"));
     }
+    let tape = tape::create(&config.tape)?;
     let stop = stop::on_signals(opened.screen.clone())
         .map_err(|error| Failure::new(ExitStatus::Failed, error))?;
     let mut flags = declared(&config.sources);
@@ -74,7 +87,9 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         selection,
         topology,
         siblings: siblings.pairs().to_vec(),
+        cycles,
         slices: config.slices.clone(),
+        tape,
         duration: config.duration,
         count: config.count.map(u64::from),
         policies: config.policies,
@@ -97,8 +112,35 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         );
         return Ok(ExitStatus::Invalid);
     }
-    let sliced = !summary.flags.iter().any(|flag| flag == SLICES_INCOMPLETE);
+    let cut = |flag: &String| flag == SLICES_INCOMPLETE || flag == TAPE_INCOMPLETE;
+    let sliced = !summary.flags.iter().any(cut);
     Ok(if problems == 0 && sliced { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+/// Gives the domains the idle power that was measured before. A file that was named must be usable; what is in the default
+/// place and does not fit is told of and left.
+fn calibrated(config: &AttachConfig, roots: &Roots, domains: &mut [Domain]) -> Result<(), Failure> {
+    let Some(path) = config.calibration.clone().or_else(calibrate::place) else { return Ok(()) };
+    match (Calibration::read(&path, roots), &config.calibration) {
+        (Ok(Some(found)), _) => {
+            let names = found.apply(domains);
+            if names.is_empty() {
+                let text = "the calibration knows none of the domains that are read";
+                config.log.warn(&format!("{text}; run wattprobe calibrate with these sources"));
+            } else {
+                let (names, date) = (names.join(", "), &found.date);
+                config.log.info(&format!("idle power of {names} as calibrated on {date}"));
+            }
+        }
+        (Ok(None), None) => {}
+        (Ok(None), Some(path)) => {
+            let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(CalibrationError::Read { path: path.clone(), source: error }.into());
+        }
+        (Err(error), Some(_)) => return Err(error.into()),
+        (Err(error), None) => config.log.warn(&format!("calibration not used: {error}")),
+    }
+    Ok(())
 }
 
 /// A scale that the user declared is the user's word, not the machine's: every number says so.

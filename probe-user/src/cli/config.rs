@@ -72,6 +72,8 @@ pub struct AttachConfig {
     pub summary: Option<PathBuf>,
     /// The slice stream.
     pub slices: Option<PathBuf>,
+    /// A directory for the tape.
+    pub tape: Option<PathBuf>,
     /// Where to serve metrics.
     pub metrics: Option<SocketAddr>,
     /// End after this time.
@@ -84,6 +86,8 @@ pub struct AttachConfig {
     pub sources: Vec<SourceSpec>,
     /// Weight, share and idle policy.
     pub policies: Policies,
+    /// Idle power that was calibrated, if not in the default place.
+    pub calibration: Option<PathBuf>,
     /// Where messages go.
     pub log: Log,
 }
@@ -140,12 +144,14 @@ impl AttachConfig {
             requests: args.requests,
             summary: args.summary,
             slices: args.slices,
+            tape: args.tape,
             metrics: args.metrics,
             duration: args.duration,
             count: args.count,
             format: args.format,
             sources: args.source,
             policies: Policies { weight: args.weight, share: args.share, idle: args.idle },
+            calibration: args.calibration,
             log,
         })
     }

@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod attach;
+pub mod calibrate;
 pub mod config;
 pub mod doctor;
 pub mod duration;
@@ -13,6 +14,7 @@ pub mod exit;
 pub mod log;
 mod manual;
 mod stop;
+pub mod tape;
 mod weight;
 
 use std::ffi::OsString;
@@ -48,6 +50,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 .map_err(Failure::from)
                 .and_then(|config| attach::run(&config, &roots))
         }
+        Command::Tape { command } => tape::run(command, log),
+        Command::Calibrate(args) => calibrate::run(&args, &roots, log),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man => manual::man(),
     };

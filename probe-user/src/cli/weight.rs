@@ -3,6 +3,7 @@
 use probe_ledger::Weight;
 
 use crate::{
+    cycles::Cycles,
     siblings::Siblings,
     source::{Domain, Reading},
 };
@@ -21,9 +22,9 @@ pub(super) enum Has {
     Unknown(String),
 }
 
-/// What a weight policy comes to where these domains are read.
+/// What a weight policy comes to where these domains are read. `cycles` are looked for only where the policy asks for them.
 #[must_use]
-pub(super) fn has(weight: Weight, siblings: &Siblings, domains: &[Domain]) -> Has {
+pub(super) fn has(weight: Weight, siblings: &Siblings, cycles: &Cycles, domains: &[Domain]) -> Has {
     let cores = domains.iter().any(|domain| matches!(domain.reading, Reading::Cores(_)));
     match (weight, siblings) {
         (Weight::Time, _) => Has::All,
@@ -35,6 +36,10 @@ pub(super) fn has(weight: Weight, siblings: &Siblings, domains: &[Domain]) -> Ha
             Has::Other("every core has one thread: it is the same as time".into())
         }
         (Weight::Smt, Siblings::Unknown(why)) => Has::Unknown(why.clone()),
+        (Weight::Cycles, _) => match cycles {
+            Cycles::Counted(_) => Has::All,
+            Cycles::Unknown(why) => Has::Unknown(why.clone()),
+        },
         _ => Has::Unknown("not in this version; use time".into()),
     }
 }
@@ -43,14 +48,25 @@ pub(super) fn has(weight: Weight, siblings: &Siblings, domains: &[Domain]) -> Ha
 mod tests {
     use super::*;
 
+    fn none() -> Cycles {
+        Cycles::Unknown("no PMU; use time".into())
+    }
+
     #[test]
     fn smt_is_time_on_cores_of_one_thread_and_unknown_where_the_cores_are() {
-        let pairs = Siblings::Pairs(vec![(0, 1)]);
-        assert_eq!(has(Weight::Smt, &pairs, &[]), Has::All);
-        let Has::Other(text) = has(Weight::Smt, &Siblings::None, &[]) else { panic!("not told") };
+        let smt = |siblings: &Siblings| has(Weight::Smt, siblings, &none(), &[]);
+        assert_eq!(smt(&Siblings::Pairs(vec![(0, 1)])), Has::All);
+        let Has::Other(text) = smt(&Siblings::None) else { panic!("not told") };
         assert!(text.contains("same as time"), "{text}");
         let why = Siblings::Unknown("four threads; use another".into());
-        assert_eq!(has(Weight::Smt, &why, &[]), Has::Unknown("four threads; use another".into()));
-        assert_eq!(has(Weight::Time, &why, &[]), Has::All);
+        assert_eq!(smt(&why), Has::Unknown("four threads; use another".into()));
+        assert_eq!(has(Weight::Time, &why, &none(), &[]), Has::All);
+    }
+
+    #[test]
+    fn cycles_are_there_where_every_cpu_counts_them_whatever_the_siblings() {
+        let cycles = |of: &Cycles| has(Weight::Cycles, &Siblings::None, of, &[]);
+        assert_eq!(cycles(&Cycles::Counted(vec![])), Has::All);
+        assert_eq!(cycles(&none()), Has::Unknown("no PMU; use time".into()));
     }
 }

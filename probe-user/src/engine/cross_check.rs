@@ -184,7 +184,6 @@ mod tests {
             source: source.to_owned(),
             quality: Quality::Measured,
             additive: name == "package-0",
-            idle_known: false,
             shared_by: None,
         };
         vec![label("package-0", sources[0]), label("package-0@other", sources[1])]

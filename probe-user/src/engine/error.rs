@@ -29,6 +29,11 @@ pub enum EngineError {
     /// Domains that contradict each other.
     #[error(transparent)]
     Ledger(#[from] probe_ledger::ConfigError),
+    /// A tape of another version.
+    #[error(
+        "these books are of another version of wattprobe, or under policies that this one has not; use the version that wrote them"
+    )]
+    Foreign,
     /// Two targets that are the same process: its energy can be charged to one only.
     #[error("process {pid} belongs to the targets {first} and {second}; name one of them")]
     SharedProcess {

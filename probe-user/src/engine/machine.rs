@@ -43,6 +43,11 @@ impl Engine<'_> {
         if let Err(error) = self.probe.move_resync(&self.cpus, &come) {
             (self.report)(&format!("missed switches are not noticed on all CPUs: {error}"));
         }
+        if let Err(error) = self.cycles.renew(&mut self.probe, &come) {
+            (self.report)(&format!(
+                "cycles are not counted on all CPUs, so energy is shared by time: {error}"
+            ));
+        }
         self.unsettled = None;
         self.settle();
     }

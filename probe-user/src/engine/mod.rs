@@ -8,14 +8,21 @@
 //! meanwhile is not missed; the tree is adopted before the clocks start; a sweep over all CPUs makes
 //! threads known that run without a break; accepts are seen before open connections are looked for.
 
+pub mod accountant;
+pub mod books;
+pub mod codec;
 pub mod core;
 pub mod cross_check;
+mod cycles;
+pub mod entry;
 mod error;
+pub mod host;
 mod machine;
 pub mod phases;
 pub mod places;
 mod publish;
 pub mod readings;
+pub mod recorder;
 pub mod records;
 pub mod reorder;
 pub mod samplers;
@@ -38,12 +45,15 @@ use std::{
 pub use error::EngineError;
 
 use self::{
+    accountant::Accountant,
     core::{Core, Effect, Parts},
+    cycles::Cycles,
+    host::Host,
     places::Places,
     publish::Publisher,
-    records::Records,
+    recorder::Recorder,
     samplers::Samplers,
-    setup::{Domains, POLL_NS},
+    setup::{Counters, POLL_NS},
     slices::Slices,
     targets::{Change, Look, Target, Targets},
     watch::Watch,
@@ -54,14 +64,17 @@ use crate::{
     kernel::{Probe, alive, sweep},
     privilege,
     roots::Roots,
-    snapshot::{self, Snapshot},
-    source::{Domain, Reading, Selection},
+    snapshot::Snapshot,
+    source::{Domain, PerfEvent, Reading, Selection},
+    tape,
     target::{Selector, find, listening, visible},
     topology::Topology,
 };
 
 /// Flag of a run whose slice stream could not be written.
 pub const SLICES_INCOMPLETE: &str = "slices-incomplete";
+/// Flag of a run whose tape could not be written to its end.
+pub const TAPE_INCOMPLETE: &str = "tape-incomplete";
 /// How often it is asked whether switches were missed.
 const RESYNC_LOOK_NS: u64 = 250_000_000;
 /// How long begin and end wait for the slow sensors to be read once more.
@@ -79,8 +92,12 @@ pub struct Options {
     pub topology: Topology,
     /// The two CPUs of each core that has two threads.
     pub siblings: Vec<(u32, u32)>,
+    /// The cycle counter of each CPU, where slices are weighed by cycles.
+    pub cycles: Vec<PerfEvent>,
     /// Slice stream.
     pub slices: Option<PathBuf>,
+    /// A new tape.
+    pub tape: Option<tape::Writer>,
     /// End after this long.
     pub duration: Option<Duration>,
     /// End after this many finished requests.
@@ -106,6 +123,7 @@ pub struct Engine<'a> {
     resync_looked: u64,
     watch: Watch,
     places: Places,
+    cycles: Cycles,
     /// When what has no place is tried again, and what was told of it.
     unsettled: Option<(u64, Vec<String>)>,
     /// A sensor needs every process in sight.
@@ -161,27 +179,29 @@ impl<'a> Engine<'a> {
         }
         let package_of = setup::package_of(&options.topology);
         let packages = options.topology.packages.len();
-        let Domains { readings, labels, ledger, counters, cores, sensors } =
-            setup::domains(&options.selection.domains, packages, options.policies)?;
-        let (siblings, sliced) = (&options.siblings, options.slices.is_some());
-        let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, sliced)?;
         let names = targets.names();
+        let chosen = &options.selection.domains;
+        let mut host = Host::new(chosen, packages, options.policies, names.clone(), clock);
+        host.marks.clone_from(&options.selection.flags);
+        let accounts = Accountant::open(&host)?;
+        let Counters { counters, cores, sensors } = setup::open(chosen, &host)?;
+        let (siblings, sliced) = (&options.siblings, options.slices.is_some());
+        let cycles = Cycles::open(options.cycles)?;
+        let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, &cycles, sliced)?;
         let slices = match &options.slices {
             Some(path) => {
                 let error = |source| EngineError::Slices { path: path.clone(), source };
-                let domains = (0..packages).map(|p| readings.additive_of(p).collect()).collect();
+                let domains = (0..packages).map(|p| accounts.readings.additive_of(p).collect());
+                let domains = domains.collect();
                 let slices = Slices::create(path, names.clone(), package_of.clone(), domains);
                 Some(slices.map_err(error)?)
             }
             None => None,
         };
-        let policies: snapshot::Policies = ledger.policies().into();
-        let publisher = Publisher::new(clock, &policies, &labels, options.flags);
-        let mut records = Records::new(labels, names, policies, clock);
-        for flag in &options.selection.flags {
-            records.mark(flag, true);
-        }
-        let core = Core::new(Parts { ledger, readings, records, targets, slices });
+        let publisher =
+            Publisher::new(clock, &host.policies, accounts.records.labels(), options.flags);
+        let recorder = options.tape.map(|tape| Recorder::begin(tape, host));
+        let core = Core::new(Parts { accounts, targets, slices, recorder });
         let cpus = options.topology.online().collect();
         let wide = |d: &Domain| matches!(&d.reading, Reading::Polled(p) if p.needs_sight());
         let wide_sight = options.selection.domains.iter().any(wide);
@@ -202,6 +222,7 @@ impl<'a> Engine<'a> {
             resync_looked: 0,
             watch,
             places,
+            cycles,
             unsettled: None,
             wide_sight,
         };
@@ -351,6 +372,7 @@ impl<'a> Engine<'a> {
         let mut effects = Vec::new();
         self.core.advance(&mut effects);
         self.carry_out(effects);
+        self.keep_tape();
         let in_flight = u32::try_from(self.core.tracker.in_flight()).unwrap_or(u32::MAX);
         self.probe.set_in_flight(in_flight)?;
         self.search()?;
@@ -402,6 +424,16 @@ impl<'a> Engine<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// Writes what waits once a second; says once that the tape has ended early.
+    fn keep_tape(&mut self) {
+        let Some(recorder) = &mut self.core.recorder else { return };
+        recorder.keep(self.clock.now());
+        if let Some(error) = recorder.failure() {
+            (self.report)(&format!("the tape ends here, the run goes on: {error}"));
+            self.publisher.flag(TAPE_INCOMPLETE);
         }
     }
 
@@ -459,8 +491,13 @@ impl<'a> Engine<'a> {
         self.take_events();
         self.look_for_suspend();
         let mut effects = Vec::new();
+        self.core.lost = self.probe.lost();
         self.core.finish(&mut effects);
         self.carry_out(effects);
+        if let Some(recorder) = &mut self.core.recorder {
+            recorder.finish();
+        }
+        self.keep_tape();
         if let Some(slices) = &mut self.core.slices
             && let Err(error) = slices.finish()
         {

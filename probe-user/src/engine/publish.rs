@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
-use probe_common::{KERNEL, LOSSES, Loss, OTHER, SELF};
+use probe_common::{LOSSES, Loss};
 use probe_ledger::{DomainId, Flag, Scope};
 use rustix::system::uname;
 
 use super::{
-    core::{Core, consumer},
+    books,
+    core::Core,
     cross_check::DISAGREE,
     readings::{Fed, Feed},
     records::DomainLabel,
@@ -19,11 +20,7 @@ use crate::{
     boundary::NotUnderstood,
     clock::Clock,
     kernel::Probe,
-    record::End,
-    snapshot::{
-        ConsumerBook, DomainBook, Events, HostBooks, KernelBooks, Policies, SCHEMA, SelfCost,
-        Snapshot, TargetBook,
-    },
+    snapshot::{DomainBook, Events, HostBooks, KernelBooks, Policies, SCHEMA, SelfCost, Snapshot},
 };
 
 /// Names of the losses, by `probe_common::Loss`.
@@ -141,11 +138,18 @@ impl Publisher {
             .labels
             .iter()
             .enumerate()
-            .map(|(i, label)| (label.name.clone(), domain(core, probe, DomainId(i), label)))
+            .map(|(i, label)| {
+                let kernel = kernel_books(core, probe, DomainId(i));
+                (label.name.clone(), books::domain(&core.accounts, DomainId(i), label, kernel))
+            })
             .collect();
         let mut flags = self.flags.clone();
-        if self.labels.iter().any(|label| !label.idle_known) {
-            flags.push("idle-unknown".to_owned());
+        let idle = || (0..self.labels.len()).map(|d| core.accounts.ledger.idle(DomainId(d)));
+        if idle().any(|power| power.is_none()) {
+            flags.push(Flag::IdleUnknown.name().to_owned());
+        }
+        if idle().flatten().any(|power| power.learned) {
+            flags.push(Flag::IdleLearned.name().to_owned());
         }
         if domains.values().any(|d| d.kernel_books.is_some_and(|k| !k.agree)) {
             flags.push("kernel-books-disagree".to_owned());
@@ -163,7 +167,7 @@ impl Publisher {
             // A port scan, or a server that hands accepted connections to another process or descriptor.
             flags.push("connections-without-bytes".to_owned());
         }
-        let anomalies = core.ledger.anomalies();
+        let anomalies = core.accounts.ledger.anomalies();
         let contradictions = [
             (anomalies.clocks_backwards, "clock-backwards"),
             (anomalies.refused_boundaries, "boundary-refused"),
@@ -172,14 +176,18 @@ impl Publisher {
         let met = contradictions.iter().filter(|(count, _)| *count > 0);
         flags.extend(met.map(|(_, flag)| (*flag).to_owned()));
         let domains_by_id = (0..self.labels.len()).map(DomainId);
-        if domains_by_id.filter_map(|d| core.ledger.books(d)).any(|book| book.unweighted > 0) {
+        if domains_by_id
+            .filter_map(|d| core.accounts.ledger.books(d))
+            .any(|book| book.unweighted > 0)
+        {
             // A window of a package in which somebody ran, and nothing is known of what that drew.
             flags.push("weights-missing".to_owned());
         }
         let degraded = TROUBLES.iter().filter(|(loss, _)| lost[*loss as usize] > 0);
         flags.extend(degraded.map(|(_, flag)| (*flag).to_owned()));
         let unread = |fed: &Fed| fed.failed > 0;
-        if lost[Loss::Counter as usize] == 0 && core.readings.domains().iter().any(unread) {
+        if lost[Loss::Counter as usize] == 0 && core.accounts.readings.domains().iter().any(unread)
+        {
             flags.push(UNREADABLE.to_owned());
         }
         let splits: BTreeSet<&String> = domains.values().flat_map(|d| &d.splits).collect();
@@ -193,10 +201,10 @@ impl Publisher {
             started: self.clock.rfc3339(self.begin),
             ended: self.clock.rfc3339(self.clock.now()),
             kernel: self.kernel.clone(),
-            requests: requests(core),
+            requests: books::requests(&core.accounts),
             in_flight: in_flight(core),
             domains,
-            targets: targets(core),
+            targets: books::targets(&core.accounts),
             host: self.host(probe),
             events,
             self_cost: self.cost(probe),
@@ -213,14 +221,16 @@ impl Publisher {
 
 /// What is to be said of the counters: stuck, late, in disagreement; and of what happened to the machine.
 fn counters(core: &Core) -> Vec<String> {
-    let books = || core.readings.domains().iter().filter_map(|fed| core.ledger.books(fed.id));
+    let books = || {
+        core.accounts.readings.domains().iter().filter_map(|fed| core.accounts.ledger.books(fed.id))
+    };
     let stuck = books().any(|book| book.stuck_windows > 0);
     let late = books().any(|book| book.late_windows > 0);
     let mut flags = Vec::new();
     flags.extend(stuck.then(|| Flag::CounterStuck.name()));
     flags.extend(late.then(|| Flag::CounterLate.name()));
-    flags.extend(core.check.ever().then_some(DISAGREE));
-    flags.extend(&core.happened);
+    flags.extend(core.accounts.check.ever().then_some(DISAGREE));
+    flags.extend(&core.accounts.happened);
     flags.into_iter().map(str::to_owned).collect()
 }
 
@@ -231,30 +241,12 @@ fn resident() -> u64 {
     me.map_or(0, |statm| statm.resident * page)
 }
 
-fn requests(core: &Core) -> BTreeMap<String, u64> {
-    let all = [End::Complete, End::Aborted, End::Reset, End::Timeout, End::Interrupted];
-    let count = |end: &End| core.ended.get(end).copied().unwrap_or(0);
-    all.iter().map(|end| (end.as_str().to_owned(), count(end))).collect()
-}
-
 fn in_flight(core: &Core) -> BTreeMap<String, u64> {
     core.targets
         .0
         .iter()
-        .map(|t| (t.name.clone(), core.in_flight.get(&t.who).copied().unwrap_or(0)))
+        .map(|t| (t.name.clone(), core.accounts.in_flight.get(&t.who).copied().unwrap_or(0)))
         .collect()
-}
-
-fn targets(core: &Core) -> BTreeMap<String, TargetBook> {
-    let book = |who| {
-        let book = core.ledger.target(consumer(who));
-        TargetBook {
-            requests_nj: book.requests.0,
-            background_nj: book.background.0,
-            cpu_ns: core.cpu_ns(who),
-        }
-    };
-    core.targets.0.iter().map(|target| (target.name.clone(), book(target.who))).collect()
 }
 
 fn events(core: &Core, probe: &Probe, lost: &[u64; LOSSES]) -> Events {
@@ -265,54 +257,17 @@ fn events(core: &Core, probe: &Probe, lost: &[u64; LOSSES]) -> Events {
     Events { seen: core.seen, lost: records + probe.undecodable(), lost_by_kind }
 }
 
-fn domain(core: &Core, probe: &Probe, id: DomainId, label: &DomainLabel) -> DomainBook {
-    let mut whos =
-        vec![("kernel".to_owned(), KERNEL), ("other".to_owned(), OTHER), ("self".to_owned(), SELF)];
-    whos.extend(core.targets.0.iter().map(|t| (t.name.clone(), t.who)));
-    let book = core.ledger.books(id).cloned().unwrap_or_default();
-    let of = |who| book.consumers.get(consumer(who).0).copied().unwrap_or_default();
-    let consumers = whos
-        .into_iter()
-        .map(|(name, who)| {
-            let charged = of(who);
-            (name, ConsumerBook { active_nj: charged.active.0, cpu_ns: charged.cpu.0 })
-        })
-        .collect();
-    DomainBook {
-        source: label.source.clone(),
-        quality: label.quality,
-        additive: label.additive,
-        measured_nj: book.measured.0,
-        idle_nj: book.idle.0,
-        residual_nj: book.residual.0,
-        splits: splits(core, id),
-        consumers,
-        void_windows: book.void_windows,
-        windows: book.windows,
-        kernel_books: kernel_books(core, probe, id, &book),
-    }
-}
-
-fn splits(core: &Core, id: DomainId) -> Vec<String> {
-    let fed = core.readings.domains().get(id.0);
-    fed.into_iter().flat_map(|fed| &fed.splits).map(|name| (*name).to_owned()).collect()
-}
-
 /// Compares with the kernel's own books, to the bit. `None` where the kernel keeps none (it knows no
 /// domain that spans packages), where they stand at another tick than ours, or where windows were lost, void or held
 /// open, which the kernel charged all the same.
-fn kernel_books(
-    core: &Core,
-    probe: &Probe,
-    id: DomainId,
-    book: &probe_ledger::Book,
-) -> Option<KernelBooks> {
-    let fed = core.readings.domains().get(id.0)?;
+fn kernel_books(core: &Core, probe: &Probe, id: DomainId) -> Option<KernelBooks> {
+    let book = core.accounts.ledger.books(id)?;
+    let fed = core.accounts.readings.domains().get(id.0)?;
     let Feed::Kernel { slot } = fed.feed else { return None };
-    if fed.scope == Scope::Machine && core.readings.packages() > 1 {
+    if fed.scope == Scope::Machine && core.accounts.readings.packages() > 1 {
         return None;
     }
-    let count = core.ticks.get(&fed.package)?;
+    let count = core.accounts.ticks.get(&fed.package)?;
     let kernel = probe.books(fed.package, slot)?;
     if kernel.tick != count.last || count.missed > 0 || count.first != Some(1) || fed.failed > 0 {
         return None;

@@ -17,6 +17,7 @@ use probe_ledger::{
 
 use super::{
     core::consumer,
+    entry::Reading,
     samplers::Taken,
     weighing::{By, by_policy},
 };
@@ -37,23 +38,12 @@ pub enum Feed {
     /// Read by user space.
     Polled {
         /// Read, but no tick has passed them yet.
-        waiting: VecDeque<Waiting>,
+        waiting: VecDeque<Reading>,
         /// A device's use so far, by consumer; nobody's where the CPUs' clocks tell.
         used: Clocks,
     },
     /// Computed.
     Model(ModelPower),
-}
-
-/// A reading that waits for the tick that follows it.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    t: u64,
-    count: Option<u64>,
-    /// Time on a device since the reading before.
-    used: Option<Box<Clocks>>,
-    /// How that is known.
-    split: Split,
 }
 
 /// A domain as the engine feeds it.
@@ -131,34 +121,18 @@ impl Readings {
         &self.domains
     }
 
-    /// Takes in what user space read. `who` knows the consumer of a process.
-    pub fn taken(&mut self, taken: Taken, who: impl Fn(u32) -> u32) {
+    /// Takes in what user space read.
+    pub fn taken(&mut self, reading: Reading) {
         /// More waiting readings than this say that the ticks have stopped.
         const MOST: usize = 4096;
-        let Some(domain) = self.domains.get_mut(taken.domain.0) else { return };
+        let Some(domain) = self.domains.get_mut(reading.domain.0) else { return };
         let Feed::Polled { waiting, .. } = &mut domain.feed else { return };
-        domain.failed += u64::from(taken.count.is_none() || waiting.len() >= MOST);
+        domain.failed += u64::from(reading.count.is_none() || waiting.len() >= MOST);
         if waiting.len() >= MOST {
             return;
         }
-        let (split, list) = match taken.users {
-            Users::Cpus => (Split::Clocks, None),
-            Users::Device(split, list) => (split, Some(list)),
-        };
-        domain.splits.extend(split.flag().map(Flag::name));
-        let used = match list {
-            None => None,
-            Some(list) => {
-                let mut used = Box::new([0_u64; CONSUMERS - 1]);
-                for (tgid, ns) in list {
-                    if let Some(clock) = used.get_mut(consumer(who(tgid)).0) {
-                        *clock = clock.saturating_add(ns);
-                    }
-                }
-                Some(used)
-            }
-        };
-        waiting.push_back(Waiting { t: taken.t, count: taken.count, used, split });
+        domain.splits.extend(reading.split.flag().map(Flag::name));
+        waiting.push_back(reading);
     }
 
     /// Feeds the ledger with what a tick brings. `sampled` is told of every sample that ended a window or
@@ -244,6 +218,25 @@ impl Readings {
     }
 }
 
+/// A sensor's reading with who used the device as consumers; `who` tells a process's.
+pub fn resolved(taken: Taken, who: impl Fn(u32) -> u32) -> Reading {
+    let Taken { domain, t, count, users } = taken;
+    let (split, list) = match users {
+        Users::Cpus => (Split::Clocks, None),
+        Users::Device(split, list) => (split, Some(list)),
+    };
+    let used = list.map(|list| {
+        let mut used = Box::new([0_u64; CONSUMERS - 1]);
+        for (tgid, ns) in list {
+            if let Some(clock) = used.get_mut(consumer(who(tgid)).0) {
+                *clock = clock.saturating_add(ns);
+            }
+        }
+        used
+    });
+    Reading { domain, t, count, split, used }
+}
+
 fn without_idle(clock: &[u64; CONSUMERS]) -> Clocks {
     const { assert!(IDLE == 0) };
     std::array::from_fn(|i| clock[i + 1])
@@ -306,8 +299,8 @@ fn modelled(power: ModelPower, t: u64, clocks: &Clocks) -> u64 {
     // The same rounding as the domain's idle power, so that an idle machine has no active energy.
     let nanowatts = |watts: f64| u128::from(Nanowatts::from_watts(watts).0);
     let idle = nanowatts(power.min_watts * power.threads as f64) * u128::from(t);
-    let active = nanowatts(power.max_watts - power.min_watts) * busy;
-    u64::try_from((idle + active) / 1_000_000_000).unwrap_or(u64::MAX)
+    let active = nanowatts(power.max_watts - power.min_watts).saturating_mul(busy);
+    u64::try_from(idle.saturating_add(active) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -25,8 +25,6 @@ pub struct DomainLabel {
     pub quality: Quality,
     /// Whether it is summed.
     pub additive: bool,
-    /// Whether its idle power is known; else idle energy is inside the joules.
-    pub idle_known: bool,
     /// The domain and source that its energy is shared by, such as `core-0=amd-core-perf`; `None`: time.
     pub shared_by: Option<String>,
 }
@@ -134,7 +132,7 @@ impl Records {
             cpu_j: sum("package"),
             dram_j: sum("dram"),
             gpu_j: sum("gpu"),
-            idle_j: None,
+            idle_j: account.and_then(|a| a.idle).map(Nanojoules::joules),
             prefill_j: prefill.map(Nanojoules::joules),
             decode_j: decode.map(Nanojoules::joules),
             cpu_s: account.map(|a| a.cpu.seconds()),

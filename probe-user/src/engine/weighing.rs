@@ -38,8 +38,8 @@ pub(super) fn by_policy(weight: Weight, tick: &Tick, before: Option<&Clocks>) ->
 mod tests {
     use probe_common::MAX_COUNTERS;
     use probe_ledger::{
-        Config, DomainId, DomainSpec, Ledger, Nanojoules, Nanos, Nanowatts, Policies, Range, Ratio,
-        Scale, Scope,
+        Config, DomainId, DomainSpec, Ledger, Nanojoules, Nanos, Policies, Range, Ratio, Scale,
+        Scope,
     };
 
     use super::super::readings::{Fed, Feed, Readings};
@@ -71,6 +71,16 @@ mod tests {
     }
 
     #[test]
+    fn by_cycles_a_consumer_weighs_its_cycles_and_a_tick_without_them_has_no_weights() {
+        let mut told = tick(100, Some(25));
+        told.cycles = Some(Box::new([70; CONSUMERS]));
+        assert_eq!(by_policy(Weight::Cycles, &told, None), Some([70; CONSUMERS - 1]));
+        assert_eq!(by_policy(Weight::Time, &told, None), None);
+        told.cycles = None;
+        assert_eq!(by_policy(Weight::Cycles, &told, Some(&[70; CONSUMERS - 1])), None);
+    }
+
+    #[test]
     fn a_weight_does_not_go_back() {
         let before = by_policy(Weight::Smt, &tick(100, Some(25)), None).unwrap();
         let after = by_policy(Weight::Smt, &tick(100, Some(26)), Some(&before)).unwrap();
@@ -87,7 +97,7 @@ mod tests {
             scope,
             additive: true,
             idle: None,
-            idle_error: Nanowatts(0),
+            idle_error: None,
             max_power: None,
             period: Nanos(0),
             quantum: Nanojoules(1),
@@ -100,6 +110,17 @@ mod tests {
     /// What the consumers 4 and 5 are charged of 16 J that a domain counted while both ran for 500 ms, the second of
     /// them beside a busy sibling, on one package or each on its own.
     fn charged(weight: Weight, packages: usize, siblings: bool) -> [u64; 2] {
+        charged_by(weight, packages, |tick| {
+            if siblings {
+                let mut beside = [0; CONSUMERS];
+                beside[5] = tick.clock[5];
+                tick.beside = Some(Box::new(beside));
+            }
+        })
+    }
+
+    /// The same, where the ticks tell this besides the clocks.
+    fn charged_by(weight: Weight, packages: usize, tell: impl Fn(&mut Tick)) -> [u64; 2] {
         let scope = if packages == 1 { Scope::Package(0) } else { Scope::Machine };
         let config = Config {
             domains: vec![domain(scope)],
@@ -116,7 +137,7 @@ mod tests {
         let mut readings = Readings::new(vec![fed], packages, weight);
         for i in 0..=10_u64 {
             for package in (0..packages).rev() {
-                let mut tick = tick(0, siblings.then_some(0));
+                let mut tick = tick(0, None);
                 (tick.package, tick.t, tick.number) = (package, i * 100 * MS, i + 1);
                 tick.counter[0] = Some(i * 1_600_000_000);
                 if package == 0 {
@@ -124,10 +145,8 @@ mod tests {
                 }
                 if package + 1 == packages {
                     tick.clock[5] = i * 50 * MS;
-                    if let Some(beside) = &mut tick.beside {
-                        beside[5] = i * 50 * MS;
-                    }
                 }
+                tell(&mut tick);
                 readings.tick(&tick, &mut ledger, |_, _, _, _| {});
             }
         }
@@ -143,6 +162,21 @@ mod tests {
         for packages in [1, 2] {
             assert_eq!(charged(Weight::Smt, packages, true), [10_000_000_000, 6_000_000_000]);
             assert_eq!(charged(Weight::Time, packages, true), [8_000_000_000; 2]);
+        }
+    }
+
+    #[test]
+    fn by_cycles_who_ran_three_times_as_fast_pays_three_times_as_much_and_by_time_where_none_are_counted()
+     {
+        for packages in [1, 2] {
+            let cycles = charged_by(Weight::Cycles, packages, |tick| {
+                let mut cycles = tick.clock;
+                cycles[5] *= 3;
+                tick.cycles = Some(Box::new(cycles));
+            });
+            assert_eq!(cycles, [4_000_000_000, 12_000_000_000]);
+            let none = charged_by(Weight::Cycles, packages, |_| {});
+            assert_eq!(none, charged(Weight::Time, packages, false));
         }
     }
 

@@ -93,6 +93,7 @@ fn domain(seconds: f64, additive: bool, watts: &Watts) -> DomainBook {
         additive,
         measured_nj,
         idle_nj,
+        idle_given_nj: 0,
         splits: vec![],
         residual_nj,
         consumers,
@@ -123,6 +124,9 @@ pub(crate) fn snapshot(seconds: f64) -> Snapshot {
     let target = TargetBook {
         requests_nj: charged - background_nj,
         background_nj,
+        background_before_nj: background_nj / 4,
+        background_waiting_nj: 0,
+        background_after_nj: background_nj / 2,
         cpu_ns: domains["package-0"].consumers["llama"].cpu_ns,
     };
     let requests = (seconds * 4.0) as u64;

@@ -9,7 +9,7 @@ use probe_common::Loss;
 use super::{
     error::KernelError,
     maps::KernelCounter,
-    probe::{Probe, Rung},
+    probe::{Also, Probe, Rung},
     timer::Timers,
 };
 
@@ -23,6 +23,7 @@ const SWITCH_HOOK: (&str, &str) = ("sched_switch", "sched_switch");
 const CORE_HOOK: (&str, &str) = ("core_switch", "sched_switch");
 const CORE_TIMER: &str = "core_timer";
 const BESIDE_HOOK: (&str, &str) = ("beside_switch", "sched_switch");
+const CYCLES_HOOK: (&str, &str) = ("cycles_switch", "sched_switch");
 const SOCKET_HOOKS: [(&str, &str); 14] = [
     ("on_listen", "sys_exit_listen"),
     ("on_close", "sys_enter_close"),
@@ -65,7 +66,11 @@ impl Probe {
     pub fn attach_clocks(&mut self) -> Result<(), KernelError> {
         self.attach_tracing(SWITCH_HOOK)?;
         // After the clocks' hook: it takes its instant from there.
-        if self.beside { self.attach_tracing(BESIDE_HOOK) } else { Ok(()) }
+        match self.also {
+            Also::Beside => self.attach_tracing(BESIDE_HOOK),
+            Also::Cycles => self.attach_tracing(CYCLES_HOOK),
+            Also::Nothing | Also::Cores => Ok(()),
+        }
     }
 
     /// `tp_btf` where the kernel takes it, else its `raw_tp` twin.
@@ -267,6 +272,7 @@ mod tests {
             idle_divisor: 100,
             cores: false,
             siblings: &[],
+            cycles: false,
         };
         let mut probe = Probe::load(&settings).unwrap();
         // Runs in 200 ms, and how many had been before.

@@ -74,6 +74,8 @@ pub(super) struct Maps {
     /// Of the core that was handed over last.
     epoch: u64,
     sibling: Array<MapData, u32>,
+    /// As `energy`; by CPU.
+    cycle_events: MapData,
     slots: Array<MapData, CpuSlot>,
 }
 
@@ -127,6 +129,7 @@ impl Maps {
             core_energy: events(bpf, "CORE_ENERGY")?,
             epoch: 0,
             sibling: array(bpf, "SIBLING")?,
+            cycle_events: events(bpf, "CYCLE_EVENTS")?,
             slots: array(bpf, "SLOTS")?,
         })
     }
@@ -226,6 +229,15 @@ impl Maps {
             self.sibling.set(cpu, sibling, 0).map_err(|e| KernelError::map("SIBLING", e))?;
         }
         Ok(())
+    }
+
+    /// Hands CPUs' cycle counters to the programs on those CPUs.
+    pub(super) fn set_cycles(
+        &mut self,
+        counters: &[(u32, BorrowedFd<'_>)],
+    ) -> Result<(), KernelError> {
+        let map = self.cycle_events.fd().as_fd();
+        counters.iter().try_for_each(|(cpu, fd)| put_event(map, *cpu, *fd))
     }
 
     /// When the resync ran on a CPU last; `None` where it never did.
@@ -370,7 +382,7 @@ fn put_event(map: BorrowedFd<'_>, key: u32, event: BorrowedFd<'_>) -> Result<(),
         return Ok(());
     }
     Err(KernelError::System {
-        what: "cannot hand an energy counter to the kernel program",
+        what: "cannot hand a counter to the kernel program",
         source: std::io::Error::last_os_error(),
     })
 }

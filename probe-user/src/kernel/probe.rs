@@ -1,6 +1,10 @@
 //! The loaded programs and their maps: load, read events, count losses.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::BTreeMap,
+    os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -62,6 +66,50 @@ pub struct Settings<'a> {
     /// The two CPUs of each core that has two threads: then ticks bring the time beside a busy sibling. Not where
     /// `cores` have counters, which know more. Empty: no program looks at siblings.
     pub siblings: &'a [(u32, u32)],
+    /// Whether slices are weighed by cycles: there is then room to hand over each CPU's counter, and ticks bring cycles, and
+    /// not the time beside a busy sibling. Not where `cores` have counters, which know more.
+    pub cycles: bool,
+}
+
+/// What a second program does at every context switch, a second resync at its time, and the tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Also {
+    /// There is none.
+    Nothing,
+    /// Energy of single cores; at switches only once they are attached.
+    Cores,
+    /// Time beside a busy sibling.
+    Beside,
+    /// Cycles.
+    Cycles,
+}
+
+impl Also {
+    fn of(settings: &Settings<'_>) -> Self {
+        match (settings.cores, settings.cycles, settings.siblings.is_empty()) {
+            (true, _, _) => Self::Cores,
+            (false, true, _) => Self::Cycles,
+            (false, false, false) => Self::Beside,
+            (false, false, true) => Self::Nothing,
+        }
+    }
+
+    fn tick(self) -> &'static str {
+        match self {
+            Self::Nothing => "tick",
+            Self::Cores => "tick_cores",
+            Self::Beside => "tick_beside",
+            Self::Cycles => "tick_cycles",
+        }
+    }
+
+    fn resync(self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Cores => "resync",
+            Self::Beside => "resync_beside",
+            Self::Cycles => "resync_cycles",
+        }
+    }
 }
 
 /// The loaded programs and their maps.
@@ -81,8 +129,8 @@ pub struct Probe {
     pub(super) core_timers: Timers,
     /// The program that compares slices with tasks.
     pub(super) resyncs: &'static str,
-    /// Whether siblings are looked at.
-    pub(super) beside: bool,
+    /// What else is done at a context switch.
+    pub(super) also: Also,
     nr_cpus: u32,
     roots: Roots,
     seeded: u64,
@@ -117,10 +165,11 @@ impl Probe {
         for name in ["CORE_OF", "CORE_ENERGY", "CORES", "CORE_CLOCKS"] {
             loader.map_max_entries(name, if settings.cores { nr_cpus } else { 1 });
         }
-        let beside = !settings.siblings.is_empty() && !settings.cores;
+        let also = Also::of(settings);
         for name in ["SIBLING", "BESIDE"] {
-            loader.map_max_entries(name, if beside { nr_cpus } else { 1 });
+            loader.map_max_entries(name, if also == Also::Beside { nr_cpus } else { 1 });
         }
+        loader.map_max_entries("CYCLES", if also == Also::Cycles { nr_cpus } else { 1 });
         if let Some(bytes) = settings.slice_bytes {
             loader.map_max_entries("SLICES", bytes);
         }
@@ -144,7 +193,7 @@ impl Probe {
         if settings.cores {
             maps.no_cores(nr_cpus)?;
         }
-        if beside {
+        if also == Also::Beside {
             maps.set_siblings(nr_cpus, settings.siblings)?;
         }
         maps.adopt(std::process::id(), SELF, || true)?;
@@ -158,15 +207,11 @@ impl Probe {
             control,
             tick_hz: settings.tick_hz,
             resync: Timers::default(),
-            tick: match (settings.cores, beside) {
-                (true, _) => "tick_cores",
-                (false, true) => "tick_beside",
-                (false, false) => "tick",
-            },
+            tick: also.tick(),
             ticks: Timers::default(),
             core_timers: Timers::default(),
-            resyncs: if beside { "resync_beside" } else { "resync" },
-            beside,
+            resyncs: also.resync(),
+            also,
             nr_cpus,
             roots: settings.roots.clone(),
             seeded: 0,
@@ -208,6 +253,16 @@ impl Probe {
     /// When the kernel refuses one, or a core has more than two CPUs.
     pub fn set_cores(&mut self, cores: &[CoreCounter<'_>]) -> Result<(), KernelError> {
         self.maps.set_cores(cores)
+    }
+
+    /// Hands CPUs' cycle counters to the kernel side, which was loaded for them, in the place of those that these CPUs had;
+    /// they must stay open as long as the probe.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses one.
+    pub fn set_cycles(&mut self, counters: &[(u32, BorrowedFd<'_>)]) -> Result<(), KernelError> {
+        self.maps.set_cycles(counters)
     }
 
     /// Closes no window of these cores any more, so that they can have other counters. The cores are named by the

@@ -171,6 +171,7 @@ pub fn domains(roots: &Roots) -> Result<Vec<Domain>, SourceError> {
         quantum_nj: 1,
         max_watts: 10_000.0,
         idle_watts: None,
+        idle_error_watts: None,
         class_ratio: RATIO,
         reading: Reading::Polled(Polled::Battery(Batteries { dirs })),
     }])

@@ -108,6 +108,7 @@ fn domain(package: usize, cores: Vec<Core>, joules_per_count: f64) -> Domain {
         quantum_nj: kind.quantum_nj(),
         max_watts: kind.max_watts(),
         idle_watts: None,
+        idle_error_watts: None,
         class_ratio: 0.0,
         reading: Reading::Cores(CoreCounters { package, cores }),
     }

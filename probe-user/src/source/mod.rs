@@ -81,8 +81,10 @@ pub struct Domain {
     pub quantum_nj: u64,
     /// A mean power over a window above this is a broken reading, W. Infinite under a declared scale.
     pub max_watts: f64,
-    /// Idle power, W, where the source defines it; `None`: to be calibrated or learned.
+    /// Idle power, W, where the source defines it or it was calibrated; `None`: to be learned.
     pub idle_watts: Option<f64>,
+    /// Half of its 95 % interval, where it was calibrated.
+    pub idle_error_watts: Option<f64>,
     /// Relative error of the class of sensor, one side; 0 where no bound is published. The bar then
     /// covers how the counter is read, not how it was calibrated in the factory.
     pub class_ratio: f64,

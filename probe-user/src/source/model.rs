@@ -112,6 +112,7 @@ pub fn domains(cpu: &ModelCpu, topology: &Topology) -> Vec<Domain> {
             // Clocks may exceed the wall clock by their own jitter; the model cannot exceed this.
             max_watts: cpu.max_watts * threads as f64 * 1.5,
             idle_watts: Some(idle),
+            idle_error_watts: None,
             class_ratio: MODEL_RATIO,
             reading: Reading::Model(ModelPower {
                 min_watts: cpu.min_watts,

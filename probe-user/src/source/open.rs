@@ -138,6 +138,16 @@ impl OpenCounter {
     }
 }
 
+impl OpenCounter {
+    /// That it counts, which a pinned event without a free counter in its PMU does not.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check(mut self, of: &PerfEvent) -> Result<(), OpenError> {
+        self.read().map(drop).map_err(|source| of.explain(source))
+    }
+}
+
 impl AsFd for OpenCounter {
     #[expect(unsafe_code, reason = "perf-event2 offers the raw descriptor only")]
     fn as_fd(&self) -> BorrowedFd<'_> {

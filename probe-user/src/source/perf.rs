@@ -74,6 +74,7 @@ fn of_event(
                 _ => f64::INFINITY,
             },
             idle_watts: (source != "rapl-perf").then_some(0.0),
+            idle_error_watts: None,
             class_ratio: 0.0,
             reading: Reading::Kernel(PerfEvent {
                 pmu: pmu.name.clone(),

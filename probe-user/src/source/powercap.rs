@@ -123,6 +123,7 @@ fn domain(zone: &Zone, name: String, package: usize, additive: bool) -> Domain {
         quantum_nj: zone.kind.quantum_nj(),
         max_watts: zone.kind.max_watts(),
         idle_watts: None,
+        idle_error_watts: None,
         class_ratio: 0.0,
         reading: Reading::Polled(Polled::Powercap(zone.counter.clone())),
     }

@@ -1,7 +1,7 @@
 //! The demo server: hyper, first read of 24 bytes, `writev`, no provisioning.
 
 use crate::harness::server::Recipe;
-use crate::harness::{hostile, life};
+use crate::harness::{hostile, life, tape};
 
 #[test]
 #[ignore = "end to end: run by cargo xtask test"]
@@ -19,4 +19,10 @@ fn garbage_huge_bodies_and_thousands_of_connections_break_nothing() {
 #[ignore = "end to end: run by cargo xtask test"]
 fn a_killed_server_resets_its_request_and_its_successor_is_attached() {
     life::follows_a_restart(&Recipe::lab());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn a_tape_is_whole_and_replays_to_the_same_bytes() {
+    tape::says_what_the_run_said(&Recipe::lab());
 }

@@ -1,7 +1,7 @@
 //! The real llama.cpp server.
 
 use crate::harness::server::Recipe;
-use crate::harness::{accounting, hostile, life};
+use crate::harness::{accounting, hostile, life, tape};
 
 #[test]
 #[ignore = "end to end: run by cargo xtask test"]
@@ -57,4 +57,10 @@ fn a_stream_without_usage_is_counted_by_its_timings() {
 #[ignore = "end to end: run by cargo xtask test"]
 fn a_connection_open_before_the_probe_is_seen() {
     life::sees_connections_open_before(&Recipe::llamacpp());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn a_tape_is_whole_and_replays_to_the_same_bytes() {
+    tape::says_what_the_run_said(&Recipe::llamacpp());
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use probe_common::{CONSUMERS, FIRST_TARGET, MAX_COUNTERS, MAX_PACKAGES, OTHER};
 use wattprobe::clock::Clock;
+use wattprobe::engine::accountant::Accountant;
 use wattprobe::engine::core::{Core, Effect, Parts, consumer};
-use wattprobe::engine::records::Records;
+use wattprobe::engine::host::Host;
 use wattprobe::engine::samplers::Taken;
-use wattprobe::engine::setup::{self, Books};
 use wattprobe::engine::targets::{Target, Targets};
 use wattprobe::event::{ConnId, Event, Io, IoKind, Tick};
 use wattprobe::record::RequestRecord;
@@ -52,8 +52,6 @@ pub(crate) fn run(
     let selection =
         select_with(&tree.roots(), &topology, &specs, &|_| Ok(())).map_err(|e| text(&e))?;
     let packages = topology.packages.len();
-    let Books { readings, labels, ledger } =
-        setup::books(&selection.domains, packages, <_>::default()).map_err(|e| text(&e))?;
     let mut sensors: Vec<(usize, Box<dyn Sensor>)> = vec![];
     for (index, domain) in selection.domains.iter().enumerate() {
         if let Reading::Polled(polled) = &domain.reading {
@@ -62,9 +60,10 @@ pub(crate) fn run(
     }
     let mut targets = Targets::default();
     targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
-    let policies = ledger.policies().into();
-    let records = Records::new(labels, targets.names(), policies, Clock::start());
-    let mut core = Core::new(Parts { ledger, readings, records, targets, slices: None });
+    let (names, clock) = (targets.names(), Clock::start());
+    let host = Host::new(&selection.domains, packages, <_>::default(), names, clock);
+    let accounts = Accountant::open(&host).map_err(|e| text(&e))?;
+    let mut core = Core::new(Parts { accounts, targets, slices: None, recorder: None });
     let mut effects = vec![];
     for ms in (EVERY..=END).step_by(EVERY as usize) {
         script(tree, ms);
@@ -93,8 +92,8 @@ pub(crate) fn run(
     }
     core.finish(&mut effects);
     let mut books = BTreeMap::new();
-    for (fed, domain) in core.readings.domains().iter().zip(&selection.domains) {
-        let book = core.ledger.books(fed.id).expect("it is there");
+    for (fed, domain) in core.accounts.readings.domains().iter().zip(&selection.domains) {
+        let book = core.accounts.ledger.books(fed.id).expect("it is there");
         assert!(book.closes(), "{}: the books do not close", domain.name);
         let target = book.consumers[consumer(FIRST_TARGET).0].active.joules();
         let active: f64 = book.consumers.iter().map(|c| c.active.joules()).sum();
@@ -106,7 +105,7 @@ pub(crate) fn run(
         _ => None,
     });
     let record = record.expect("the request has a record");
-    Ok(Ran { selection, books, record, disagreed: core.check.ever() })
+    Ok(Ran { selection, books, record, disagreed: core.accounts.check.ever() })
 }
 
 fn tick(selection: &Selection, package: usize, ms: u64, perf: Perf) -> Event {

@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Kernel,
     /// Microseconds a read of each source, and its share of a core.
     Sources,
+    /// Time and memory of replaying a tape of one hour.
+    Replay,
     /// Resident memory and CPU of the probe while a server is under load.
     Soak(soak::Args),
     /// What a request to llama.cpp costs by how many overlap.
@@ -32,6 +34,7 @@ pub(crate) fn run(paths: &Paths, command: &Command) -> Result<()> {
     match command {
         Command::Kernel => cargo_bench(paths, "kernel"),
         Command::Sources => cargo_bench(paths, "sources"),
+        Command::Replay => cargo_bench(paths, "replay"),
         Command::Soak(args) => soak::run(paths, args),
         Command::Overlap(args) => overlap::run(paths, args),
         Command::Truth(args) => truth::run(paths, args),

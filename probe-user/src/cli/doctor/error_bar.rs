@@ -9,7 +9,8 @@ use probe_ledger::{
     RequestId, Sample,
 };
 
-use crate::engine::setup::{self, POLL_NS, TICK_HZ};
+use crate::engine::host;
+use crate::engine::setup::{POLL_NS, TICK_HZ};
 use crate::source::{Domain, Pace, Reading};
 
 /// Power of each domain in this reckoning, W. Edges and class scale with it, so that only the counter's
@@ -44,7 +45,7 @@ pub(super) fn one_second(domains: &[Domain], packages: usize) -> Bars {
 }
 
 fn account(domains: &[Domain], packages: usize) -> Option<Account> {
-    let specs = domains.iter().map(setup::spec).collect::<Result<Vec<_>, _>>().ok()?;
+    let specs = domains.iter().map(host::spec).collect::<Result<Vec<_>, _>>().ok()?;
     let policies = Policies::default();
     let horizon = Nanos(10 * SECOND);
     let config =

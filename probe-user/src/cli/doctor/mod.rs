@@ -14,8 +14,11 @@ use serde::Serialize;
 
 use self::error_bar::Bars;
 
+use super::calibrate::place;
 use super::emit;
 use super::exit::{ExitStatus, Failure};
+use crate::calibration::Calibration;
+use crate::cycles::Cycles;
 use crate::record::Quality;
 use crate::roots::Roots;
 use crate::siblings::Siblings;
@@ -65,6 +68,11 @@ pub struct DomainRow {
     pub quality: Quality,
     /// Whether it is summed.
     pub additive: bool,
+    /// Where its idle power comes from: `source`, `calibrated`, `learned` in the run from windows in which
+    /// nobody runs, or `unknown`.
+    pub idle: &'static str,
+    /// Its idle power, W; null if it is not known yet.
+    pub idle_watts: Option<f64>,
     /// Relative error of its class of sensor; 0 where none is published.
     pub class_ratio: f64,
     /// Half the error bar of a request of one second in it, relative to its energy, by the ledger's own
@@ -104,7 +112,7 @@ pub struct Report {
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(roots: &Roots, json: bool) -> Result<ExitStatus, Failure> {
-    let report = examine(roots, &|event| event.open().map(drop));
+    let report = examine(roots, &|event| event.open()?.check(event));
     let mut out = if json {
         serde_json::to_vec_pretty(&report).map_err(|e| Failure::new(ExitStatus::Failed, e))?
     } else {
@@ -134,11 +142,17 @@ pub fn examine(roots: &Roots, opener: Opener<'_>) -> Report {
         Err(error) => Row { required: true, ..unusable("topology", &error.to_string()) },
     });
     let topology = topology.ok();
-    let selection = topology.as_ref().and_then(|t| sources::auto(roots, t, opener));
+    let mut selection = topology.as_ref().and_then(|t| sources::auto(roots, t, opener));
+    // One that does not fit is told of by attach.
+    let kept = place().and_then(|path| Calibration::read(&path, roots).ok().flatten());
+    if let (Some(selection), Some(kept)) = (&mut selection, kept) {
+        kept.apply(&mut selection.domains);
+    }
     let chosen = selection.as_ref();
     if let Some(topology) = &topology {
         let domains = chosen.map_or(&[][..], |selection| &selection.domains);
-        features.extend(weights::rows(&Siblings::read(roots, topology), domains));
+        let cycles = Cycles::read(topology, opener);
+        features.extend(weights::rows(&Siblings::read(roots, topology), &cycles, domains));
     }
     let packages = topology.as_ref().map_or(0, |t| t.packages.len());
     let bars = chosen.map(|selection| error_bar::one_second(&selection.domains, packages));
@@ -168,6 +182,13 @@ fn domains(selection: &Selection, bars: &Bars) -> Vec<DomainRow> {
         source: d.source.clone(),
         quality: d.quality,
         additive: d.additive,
+        idle: match (d.idle_watts, d.idle_error_watts) {
+            (_, Some(_)) => "calibrated",
+            (Some(_), None) => "source",
+            (None, None) if d.additive => "learned",
+            (None, None) => "unknown",
+        },
+        idle_watts: d.idle_watts,
         class_ratio: d.class_ratio,
         one_second_ratio: *bar,
     };

@@ -35,9 +35,10 @@ pub(super) fn render(report: &Report) -> String {
         push(
             &mut out,
             format_args!(
-                "  {}: {}, {quality}{error}, {sum}{}\n",
+                "  {}: {}, {quality}{error}, {sum}, idle power {}{}\n",
                 domain.name,
                 domain.source,
+                idle(domain),
                 bar(domain.one_second_ratio)
             ),
         );
@@ -60,6 +61,15 @@ pub(super) fn render(report: &Report) -> String {
         "attach cannot work here: see the lines marked NO.\n"
     });
     out
+}
+
+fn idle(domain: &super::DomainRow) -> String {
+    match (domain.idle, domain.idle_watts) {
+        ("calibrated", Some(watts)) => format!("{watts:.2} W as calibrated"),
+        (_, Some(watts)) => format!("{watts:.2} W"),
+        ("learned", None) => "to be learned (or: wattprobe calibrate)".to_owned(),
+        _ => "unknown".to_owned(),
+    }
 }
 
 fn bar(ratio: Option<f64>) -> String {

@@ -5,20 +5,30 @@ use probe_ledger::Weight;
 use super::{Row, unusable};
 use crate::{
     cli::weight::{Has, has},
+    cycles::Cycles,
     siblings::Siblings,
     source::Domain,
 };
 
 /// One row for each; none is required, since time is always there.
-pub(super) fn rows(siblings: &Siblings, domains: &[Domain]) -> Vec<Row> {
+pub(super) fn rows(siblings: &Siblings, cycles: &Cycles, domains: &[Domain]) -> Vec<Row> {
     let policies = Weight::ALL.into_iter().filter(|weight| *weight != Weight::Time);
-    policies.map(|weight| row(weight, has(weight, siblings, domains), siblings)).collect()
+    policies
+        .map(|weight| {
+            let there = match weight {
+                Weight::Cycles => format!("CPUs that count cycles: {}", cycles.counters().len()),
+                _ => format!("cores of two threads: {}", siblings.pairs().len()),
+            };
+            row(weight, has(weight, siblings, cycles, domains), there)
+        })
+        .collect()
 }
 
-fn row(weight: Weight, has: Has, siblings: &Siblings) -> Row {
+/// `there`: what is said where the machine has all that the policy asks for.
+fn row(weight: Weight, has: Has, there: String) -> Row {
     let name = format!("weight-{}", weight.name());
     let (present, detail) = match has {
-        Has::All => (true, format!("cores of two threads: {}", siblings.pairs().len())),
+        Has::All => (true, there),
         Has::Other(what) => (false, what),
         Has::Unknown(why) => return unusable(&name, &why),
     };
@@ -31,11 +41,12 @@ mod tests {
 
     #[test]
     fn a_weight_that_the_machine_has_not_is_told_with_the_remedy_and_never_required() {
-        let rows = rows(&Siblings::Pairs(vec![(0, 2), (1, 3)]), &[]);
+        let cycles = Cycles::Unknown("CPU 0 counts no cycles; use --weight time".into());
+        let rows = rows(&Siblings::Pairs(vec![(0, 2), (1, 3)]), &cycles, &[]);
         let told: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.usable)).collect();
         assert_eq!(told, [("weight-cycles", false), ("weight-smt", true)]);
         assert_eq!(rows[1].detail, "cores of two threads: 2");
-        assert_eq!(rows[0].remedy.as_deref(), Some("use time"));
+        assert_eq!(rows[0].remedy.as_deref(), Some("use --weight time"));
         assert!(rows.iter().all(|row| !row.required));
     }
 }

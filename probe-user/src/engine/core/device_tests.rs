@@ -10,7 +10,7 @@ use super::tests::{MS, io, records, tick};
 use super::*;
 use crate::{
     clock::Clock,
-    engine::{setup, targets::Target},
+    engine::{host::Host, targets::Target},
     source::{Domain, Users, nvml},
     target::{Found, Selector},
 };
@@ -30,11 +30,9 @@ fn core(domains: &[Domain]) -> Core {
     let mut target = Target::new(0, "a".into(), Selector::Port(1));
     let _ = target.found(&Found { processes: [OURS].into(), ..<_>::default() });
     targets.0.push(target);
-    let setup::Domains { readings, labels, ledger, .. } =
-        setup::domains(domains, 1, <_>::default()).unwrap();
-    let policies = ledger.policies().into();
-    let records = Records::new(labels, targets.names(), policies, Clock::start());
-    Core::new(Parts { ledger, readings, records, targets, slices: None })
+    let host = Host::new(domains, 1, <_>::default(), targets.names(), Clock::start());
+    let accounts = Accountant::open(&host).unwrap();
+    Core::new(Parts { accounts, targets, slices: None, recorder: None })
 }
 
 /// What a GPU shows every 50 ms: counts in a millisecond, who used it, and until when it can be read, ms.
@@ -74,7 +72,7 @@ fn request(domains: &[Domain], shown: &[Shown]) -> RequestRecord {
     }
     core.finish(&mut effects);
     for index in 0..domains.len() {
-        assert!(core.ledger.books(DomainId(index)).unwrap().closes());
+        assert!(core.accounts.ledger.books(DomainId(index)).unwrap().closes());
     }
     records(&effects)[0].clone()
 }

@@ -1,13 +1,13 @@
 //! The pure middle, fed with made-up events: joules, ends and books in numbers.
 
-use probe_common::{FIRST_TARGET, MAX_COUNTERS, MAX_PACKAGES};
+use probe_common::{CONSUMERS, FIRST_TARGET, MAX_COUNTERS, MAX_PACKAGES};
 
 use super::*;
 use crate::{
     clock::Clock,
-    engine::{setup, targets::Target},
-    event::Io,
-    record::Quality,
+    engine::{host::Host, targets::Target},
+    event::{Io, Tick},
+    record::{End, Quality},
     source::{Domain, ModelPower, Range, Reading, Scope},
     target::Selector,
 };
@@ -15,7 +15,12 @@ use crate::{
 pub(super) const MS: u64 = 1_000_000;
 
 /// One package under the model: 1 W idle, 3 W more per busy thread.
-fn core() -> Core {
+pub(super) fn core() -> Core {
+    core_with(None)
+}
+
+/// The same, writing a tape.
+pub(super) fn core_with(tape: Option<crate::tape::Writer>) -> Core {
     let domain = Domain {
         name: "package-0".into(),
         source: "model".into(),
@@ -28,16 +33,21 @@ fn core() -> Core {
         quantum_nj: 1,
         max_watts: 1000.0,
         idle_watts: Some(1.0),
+        idle_error_watts: None,
         class_ratio: 0.5,
         reading: Reading::Model(ModelPower { min_watts: 1.0, max_watts: 4.0, threads: 1 }),
     };
-    let domains = setup::domains(&[domain], 1, <_>::default()).unwrap();
+    let domains = [domain];
     let mut targets = Targets::default();
     targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
-    let setup::Domains { readings, labels, ledger, .. } = domains;
-    let policies = ledger.policies().into();
-    let records = Records::new(labels, targets.names(), policies, Clock::start());
-    Core::new(Parts { ledger, readings, records, targets, slices: None })
+    let host = Host::new(&domains, 1, <_>::default(), targets.names(), Clock::start());
+    let accounts = Accountant::open(&host).unwrap();
+    Core::new(Parts {
+        accounts,
+        targets,
+        slices: None,
+        recorder: tape.map(|tape| Recorder::begin(tape, host)),
+    })
 }
 
 /// The machine under a power sensor that is integrated.
@@ -48,13 +58,12 @@ fn whole_machine(dir: &std::path::Path) -> Core {
     let roots = crate::roots::Roots { sysfs: root.sysfs(), procfs: root.procfs(), nvml: None };
     let topology = crate::topology::Topology::read(&roots).unwrap();
     let chosen = crate::source::select(&roots, &topology, &["hwmon".parse().unwrap()]).unwrap();
-    let domains = setup::domains(&chosen.domains, 1, <_>::default()).unwrap();
+    let domains = chosen.domains;
     let mut targets = Targets::default();
     targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
-    let setup::Domains { readings, labels, ledger, .. } = domains;
-    let policies = ledger.policies().into();
-    let records = Records::new(labels, targets.names(), policies, Clock::start());
-    Core::new(Parts { ledger, readings, records, targets, slices: None })
+    let host = Host::new(&domains, 1, <_>::default(), targets.names(), Clock::start());
+    let accounts = Accountant::open(&host).unwrap();
+    Core::new(Parts { accounts, targets, slices: None, recorder: None })
 }
 
 pub(super) fn tick(number: u64, t: u64, busy: u64) -> Event {
@@ -113,9 +122,9 @@ fn a_request_costs_what_the_target_burned_between_its_body_and_its_end() {
     assert!((record.joules_low.unwrap() - 0.075).abs() < 1e-6);
     assert_eq!(record.cpu_s, Some(0.050));
     assert_eq!(record.end, End::Complete);
-    let books = core.ledger.target(consumer(FIRST_TARGET));
+    let books = core.accounts.ledger.target(consumer(FIRST_TARGET));
     assert_eq!((books.requests.0, books.background.0), (150 * MS, 150 * MS));
-    assert_eq!(core.cpu_ns(FIRST_TARGET), 100 * MS);
+    assert_eq!(core.accounts.cpu_ns(FIRST_TARGET), 100 * MS);
 }
 
 #[test]
@@ -134,7 +143,7 @@ fn a_server_that_dies_resets_its_requests_and_the_books_still_close() {
     assert_eq!(records(&effects)[0].end, End::Reset);
     assert!(effects.iter().any(|e| matches!(e, Effect::ProcessEnded(7))));
     assert!(effects.iter().any(|e| matches!(e, Effect::TargetLost(FIRST_TARGET))));
-    assert!(core.ledger.books(probe_ledger::DomainId(0)).unwrap().closes());
+    assert!(core.accounts.ledger.books(probe_ledger::DomainId(0)).unwrap().closes());
 }
 
 #[test]
@@ -171,7 +180,7 @@ fn a_power_sensor_of_the_whole_machine_is_a_requests_joules_and_a_gap_in_it_is_v
         core.push(tick(n, t + MS, t));
     }
     core.finish(&mut effects);
-    let books = core.ledger.books(probe_ledger::DomainId(0)).unwrap();
+    let books = core.accounts.ledger.books(probe_ledger::DomainId(0)).unwrap();
     assert!(books.closes());
     assert_eq!(books.measured.0, 1_000 * MS, "{books:?}");
 }

@@ -5,7 +5,7 @@ use crate::export::books::NOT_TARGETS;
 use crate::export::shown::visible;
 use crate::export::units::{MISSING, Scale, joules, seconds};
 use crate::record::Quality;
-use crate::snapshot::{DomainBook, Snapshot};
+use crate::snapshot::{DomainBook, Snapshot, TargetBook};
 
 const LONGEST: usize = 24;
 
@@ -136,13 +136,18 @@ pub fn consumers(summary: &Snapshot, width: Option<usize>) -> String {
     render(columns, width)
 }
 
-/// One row a target.
+/// One row a target; behind the background, what of it was before its first request, while requests waited, and after
+/// last bytes.
 #[must_use]
 pub fn targets(summary: &Snapshot, width: Option<usize>) -> String {
     let books = || summary.targets.values();
     let scale = scale_of(books().flat_map(|b| [&b.requests_nj, &b.background_nj]));
     let unit = format!("[{}J]", scale.prefix());
     let names = summary.targets.keys().map(|n| visible(n, LONGEST)).collect();
+    let part = |name: &str, of: &dyn Fn(&TargetBook) -> u64| {
+        let cells = books().map(|b| scale.show(joules(of(b)))).collect();
+        Column::right(format!("{name} {unit}"), 2, cells)
+    };
     let columns = vec![
         Column::left("target", 0, names),
         Column::right(
@@ -155,6 +160,9 @@ pub fn targets(summary: &Snapshot, width: Option<usize>) -> String {
             0,
             books().map(|b| scale.show(joules(b.background_nj))).collect(),
         ),
+        part("before 1st", &|b| b.background_before_nj),
+        part("waiting", &|b| b.background_waiting_nj),
+        part("after last", &|b| b.background_after_nj),
         Column::right("CPU [s]", 1, books().map(|b| format!("{:.3}", seconds(b.cpu_ns))).collect()),
     ];
     render(columns, width)

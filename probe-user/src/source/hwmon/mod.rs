@@ -168,6 +168,7 @@ fn energy(name: String, scope: Scope, input: HwmonInput, class: &Class) -> Domai
         quantum_nj: 61_036,
         max_watts: class.max_watts,
         idle_watts: None,
+        idle_error_watts: None,
         class_ratio: class.ratio,
         reading: Reading::Polled(Polled::Hwmon(input)),
     }

@@ -153,6 +153,7 @@ fn domain(gpu: Gpu) -> Domain {
         quantum_nj: if counter { 1_000_000 } else { 1 },
         max_watts: MAX_WATTS,
         idle_watts: None,
+        idle_error_watts: None,
         class_ratio: if counter { 0.0 } else { POWER_RATIO },
         reading: Reading::Polled(Polled::Nvml(gpu)),
     }

@@ -13,6 +13,7 @@ pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod response;
 pub(crate) mod server;
+pub(crate) mod tape;
 pub(crate) mod truth;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

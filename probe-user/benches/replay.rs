@@ -1,0 +1,85 @@
+//! How long a replay of an hour takes, and how much memory: ticks at 1 kHz, ten requests a second.
+//!
+//! The tape is written with the real writer, the replay is the real binary. Fails when a bound is broken.
+
+#[path = "../tests/tape/made.rs"]
+mod made;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wattprobe::engine::entry::{End, Entry};
+use wattprobe::engine::recorder::Recorder;
+use wattprobe::tape::Writer;
+
+/// An hour.
+const TICKS: u64 = 3_600_000;
+const TIME_BOUND: Duration = Duration::from_secs(5);
+const MEMORY_BOUND: u64 = 50_000_000;
+
+fn write(dir: &Path) -> Result<(), Box<dyn Error>> {
+    let mut recorder = Recorder::begin(Writer::create(dir, <_>::default())?, made::host());
+    for n in 1..=TICKS {
+        made::millisecond(n, |entry| recorder.record(&entry));
+        recorder.keep(n * 1_000_000);
+    }
+    recorder.record(&Entry::End(End { t: (TICKS + 1) * 1_000_000, ..End::default() }));
+    recorder.finish();
+    recorder.failure().map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// The most memory that a process had so far, bytes.
+fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let begin = now();
+    write(dir.path())?;
+    let wrote = begin.elapsed();
+    let mut bytes = 0;
+    for file in fs::read_dir(dir.path())? {
+        bytes += file?.metadata()?.len();
+    }
+    println!(
+        "tape: {bytes} bytes, {:.2} bytes a tick, written in {wrote:.2?}",
+        bytes as f64 / TICKS as f64
+    );
+    for what in ["info", "verify", "replay"] {
+        let begin = now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wattprobe"))
+            .args(["tape", what])
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let mut memory = 0;
+        let status = loop {
+            memory = memory.max(peak(child.id()).unwrap_or(0));
+            match child.try_wait()? {
+                Some(status) => break status,
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        let took = begin.elapsed();
+        println!("{what}: {took:.2?}, {:.1} MB at most", memory as f64 / 1e6);
+        if !status.success() || took > TIME_BOUND || memory > MEMORY_BOUND {
+            return Err(format!(
+                "{what}: {status}; the bounds are {TIME_BOUND:?} and {MEMORY_BOUND} bytes"
+            )
+            .into());
+        }
+    }
+    Ok(())
+}

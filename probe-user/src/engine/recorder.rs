@@ -1,0 +1,63 @@
+//! Writes entries onto a tape. A write that fails ends the tape where it is, never the run.
+
+use super::{codec::Encoder, entry::Entry, host::Host};
+use crate::tape::{TapeError, Writer};
+
+/// How long entries wait for their frame at most.
+const FRAME_NS: u64 = 1_000_000_000;
+
+/// A tape that is being written.
+pub struct Recorder {
+    /// `None` once it has ended.
+    writer: Option<Writer>,
+    encoder: Encoder,
+    flushed: u64,
+    failure: Option<TapeError>,
+}
+
+impl Recorder {
+    /// Begins with the host, on disk at once.
+    #[must_use]
+    pub fn begin(writer: Writer, host: Host) -> Self {
+        let mut recorder =
+            Self { writer: Some(writer), encoder: Encoder::default(), flushed: 0, failure: None };
+        recorder.record(&Entry::Host(Box::new(host)));
+        recorder.attempt(Writer::flush);
+        recorder
+    }
+
+    /// Adds an entry.
+    pub fn record(&mut self, entry: &Entry) {
+        let Self { writer, encoder, failure, .. } = self;
+        let Some(tape) = writer else { return };
+        if let Err(error) = tape.append_with(|out| encoder.entry(entry, out)) {
+            (*failure, *writer) = (Some(error), None);
+        }
+    }
+
+    /// Writes a frame if the last one is old.
+    pub fn keep(&mut self, now: u64) {
+        if now.saturating_sub(self.flushed) >= FRAME_NS {
+            self.flushed = now;
+            self.attempt(Writer::flush);
+        }
+    }
+
+    /// Signs off.
+    pub fn finish(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            self.failure = writer.finish().err();
+        }
+    }
+
+    /// Why the tape ended early; told once.
+    pub fn failure(&mut self) -> Option<TapeError> {
+        self.failure.take()
+    }
+
+    fn attempt(&mut self, write: impl FnOnce(&mut Writer) -> Result<(), TapeError>) {
+        if let Some(Err(error)) = self.writer.as_mut().map(write) {
+            (self.failure, self.writer) = (Some(error), None);
+        }
+    }
+}

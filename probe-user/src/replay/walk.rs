@@ -1,0 +1,80 @@
+//! One pass over the entries of a tape: each frame is checked before it is decoded, the first entry is the host and no
+//! other is, nothing follows the end.
+
+use std::path::Path;
+
+use super::ReplayError;
+use crate::{
+    engine::{EngineError, codec::Decoder, entry::Entry},
+    tape::{Counts, Damage, Ending, Reader, TapeError},
+};
+
+/// What a pass has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// What was read.
+    pub counts: Counts,
+    /// How the tape ends.
+    pub ending: Ending,
+    /// Segment and frame of the last frame.
+    pub last: (u32, u64),
+}
+
+/// Why an entry is not taken.
+pub enum Refused {
+    /// The books do not close after it.
+    Books,
+    /// Something else.
+    Other(ReplayError),
+}
+
+impl<E: Into<ReplayError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Hands every entry to `take`, in order.
+///
+/// # Errors
+/// Damage with its place, or what `take` refuses.
+pub fn walk(
+    dir: &Path,
+    mut take: impl FnMut(Entry) -> Result<(), Refused>,
+) -> Result<Walked, ReplayError> {
+    let mut reader = Reader::open(dir)?;
+    let (mut decoder, mut counts, mut last) = (Decoder::default(), Counts::default(), (1, 0));
+    let mut over = false;
+    while let Some(frame) = reader.next_frame()? {
+        last = (frame.segment, frame.frame);
+        let damaged = |damage| TapeError::Damaged { segment: last.0, frame: last.1, damage };
+        let mut bytes = frame.bytes();
+        while let Some(entry) = decoder.next(&mut bytes).map_err(|_| damaged(Damage::Content))? {
+            if matches!(entry, Entry::Host(_)) != (counts.items == 0) || over {
+                return Err(damaged(Damage::Content).into());
+            }
+            over = matches!(entry, Entry::End(_));
+            counts.items += 1;
+            match take(entry) {
+                Ok(()) => {}
+                Err(Refused::Books) => return Err(damaged(Damage::Books).into()),
+                // The chain holds, so it was written like this: by another version.
+                Err(Refused::Other(ReplayError::Books(
+                    EngineError::Scale(_) | EngineError::Ledger(_),
+                ))) => return Err(damaged(Damage::Content).into()),
+                Err(Refused::Other(error)) => return Err(error),
+            }
+        }
+        counts.frames += 1;
+        counts.segments = u64::from(frame.segment);
+    }
+    let ending = reader.ending().unwrap_or(Ending::Open { unfinished_bytes: 0 });
+    if let Ending::Ended(told) = ending {
+        counts.segments = told.segments;
+        if told.items != counts.items {
+            let (segment, frame) = (last.0, last.1 + 1);
+            return Err(TapeError::Damaged { segment, frame, damage: Damage::Counts }.into());
+        }
+    }
+    Ok(Walked { counts, ending, last })
+}

@@ -1,0 +1,84 @@
+//! What can be wrong with a tape.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a tape cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum TapeError {
+    /// The directory holds a tape already.
+    #[error("{} holds a tape already; give --tape a directory that is empty or does not exist", .0.display())]
+    Taken(PathBuf),
+    /// There is no segment.
+    #[error("{} holds no tape; name the directory that --tape was given", .0.display())]
+    None(PathBuf),
+    /// What the system said of a file.
+    #[error("{}: {cause}; free or mount its disk, or correct its permissions, and try again", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// One item is longer than a frame may be.
+    #[error(
+        "an item of {0} bytes does not fit into a frame; this is a fault of wattprobe, please report it"
+    )]
+    TooLong(usize),
+    /// An item could not be encoded.
+    #[error("an item could not be encoded: {0}; this is a fault of wattprobe, please report it")]
+    Encode(String),
+    /// A write failed before: the tape ends where it failed.
+    #[error("the tape ended when a write failed; what was written before is whole")]
+    Broken,
+    /// The evidence does not hold.
+    #[error(
+        "segment {segment}, frame {frame}: {damage}; restore this tape from a copy, it proves nothing past this frame"
+    )]
+    Damaged {
+        /// Segment, from 1.
+        segment: u32,
+        /// Frame in its segment, from 1; 0 is the segment's header.
+        frame: u64,
+        /// What is wrong there.
+        damage: Damage,
+    },
+}
+
+/// What is wrong with one frame or segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// The segment is not there, and a later one is.
+    #[error("the segment is missing")]
+    Missing,
+    /// The header is no header of a tape.
+    #[error("the segment's header was changed")]
+    Header,
+    /// Another version of the format.
+    #[error("it is written in version {0} of the format, this wattprobe reads version 1")]
+    Version(u32),
+    /// The header does not continue the segment before.
+    #[error("the segment does not continue the one before it")]
+    Order,
+    /// Kind or lengths were changed, or the frame before it.
+    #[error("the frame's lengths were changed, or it does not belong here")]
+    Head,
+    /// The bytes were changed.
+    #[error("the frame was changed")]
+    Hash,
+    /// A segment ends within a frame, and another follows.
+    #[error("the segment was cut within this frame")]
+    Cut,
+    /// The frame is whole and cannot be unpacked or understood.
+    #[error("the frame is whole and holds nothing that a tape holds")]
+    Content,
+    /// The end record does not count what is there.
+    #[error("the end record counts something else than what is there")]
+    Counts,
+    /// Its entries are whole and make books that do not close.
+    #[error("the books that its entries make do not close")]
+    Books,
+    /// Something follows the end record.
+    #[error("something was added after the end record")]
+    Added,
+}

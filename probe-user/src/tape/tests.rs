@@ -1,0 +1,171 @@
+//! A tape is written, then changed in every way that it must notice.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+
+const SMALL: Limits = Limits { frame_bytes: 256, segment_bytes: 1024 };
+
+fn item(n: u64) -> (u64, String) {
+    (n, format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+fn written(dir: &Path, items: u64) -> Counts {
+    let mut writer = Writer::create(dir, SMALL).unwrap();
+    for n in 0..items {
+        writer.append(&item(n)).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn read(dir: &Path) -> Result<(Vec<(u64, String)>, Scan), TapeError> {
+    let mut items = Vec::new();
+    let scan = scan(dir, |item| {
+        items.push(item);
+        Ok::<(), TapeError>(())
+    })?;
+    Ok((items, scan))
+}
+
+fn segment(dir: &Path, number: u32) -> std::path::PathBuf {
+    segments::path(dir, number)
+}
+
+fn damage(result: Result<(Vec<(u64, String)>, Scan), TapeError>) -> (u32, u64, Damage) {
+    match result {
+        Err(TapeError::Damaged { segment, frame, damage }) => (segment, frame, damage),
+        other => panic!("expected damage, got {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_written_is_read_over_several_segments_in_private_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let tape = dir.path().join("tape");
+    let counts = written(&tape, 500);
+    assert!(counts.segments > 5 && counts.frames > 20, "{counts:?}");
+    let (items, scan) = read(&tape).unwrap();
+    assert_eq!(items, (0..500).map(item).collect::<Vec<_>>());
+    assert_eq!((scan.counts, scan.ending), (counts, Ending::Ended(counts)));
+    assert_eq!(fs::metadata(&tape).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(segment(&tape, 2)).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(matches!(Writer::create(&tape, SMALL), Err(TapeError::Taken(_))));
+    assert!(matches!(read(dir.path()), Err(TapeError::None(_))));
+}
+
+#[test]
+fn a_flip_of_any_byte_is_damage_in_its_own_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let counts = written(dir.path(), 100);
+    for number in 1..=u32::try_from(counts.segments).unwrap() {
+        let path = segment(dir.path(), number);
+        let bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            fs::write(&path, &changed).unwrap();
+            let (found, frame, _) = damage(read(dir.path()));
+            assert_eq!((found, frame == 0), (number, at < format::HEADER), "byte {at}");
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+    assert!(read(dir.path()).is_ok());
+}
+
+#[test]
+fn a_tape_cut_at_any_byte_of_its_last_segment_is_open_up_to_its_last_whole_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let counts = written(dir.path(), 100);
+    let path = segment(dir.path(), u32::try_from(counts.segments).unwrap());
+    let bytes = fs::read(&path).unwrap();
+    let mut before = 0;
+    for length in 0..bytes.len() {
+        fs::write(&path, &bytes[..length]).unwrap();
+        let (items, scan) = read(dir.path()).unwrap();
+        assert!(matches!(scan.ending, Ending::Open { .. }), "{length}");
+        assert!(items.len() >= before, "{length}");
+        before = items.len();
+        assert_eq!(items, (0..before as u64).map(item).collect::<Vec<_>>());
+    }
+    assert_eq!(before, 100);
+}
+
+#[test]
+fn segments_that_are_missing_swapped_cut_or_added_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let last = u32::try_from(written(dir.path(), 500).segments).unwrap();
+    let at = |number| segment(dir.path(), number);
+    let away = dir.path().join("away");
+    fs::rename(at(3), &away).unwrap();
+    assert_eq!(damage(read(dir.path())), (3, 0, Damage::Missing));
+    fs::rename(at(4), at(3)).unwrap();
+    fs::rename(&away, at(4)).unwrap();
+    assert_eq!(damage(read(dir.path())), (3, 0, Damage::Order));
+    fs::rename(at(4), &away).unwrap();
+    fs::rename(at(3), at(4)).unwrap();
+    fs::rename(&away, at(3)).unwrap();
+    let whole = fs::read(at(3)).unwrap();
+    fs::write(at(3), &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(damage(read(dir.path())).2, Damage::Cut);
+    fs::write(at(3), &whole).unwrap();
+    fs::write(at(last + 1), &whole).unwrap();
+    let (number, _, kind) = damage(read(dir.path()));
+    assert_eq!((number, kind), (last, Damage::Added));
+}
+
+#[test]
+fn frames_that_are_swapped_or_taken_out_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer =
+        Writer::create(dir.path(), Limits { segment_bytes: u64::MAX, ..SMALL }).unwrap();
+    let mut ends = vec![format::HEADER];
+    for n in 0..3 {
+        writer.append(&item(n)).unwrap();
+        writer.flush().unwrap();
+        ends.push(usize::try_from(fs::metadata(segment(dir.path(), 1)).unwrap().len()).unwrap());
+    }
+    drop(writer);
+    let path = segment(dir.path(), 1);
+    let bytes = fs::read(&path).unwrap();
+    let frame = |n: usize| &bytes[ends[n]..ends[n + 1]];
+    let header = &bytes[..format::HEADER];
+    fs::write(&path, [header, frame(0), frame(2)].concat()).unwrap();
+    assert_eq!(damage(read(dir.path())), (1, 2, Damage::Head));
+    fs::write(&path, [header, frame(1), frame(0), frame(2)].concat()).unwrap();
+    assert_eq!(damage(read(dir.path())), (1, 1, Damage::Head));
+    fs::write(&path, [header, frame(0), frame(1), frame(1)].concat()).unwrap();
+    assert_eq!(damage(read(dir.path())), (1, 3, Damage::Head));
+}
+
+#[test]
+fn a_forged_frame_that_unpacks_to_more_than_it_says_or_to_no_item_is_refused() {
+    let zeros = vec![0xff; 4096];
+    let packed = lz4_flex::block::compress(&zeros);
+    for plain in [16, 4096] {
+        let dir = tempfile::tempdir().unwrap();
+        let header = format::header(1, &[0; format::HASH]);
+        let link = format::first_link(&header);
+        let head =
+            format::head(format::Kind::Items, u32::try_from(packed.len()).unwrap(), plain, &link);
+        let hash = format::link(&link, &head, &packed);
+        fs::write(segment(dir.path(), 1), [&header[..], &head, &packed, &hash].concat()).unwrap();
+        assert_eq!(damage(read(dir.path())), (1, 1, Damage::Content));
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_tape_with_its_last_whole_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(&dir.path().join("tape"), SMALL).unwrap();
+    writer.append(&item(0)).unwrap();
+    writer.flush().unwrap();
+    // Every write to this device says that there is no space left.
+    writer.file = Some(fs::File::options().write(true).open("/dev/full").unwrap());
+    writer.append(&item(1)).unwrap();
+    assert!(matches!(writer.flush(), Err(TapeError::Io { .. })));
+    assert!(matches!(writer.append(&item(2)), Err(TapeError::Broken)));
+    let (items, scan) = read(&dir.path().join("tape")).unwrap();
+    assert_eq!((items, scan.ending), (vec![item(0)], Ending::Open { unfinished_bytes: 0 }));
+}

@@ -1,0 +1,136 @@
+//! A run that never was, as entries: two domains of a package, ticks every millisecond, requests that overlap.
+
+use std::collections::BTreeMap;
+
+use probe_common::{CONSUMERS, FIRST_TARGET, KERNEL, MAX_COUNTERS, MAX_PACKAGES, OTHER};
+use wattprobe::boundary::{Boundary, Facts, Flags, Moment, RequestId, ServerTimings, What};
+use wattprobe::engine::entry::Entry;
+use wattprobe::engine::host::{ENTRIES, Host, HostDomain, HostFeed, HostScope};
+use wattprobe::event::{ConnId, Tick};
+use wattprobe::record::{End, Quality, TokenSource};
+use wattprobe::snapshot::Policies;
+
+const MS: u64 = 1_000_000;
+/// Ticks between two requests.
+const EVERY: u64 = 100;
+/// Ticks a request lasts.
+const LASTS: u64 = 350;
+
+fn domain(name: &str, slot: usize) -> HostDomain {
+    HostDomain {
+        name: name.to_owned(),
+        source: "rapl-perf".to_owned(),
+        quality: Quality::Measured,
+        additive: true,
+        scope: HostScope::Package(0),
+        joules_per_count: 1.0 / 16384.0,
+        bits: Some(32),
+        wraps_after: None,
+        period_ns: MS,
+        quantum_nj: 61_036,
+        max_watts: Some(1500.0),
+        idle_error_watts: None,
+        idle_watts: None,
+        class_ratio: 0.0,
+        must_move: true,
+        package: 0,
+        feed: HostFeed::Kernel(slot),
+        shared_by: None,
+    }
+}
+
+/// What such a run is opened with.
+pub(crate) fn host() -> Host {
+    let name = |policy: &str| policy.to_owned();
+    Host {
+        entries: ENTRIES,
+        version: "0.0.0".to_owned(),
+        kernel: "6.1.0".to_owned(),
+        packages: 1,
+        domains: vec![domain("package-0", 0), domain("dram-0", 1)],
+        targets: BTreeMap::from([(FIRST_TARGET, "made".to_owned())]),
+        policies: Policies { weight: name("time"), share: name("equal"), idle: name("none") },
+        marks: Vec::new(),
+        wall_offset_ns: 1_700_000_000_000_000_000,
+        begin: 0,
+    }
+}
+
+fn at(n: u64, odd: u64) -> Moment {
+    let mut clock = [0; MAX_PACKAGES];
+    clock[0] = n * 700_000 + odd;
+    Moment { t: n * MS + odd, clock }
+}
+
+/// The entries of one millisecond, and the numbers that make them uneven.
+pub(crate) fn millisecond(n: u64, mut give: impl FnMut(Entry)) {
+    let odd = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50;
+    let mut clock = [0; CONSUMERS];
+    clock[0] = n * 500_000 + odd;
+    clock[KERNEL as usize] = n * 20_000;
+    clock[OTHER as usize] = n * 100_000 + odd;
+    clock[FIRST_TARGET as usize] = n * 700_000 + odd;
+    let mut counter = [None; MAX_COUNTERS];
+    counter[0] = Some((n * 800 + odd / 100) & 0xffff_ffff);
+    counter[1] = Some((n * 90 + odd / 900) & 0xffff_ffff);
+    give(Entry::Tick(Tick {
+        package: 0,
+        t: n * MS + odd,
+        number: n,
+        counter,
+        clock,
+        cores: None,
+        beside: None,
+        cycles: None,
+    }));
+    let boundary = |request: u64, what| {
+        let (request, conn) = (RequestId(request), ConnId(request));
+        let (who, tgid, at) = (FIRST_TARGET, 7, at(n, odd + 1));
+        Entry::Boundary(Boundary { what, request, conn, who, tgid, at, events: 0 })
+    };
+    let (request, within) = (n / EVERY, n % EVERY);
+    let earlier = |ticks: u64| request.checked_sub(ticks).filter(|request| *request > 0);
+    if request > 0 && within == 10 {
+        give(boundary(request, What::Start));
+        give(boundary(request, What::Body));
+    }
+    if let Some(request) = earlier(1).filter(|_| within == 20) {
+        give(boundary(request, What::Head));
+        give(boundary(request, What::First));
+    }
+    if let Some(request) = earlier(LASTS / EVERY).filter(|_| within == 10 + LASTS % EVERY) {
+        give(boundary(request, What::End));
+        give(Entry::Finished(Box::new(facts(request, at(n - LASTS, 1), at(n, odd + 2)))));
+    }
+}
+
+fn facts(request: u64, start: Moment, end: Moment) -> Facts {
+    Facts {
+        request: RequestId(request),
+        conn: ConnId(request),
+        tgid: 7,
+        who: FIRST_TARGET,
+        method: Some("POST".to_owned()),
+        path: Some("/v1/chat/completions".to_owned()),
+        status: Some(200),
+        model: Some("made".to_owned()),
+        stream: Some(false),
+        prompt_tokens: Some(100 + request % 50),
+        completion_tokens: Some(20 + request % 7),
+        token_source: TokenSource::Usage,
+        prompt_processed: None,
+        prompt_cached: None,
+        timings: ServerTimings::default(),
+        start,
+        body: Some(start),
+        head: None,
+        first: None,
+        end,
+        outcome: End::Complete,
+        external_id: None,
+        bytes_in: 1000,
+        bytes_out: 2000,
+        content_events: None,
+        flags: Flags::default(),
+    }
+}

@@ -1,0 +1,5 @@
+//! Tapes on disk, through the real binary and under `kill -9`.
+
+mod cli;
+mod kill;
+mod made;

@@ -4,12 +4,14 @@
 use probe_ledger::*;
 use proptest::prelude::*;
 
-use crate::tape::{Input, Tape};
+use crate::tape::{Input, Tape, Weighed};
 
 pub(crate) const PACKAGES: usize = 2;
 pub(crate) const CONSUMERS: usize = 4;
 /// Consumers 0 and 1 are targets.
 pub(crate) const TARGETS: usize = 2;
+/// The instant of the first samples.
+pub(crate) const BEGIN: u64 = 1_000;
 /// More than any window's energy.
 const LEAP_NJ: u64 = 1 << 42;
 
@@ -17,11 +19,14 @@ const LEAP_NJ: u64 = 1 << 42;
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) domains: Vec<DomainSpec>,
-    /// Where counters start, as a part of their range in 2⁻⁶⁴.
+    /// Where counters start, modulo their range.
     pub(crate) starts: Vec<u64>,
-    /// Whose samples bring weights.
-    pub(crate) weighted: u8,
-    pub(crate) share: Share,
+    /// Domains whose weights are odd: by `time` those that have any, measured; else those that miss some.
+    pub(crate) odd: u8,
+    /// A counter stands still between two steps.
+    pub(crate) outage: Option<(usize, usize, usize)>,
+    /// Consumer 0 alone is on CPU, always.
+    pub(crate) lone: bool,
     pub(crate) horizon: u64,
     pub(crate) patience: u64,
     pub(crate) steps: Vec<Step>,
@@ -96,17 +101,20 @@ fn domain(kind: Kind) -> impl Strategy<Value = DomainSpec> {
         Just(Range::Bits(48)),
         (1u64 << 46..).prop_map(Range::Max)
     ];
+    let register = Just((Scale::from_joules_per_count(6.1035e-5).unwrap(), Range::Bits(32)));
+    let counter = prop_oneof![4 => (scale, range), 1 => register];
     let idle = prop::option::of((0u64..40_000_000_000).prop_map(Nanowatts));
     let period = prop_oneof![Just(0), 0u64..3_000_000];
     let pulse = prop::option::of(5_000_000u64..40_000_000);
-    (scope, scale, range, any::<bool>(), idle, period, pulse).prop_map(
-        move |(scope, scale, range, additive, idle, period, pulse)| DomainSpec {
+    (scope, counter, any::<bool>(), idle, period, pulse).prop_map(
+        move |(scope, (scale, range), additive, idle, period, pulse)| DomainSpec {
             name: "random".to_owned(),
             scale,
             range,
             scope,
             additive,
             idle,
+            idle_error: idle.map(|power| Nanowatts(power.0 / 50)),
             max_power: kind.faults.then_some(Nanowatts(200_000_000_000)),
             period: Nanos(period),
             quantum: Nanojoules(period / 100),
@@ -129,9 +137,14 @@ fn step(kind: Kind) -> impl Strategy<Value = Step> {
         1 => Just(Fault::Back),
         4 => Just(Fault::Stuck)
     ];
-    let fault = prop::option::weighted(if kind.faults { 0.4 } else { 0.0 }, (0usize..3, fault));
+    let fault = prop::option::weighted(0.4, (0usize..3, fault));
     let read = any::<u8>();
-    (dt, any::<u64>(), read, fault).prop_map(|(dt, seed, read, fault)| Step { dt, seed, read, fault })
+    (dt, any::<u64>(), read, fault).prop_map(move |(dt, seed, read, fault)| Step {
+        dt,
+        seed,
+        read,
+        fault,
+    })
 }
 
 fn report() -> impl Strategy<Value = Report> {
@@ -149,7 +162,7 @@ fn report() -> impl Strategy<Value = Report> {
     )
 }
 
-fn request(steps: usize) -> impl Strategy<Value = Request> {
+pub(crate) fn request(steps: usize) -> impl Strategy<Value = Request> {
     let first = prop::option::of(0..steps);
     let told = prop::option::weighted(0.7, report());
     (0..TARGETS, 0..steps, 0..steps, first, told).prop_map(move |(target, a, b, first, told)| {
@@ -164,11 +177,11 @@ pub(crate) fn machines(kind: Kind) -> impl Strategy<Value = Machine> {
     let domains = prop::collection::vec((domain(kind), any::<u64>()), 1..4);
     let steps = prop::collection::vec(step(kind), 1..STEPS);
     let requests = prop::collection::vec(request(STEPS), 0..12);
-    let share = prop::sample::select(Share::ALL.to_vec());
+    let outage = prop::option::of((0usize..3, 0..STEPS, 0..STEPS));
     let waits = prop_oneof![Just(u64::MAX), 0u64..100_000_000];
     let waits = (waits.clone(), waits);
-    (domains, any::<u8>(), share, waits, steps, requests).prop_map(
-        move |(domains, weighted, share, (horizon, patience), steps, requests)| {
+    (domains, any::<u8>(), outage, waits, steps, requests).prop_map(
+        move |(domains, odd, outage, (horizon, patience), steps, requests)| {
             let (domains, starts) = domains.into_iter().unzip();
             let wait = |ns| if kind.hasty { ns } else { u64::MAX };
             let requests =
@@ -176,8 +189,9 @@ pub(crate) fn machines(kind: Kind) -> impl Strategy<Value = Machine> {
             Machine {
                 domains,
                 starts,
-                weighted,
-                share,
+                odd,
+                outage: outage.filter(|_| kind.faults),
+                lone: false,
                 horizon: wait(horizon),
                 patience: wait(patience),
                 steps,
@@ -190,26 +204,50 @@ pub(crate) fn machines(kind: Kind) -> impl Strategy<Value = Machine> {
 /// The machine as it runs.
 struct Host<'a> {
     machine: &'a Machine,
+    weight: Weight,
     t: u64,
-    clocks: [[u64; PACKAGES]; CONSUMERS],
+    ran: [[Ran; PACKAGES]; CONSUMERS],
     device: [u64; CONSUMERS],
-    weights: [u64; CONSUMERS + 1],
+    /// What core counters showed; nobody's last.
+    cores: [u64; CONSUMERS + 1],
     counts: Vec<u128>,
     shown: Vec<Option<u64>>,
+}
+
+/// A consumer on a package.
+#[derive(Clone, Copy, Default)]
+struct Ran {
+    ns: u64,
+    /// Of that, beside a busy sibling.
+    beside: u64,
+    cycles: u64,
 }
 
 impl Host<'_> {
     fn run(&mut self, dt: u64, seed: u64) {
         let mut seed = seed;
         self.t += dt;
-        for k in 0..CONSUMERS {
-            for clock in self.clocks[k].iter_mut().chain([&mut self.device[k]]) {
-                let r = next(&mut seed);
-                *clock += if r.is_multiple_of(3) { 0 } else { r % (dt + 1) };
+        let lone = self.machine.lone;
+        let mut time = |k: usize| {
+            let r = next(&mut seed);
+            match (lone, k) {
+                (true, 0) => (1 + r % dt.max(1)).min(dt),
+                (true, _) => 0,
+                _ if r.is_multiple_of(3) => 0,
+                _ => r % (dt + 1),
             }
+        };
+        for k in 0..CONSUMERS {
+            for ran in &mut self.ran[k] {
+                let ns = time(k);
+                ran.ns += ns;
+                ran.beside += time(k).min(ns);
+                ran.cycles += ns + ns * (time(k) % 4);
+            }
+            self.device[k] += time(k);
         }
-        for weight in &mut self.weights {
-            *weight += next(&mut seed) % (7 * dt + 1);
+        for core in &mut self.cores {
+            *core += next(&mut seed) % (7 * dt + 1);
         }
         for d in 0..self.counts.len() {
             // Up to 100 W, now and then nothing.
@@ -220,18 +258,50 @@ impl Host<'_> {
     }
 
     fn clocks(&self, d: usize) -> Vec<u64> {
-        let of = |k: usize| match self.machine.domains[d].scope {
-            Scope::Package(p) => self.clocks[k][p],
-            Scope::Machine => self.clocks[k].iter().sum(),
-            Scope::Device => self.device[k],
+        match self.machine.domains[d].scope {
+            Scope::Device => self.device.to_vec(),
+            _ => self.of(d).iter().map(|ran| ran.ns).collect(),
+        }
+    }
+
+    /// Each consumer on the CPUs of a domain.
+    fn of(&self, d: usize) -> Vec<Ran> {
+        let add = |a: Ran, b: &Ran| Ran {
+            ns: a.ns + b.ns,
+            beside: a.beside + b.beside,
+            cycles: a.cycles + b.cycles,
         };
-        (0..CONSUMERS).map(of).collect()
+        let of = |ran: &[Ran; PACKAGES]| match self.machine.domains[d].scope {
+            Scope::Package(p) => ran[p],
+            _ => ran.iter().fold(Ran::default(), add),
+        };
+        self.ran.iter().map(of).collect()
+    }
+
+    /// As the probe weighs by a policy; under `time` some domains have counters of single cores.
+    fn weights(&self, d: usize) -> Option<Weighed> {
+        let odd = self.machine.odd & (1 << d) != 0;
+        if self.machine.domains[d].scope == Scope::Device {
+            return None;
+        }
+        if self.weight == Weight::Time {
+            let (nobody, consumers) = self.cores.split_last().unwrap();
+            let measured = self.machine.odd & 8 != 0;
+            let weighed = Weighed { consumers: consumers.to_vec(), nobody: *nobody, measured };
+            return (odd && !self.machine.lone).then_some(weighed);
+        }
+        if odd && self.t.is_multiple_of(5) {
+            return None;
+        }
+        let of = |ran: &Ran| self.weight.of(ran.ns, Some(ran.beside), Some(ran.cycles));
+        let consumers = self.of(d).iter().map(of).collect::<Option<_>>()?;
+        Some(Weighed { consumers, nobody: 0, measured: false })
     }
 
     fn sample(&mut self, d: usize, fault: Option<Fault>) -> Input {
         let spec = &self.machine.domains[d];
         let modulus = modulus(spec.range);
-        let start = (modulus * u128::from(self.machine.starts[d])) >> 64;
+        let start = u128::from(self.machine.starts[d]) % modulus;
         match fault {
             Some(Fault::Leap) => self.counts[d] += counts(spec.scale, LEAP_NJ),
             // Backwards, through the whole range.
@@ -245,13 +315,12 @@ impl Host<'_> {
             _ => {}
         }
         self.shown[d] = counter.or(self.shown[d]);
-        let weighted = self.machine.weighted & (1 << d) != 0;
-        let weights = weighted.then(|| self.weights.to_vec());
+        let weights = self.weights(d);
         Input::Sample { t: self.t, domain: d, counter, clocks: self.clocks(d), weights }
     }
 
     fn boundary(&self, target: usize, request: u64, change: Change) -> Input {
-        let clocks = self.clocks[target].to_vec();
+        let clocks = self.ran[target].iter().map(|ran| ran.ns).collect();
         Input::Boundary { t: self.t, target, clocks, request, change }
     }
 }
@@ -279,24 +348,19 @@ pub(crate) fn next(seed: &mut u64) -> u64 {
 
 impl Machine {
     /// Runs it and writes down what a ledger is told, from a first sample of every domain to a last one.
-    pub(crate) fn tape(&self) -> Tape {
-        let mut host = Host {
-            machine: self,
-            t: 1_000,
-            clocks: [[0; PACKAGES]; CONSUMERS],
-            device: [0; CONSUMERS],
-            weights: [0; CONSUMERS + 1],
-            counts: vec![0; self.domains.len()],
-            shown: vec![None; self.domains.len()],
-        };
-        let mut inputs: Vec<Input> = (0..self.domains.len()).map(|d| host.sample(d, None)).collect();
+    pub(crate) fn tape(&self, policies: Policies) -> Tape {
+        let mut host = self.host(policies.weight);
+        let mut inputs: Vec<Input> =
+            (0..self.domains.len()).map(|d| host.sample(d, None)).collect();
         let mut entered = vec![0; self.requests.len()];
         for (i, step) in self.steps.iter().enumerate() {
             host.run(step.dt, step.seed);
             let mut samples = Vec::new();
             for d in (0..self.domains.len()).filter(|d| step.read & (1 << d) != 0) {
+                let out =
+                    self.outage.is_some_and(|(domain, a, b)| domain == d && (a..b).contains(&i));
                 let fault = step.fault.filter(|(domain, _)| *domain == d).map(|(_, fault)| fault);
-                samples.push(host.sample(d, fault));
+                samples.push(host.sample(d, if out { Some(Fault::Stuck) } else { fault }));
             }
             let boundaries = self.boundaries(&host, i, &mut entered);
             let (first, second) =
@@ -307,12 +371,51 @@ impl Machine {
         inputs.extend((0..self.domains.len()).map(|d| host.sample(d, None)));
         Tape {
             domains: self.domains.clone(),
-            share: self.share,
+            policies,
             horizon: self.horizon,
             patience: self.patience,
             inputs,
             end: host.t,
         }
+    }
+
+    /// How far each counter runs in all, if nothing is wrong with it.
+    pub(crate) fn counted(&self) -> Vec<u128> {
+        let mut host = self.host(Weight::Time);
+        self.steps.iter().for_each(|step| host.run(step.dt, step.seed));
+        host.run(1_000, 1);
+        host.counts
+    }
+
+    fn host(&self, weight: Weight) -> Host<'_> {
+        Host {
+            machine: self,
+            weight,
+            t: BEGIN,
+            ran: [[Ran::default(); PACKAGES]; CONSUMERS],
+            device: [0; CONSUMERS],
+            cores: [0; CONSUMERS + 1],
+            counts: vec![0; self.domains.len()],
+            shown: vec![None; self.domains.len()],
+        }
+    }
+
+    /// When a step's changes happen.
+    pub(crate) fn instant(&self, step: usize) -> u64 {
+        BEGIN + self.steps.iter().take(step + 1).map(|step| step.dt).sum::<u64>()
+    }
+
+    /// The machine with more requests.
+    pub(crate) fn with(&self, more: &[Request]) -> Self {
+        let mut machine = self.clone();
+        machine.requests.extend_from_slice(more);
+        machine
+    }
+
+    /// The machine with nothing told of its requests: while they overlap they share equally by every policy.
+    pub(crate) fn untold(mut self) -> Self {
+        self.requests.iter_mut().for_each(|request| request.told = None);
+        self
     }
 
     /// Those of one step: who leaves does so before others enter.

@@ -3,20 +3,43 @@
 
 use probe_ledger::*;
 
-use crate::machine::{CONSUMERS, PACKAGES};
+use crate::machine::{CONSUMERS, PACKAGES, modulus};
 
 /// One call of the ledger.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    Sample { t: u64, domain: usize, counter: Option<u64>, clocks: Vec<u64>, weights: Option<Vec<u64>> },
-    Boundary { t: u64, target: usize, clocks: Vec<u64>, request: u64, change: Change },
-    Work { request: u64, work: Work },
+    Sample {
+        t: u64,
+        domain: usize,
+        counter: Option<u64>,
+        clocks: Vec<u64>,
+        weights: Option<Weighed>,
+    },
+    Boundary {
+        t: u64,
+        target: usize,
+        clocks: Vec<u64>,
+        request: u64,
+        change: Change,
+    },
+    Work {
+        request: u64,
+        work: Work,
+    },
+}
+
+/// [`Weights`] that are owned.
+#[derive(Clone, Debug)]
+pub(crate) struct Weighed {
+    pub(crate) consumers: Vec<u64>,
+    pub(crate) nobody: u64,
+    pub(crate) measured: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Tape {
     pub(crate) domains: Vec<DomainSpec>,
-    pub(crate) share: Share,
+    pub(crate) policies: Policies,
     pub(crate) horizon: u64,
     pub(crate) patience: u64,
     pub(crate) inputs: Vec<Input>,
@@ -28,9 +51,12 @@ pub(crate) struct Tape {
 pub(crate) struct Seen {
     pub(crate) begin: u64,
     pub(crate) end: u64,
-    pub(crate) void: bool,
+    pub(crate) void: Option<Void>,
+    pub(crate) gap: bool,
     /// Nanojoules; 0 if it is void.
     pub(crate) energy: u64,
+    /// How far the counter moved in it, by the tape.
+    pub(crate) counts: u128,
 }
 
 pub(crate) struct Told {
@@ -43,14 +69,13 @@ pub(crate) struct Told {
 
 impl Tape {
     pub(crate) fn ledger(&self) -> Ledger {
-        let policies = Policies { share: self.share, ..Policies::default() };
         let config = Config {
             domains: self.domains.clone(),
             consumers: CONSUMERS,
             packages: PACKAGES,
             horizon: Nanos(self.horizon),
             patience: Nanos(self.patience),
-            policies,
+            policies: self.policies,
         };
         Ledger::new(config).unwrap()
     }
@@ -63,27 +88,32 @@ impl Tape {
     pub(crate) fn tell_and(&self, mut look: impl FnMut(&Told)) -> Told {
         let windows = vec![Vec::new(); self.domains.len()];
         let mut told = Told { ledger: self.ledger(), accounts: vec![], windows, refused: 0 };
-        let mut last: Vec<Option<u64>> = vec![None; self.domains.len()];
+        let mut last: Vec<Option<(u64, u64)>> = vec![None; self.domains.len()];
         for input in &self.inputs {
             match input {
                 Input::Sample { t, domain, counter, clocks, weights } => {
-                    let weights = weights.as_ref().map(|weights| {
-                        let (nobody, consumers) = weights.split_last().unwrap();
-                        Weights { consumers, nobody: *nobody }
+                    let weights = weights.as_ref().map(|weights| Weights {
+                        consumers: &weights.consumers,
+                        nobody: weights.nobody,
+                        measured: weights.measured,
                     });
                     let sample = Sample { t: Nanos(*t), counter: *counter, clocks, weights };
                     let window = told.ledger.sample(DomainId(*domain), &sample);
-                    let (void, energy) = match window {
-                        Window::First => {
-                            last[*domain] = Some(*t);
-                            continue;
-                        }
-                        Window::Closed(closed) => (false, closed.energy.get()),
-                        Window::Void(_) => (true, 0),
-                        Window::Missing | Window::Held | Window::Ignored(_) => continue,
+                    let (void, gap, energy) = match window {
+                        Window::Closed(closed) => (None, closed.gap, closed.energy.get()),
+                        Window::Void(why) => (Some(why), false, 0),
+                        _ => (None, false, 0),
                     };
-                    let begin = last[*domain].replace(*t).unwrap();
-                    told.windows[*domain].push(Seen { begin, end: *t, void, energy });
+                    if matches!(window, Window::First | Window::Closed(_) | Window::Void(_)) {
+                        let now = (*t, counter.unwrap());
+                        if let Some((begin, before)) = last[*domain].replace(now) {
+                            let modulus = modulus(self.domains[*domain].range);
+                            let moved = u128::from(now.1) + modulus - u128::from(before);
+                            let counts = moved % modulus;
+                            let seen = Seen { begin, end: *t, void, gap, energy, counts };
+                            told.windows[*domain].push(seen);
+                        }
+                    }
                 }
                 Input::Boundary { t, target, clocks, request, change } => {
                     let (t, request) = (Nanos(*t), RequestId(*request));
@@ -116,7 +146,9 @@ impl Tape {
                     instants.extend([*t, t.saturating_sub(self.patience)]);
                 }
                 Input::Work { work, .. } => {
-                    instants.extend([work.begin, work.first, work.last].into_iter().flatten().map(Nanos::get));
+                    instants.extend(
+                        [work.begin, work.first, work.last].into_iter().flatten().map(Nanos::get),
+                    );
                 }
             }
         }

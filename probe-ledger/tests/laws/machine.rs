@@ -143,7 +143,7 @@ fn step(kind: Kind) -> impl Strategy<Value = Step> {
         dt,
         seed,
         read,
-        fault,
+        fault: fault.filter(|_| kind.faults),
     })
 }
 

@@ -154,7 +154,7 @@ fn no_input_breaks_the_books() {
         (number(), number()),
         prop::collection::vec(input(), 0..200),
     );
-    hold(1_080, &case, |policies, (domains, (horizon, patience), inputs)| {
+    hold(540, &case, |policies, (domains, (horizon, patience), inputs)| {
         let count = domains.len();
         let (horizon, patience) = (Nanos(horizon), Nanos(patience));
         let config = Config { domains, consumers: 3, packages: 2, horizon, patience, policies };

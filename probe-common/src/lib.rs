@@ -259,15 +259,13 @@ pub struct CyclesState {
     pub who: u32,
     /// Consumer of the piece before it.
     pub prev_who: u32,
-    /// Cycles in 2^[`RATE_BITS`] ns, over the last [`RATE_NS`] that the CPU was not idle; 0: not known yet. What a piece
-    /// in progress is taken to have, by readers on other CPUs, which cannot read this one's counter.
-    pub rate: u64,
     /// Pieces of which the cycles are not known, those of nobody left out.
     pub missed: u64,
+    /// A consumer's cycles in 2^[`RATE_BITS`] ns, over the last [`RATE_NS`] of its; [`IDLE`]: whoever ran; 0: not known yet.
+    /// What a piece in progress is taken to have, by readers on other CPUs, which cannot read this one's counter.
+    pub rate: [u64; CONSUMERS],
     /// Cycles by consumer, closed pieces only. [`IDLE`]: what was counted while nobody ran.
     pub cycles: [u64; CONSUMERS],
-    /// Padding.
-    pub _pad: [u64; 7],
 }
 
 /// What user space tells the programs; map index 0.
@@ -476,7 +474,7 @@ const _: () = {
     assert!(size_of::<CoreWeights>() == 8 + 8 * CONSUMERS);
     assert!(size_of::<CoreTickRecord>() == size_of::<TickRecord>() + 2 * 8 * CONSUMERS);
     assert!(size_of::<BesideState>() == 192 && offset_of!(BesideState, ns) == 48);
-    assert!(size_of::<CyclesState>() == 256 && offset_of!(CyclesState, cycles) == 72);
+    assert!(size_of::<CyclesState>() == 320 && offset_of!(CyclesState, cycles) == 192);
     // One scratch holds either.
     assert!(size_of::<WideTickRecord>() == size_of::<CoreTickRecord>());
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);

@@ -3,8 +3,8 @@
 //! A CPU's counter can be read on that CPU only. A second program at the context switch reads it when a slice ends, so that
 //! the first one is as it was where nobody asks for cycles; a slow timer reads it within long slices, and the tick on its own
 //! CPU. Between two readings lies a *piece*. Of the piece in progress on another CPU the tick only knows for how long it
-//! runs: it is taken to have what that CPU had in a nanosecond before, and when the piece is closed the counter is right. So
-//! an error lasts for 50 ms at most, and the sums have none.
+//! runs: it is taken to have what that consumer had there in a nanosecond before, and when the piece is closed the counter is right. So
+//! an error lasts for 50 ms at most, with requests in flight for one tick, and the sums have none.
 //!
 //! A piece at whose begin or end the counter could not be read, or within which it did not count all the time, has no
 //! cycles, which is not 0: `missed` counts it, and the next tick says that it knows no cycles. Needs a PMU; any kernel.
@@ -17,10 +17,11 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use probe_common::{Loss, WideTickRecord, CONSUMERS, IDLE, TORN};
+use probe_common::{CyclesState, Loss, WideTickRecord, CONSUMERS, IDLE, TORN};
 
 use crate::{
     atomic,
+    bound::or_else,
     emit::lost,
     maps::{CORE_SCRATCH, CYCLES, CYCLE_EVENTS, SLOTS, TICK_SCRATCH},
     rate,
@@ -92,7 +93,9 @@ fn close(timer: bool) -> Result<(), ()> {
         write_volatile(addr_of_mut!((*state).off), off);
         write_volatile(addr_of_mut!((*state).start), end);
         if known && prev != IDLE {
-            rate::learn(addr_of_mut!((*state).rate), cycles, end - start);
+            let rates = addr_of_mut!((*state).rate).cast::<u64>();
+            rate::learn(rates.add(prev as usize & MASK), cycles, end - start);
+            rate::learn(rates, cycles, end - start);
         }
         write_volatile(addr_of_mut!((*state).seq), seq + 2);
     }
@@ -120,6 +123,21 @@ fn read() -> (u64, u64) {
         return (TORN, 0);
     }
     (value.counter, value.enabled.wrapping_sub(value.running))
+}
+
+/// What a consumer has in a nanosecond on that CPU; 0: not known.
+///
+/// # Safety
+///
+/// `state` must be readable.
+#[inline(always)]
+unsafe fn price(state: *const CyclesState, who: u32) -> u64 {
+    const { assert!(IDLE == 0) };
+    // SAFETY: the caller answers for it; the index is masked.
+    unsafe {
+        let rates = addr_of!((*state).rate).cast::<u64>();
+        or_else(rate::get(rates.add(who as usize & MASK)), rate::get(rates))
+    }
 }
 
 /// [`add_cycles`]: of a piece in progress the cycles are not known.
@@ -174,7 +192,6 @@ pub extern "C" fn add_cycles(cpu: u32, now: u64) -> u64 {
             let prev_cycles = read_volatile(addr_of!((*state).prev_cycles));
             let count = read_volatile(addr_of!((*state).count));
             let missed = read_volatile(addr_of!((*state).missed));
-            let price = rate::get(addr_of!((*state).rate));
             let who = read_volatile(addr_of!((*state).who));
             let prev_who = read_volatile(addr_of!((*state).prev_who));
             // After the state: what it knows the slot has known before.
@@ -205,11 +222,11 @@ pub extern "C" fn add_cycles(cpu: u32, now: u64) -> u64 {
                 if begun > start && now >= begun {
                     end = begun;
                     if new != IDLE {
-                        rest = rate::by(now - begun, price);
+                        rest = rate::by(now - begun, price(state, new));
                     }
                 }
                 if who != IDLE {
-                    first = rate::by(end - start, price);
+                    first = rate::by(end - start, price(state, who));
                     if count == TORN {
                         said |= UNKNOWN;
                     }

@@ -355,6 +355,22 @@ fn a_cpu_whose_counter_cannot_be_read_has_no_cycles_and_not_none() -> Result<()>
 }
 
 #[test]
+fn counters_are_read_as_often_as_the_ticks_while_requests_are_in_flight() -> Result<()> {
+    let Some((_alone, cpus)) = alone() else { return Ok(()) };
+    let mut run = Run::start(Rung::Best, &cpus, software(NANOSECONDS, &cpus)?, &[])?;
+    let mut runs = |requests| -> Result<u64> {
+        run.probe.set_in_flight(requests)?;
+        let of = |run: &Run| run.probe.costs()["resync_cycles"].runs;
+        let before = of(&run);
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(of(&run) - before)
+    };
+    let (slow, quick, again) = (runs(0)?, runs(3)?, runs(0)?);
+    assert!(slow > 0 && quick > 10 * slow && again < 2 * slow + 10, "{slow}, {quick}, {again}");
+    Ok(())
+}
+
+#[test]
 fn nobody_reads_counters_at_switches_unless_asked_to() -> Result<()> {
     let Some((_alone, cpus)) = alone() else { return Ok(()) };
     for cycles in [false, true] {

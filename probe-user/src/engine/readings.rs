@@ -75,6 +75,8 @@ pub struct Readings {
     packages: usize,
     weight: Weight,
     last: [Option<Last>; MAX_PACKAGES],
+    /// Ticks, of whatever package, without weights by policy; and of them those that the machine's domains know of.
+    unweighted: (u64, u64),
 }
 
 /// A package's last tick.
@@ -92,7 +94,7 @@ impl Readings {
     /// Begins with no tick seen.
     #[must_use]
     pub fn new(domains: Vec<Fed>, packages: usize, weight: Weight) -> Self {
-        Self { domains, packages, weight, last: [None; MAX_PACKAGES] }
+        Self { domains, packages, weight, last: [None; MAX_PACKAGES], unweighted: (0, 0) }
     }
 
     /// How many packages the machine has.
@@ -149,11 +151,17 @@ impl Readings {
         let drawn = books.map(|books| without_idle(&books.weight));
         let policy = slot.as_ref().and_then(|last| last.policy.as_ref());
         let policy = by_policy(self.weight, tick, policy);
+        self.unweighted.0 += u64::from(policy.is_none());
         let now = Last { t: tick.t, clocks, drawn, policy };
         let before = slot.replace(now);
         let machine = |d: &Fed| d.scope == Scope::Machine;
         let whole = self.domains.iter().any(|d| machine(d) && d.package == tick.package);
-        let others = whole.then(|| Others::of(&self.last, tick.package));
+        let mut others = whole.then(|| Others::of(&self.last, tick.package));
+        if let Some(others) = &mut others {
+            let (now, told) = self.unweighted;
+            others.policy = others.policy.filter(|_| now == told);
+            self.unweighted.1 = now;
+        }
         for domain in self.domains.iter_mut().filter(|domain| domain.package == tick.package) {
             let (id, others) = (domain.id, others.as_ref().filter(|_| machine(domain)));
             let measured = domain.weighed;
@@ -252,22 +260,24 @@ fn add(mut a: Clocks, b: &Clocks) -> Clocks {
 /// The latest clocks of all packages but one, and their weights by policy.
 struct Others {
     clocks: Clocks,
-    policy: Clocks,
+    /// `None`: of one package there are none, or were none since the machine's domains were sampled last.
+    policy: Option<Clocks>,
 }
 
 impl Others {
     fn of(last: &[Option<Last>; MAX_PACKAGES], except: usize) -> Self {
         let others = last.iter().enumerate().filter(|(package, _)| *package != except);
-        let none = Self { clocks: [0; CONSUMERS - 1], policy: [0; CONSUMERS - 1] };
+        let none = Self { clocks: [0; CONSUMERS - 1], policy: Some([0; CONSUMERS - 1]) };
         others.filter_map(|(_, last)| last.as_ref()).fold(none, |sum, last| Self {
             clocks: add(sum.clocks, &last.clocks),
-            policy: last.policy.as_ref().map_or(sum.policy, |policy| add(sum.policy, policy)),
+            policy: sum.policy.zip(last.policy.as_ref()).map(|(sum, policy)| add(sum, policy)),
         })
     }
 
-    /// The whole machine's. Either all packages have weights by policy or none has.
+    /// The whole machine's. It has weights by policy where all packages have.
     fn add(&self, clocks: &Clocks, by: Option<By>) -> (Clocks, Option<By>) {
-        let by = by.map(|by| By { weights: add(by.weights, &self.policy), ..by });
+        let by = by.zip(self.policy.as_ref());
+        let by = by.map(|(by, others)| By { weights: add(by.weights, others), ..by });
         (add(*clocks, &self.clocks), by)
     }
 }

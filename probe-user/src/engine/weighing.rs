@@ -121,6 +121,13 @@ mod tests {
 
     /// The same, where the ticks tell this besides the clocks.
     fn charged_by(weight: Weight, packages: usize, tell: impl Fn(&mut Tick)) -> [u64; 2] {
+        let (charged, unweighted) = run_by(weight, packages, tell);
+        assert_eq!(unweighted, 0);
+        charged
+    }
+
+    /// And how many windows lacked the weights that others had.
+    fn run_by(weight: Weight, packages: usize, tell: impl Fn(&mut Tick)) -> ([u64; 2], u64) {
         let scope = if packages == 1 { Scope::Package(0) } else { Scope::Machine };
         let config = Config {
             domains: vec![domain(scope)],
@@ -154,7 +161,7 @@ mod tests {
         assert!(book.closes());
         assert_eq!(book.measured.get(), 16_000_000_000);
         assert_eq!(ledger.anomalies().clocks_backwards, 0);
-        [4, 5].map(|who: usize| book.consumers[who - 1].active.get())
+        ([4, 5].map(|who: usize| book.consumers[who - 1].active.get()), book.unweighted)
     }
 
     #[test]
@@ -177,6 +184,21 @@ mod tests {
             assert_eq!(cycles, [4_000_000_000, 12_000_000_000]);
             let none = charged_by(Weight::Cycles, packages, |_| {});
             assert_eq!(none, charged(Weight::Time, packages, false));
+        }
+    }
+
+    #[test]
+    fn a_tick_without_cycles_leaves_its_windows_to_time_on_whatever_package_it_came() {
+        for (packages, unknown) in [(1, 0), (2, 0), (2, 1)] {
+            let (charged, unweighted) = run_by(Weight::Cycles, packages, |tick| {
+                let mut cycles = tick.clock;
+                cycles[5] *= 3;
+                let known = (tick.package, tick.number) != (unknown, 6);
+                tick.cycles = known.then(|| Box::new(cycles));
+            });
+            // Two windows of ten, of 1.6 J each.
+            assert_eq!(unweighted, 2, "of {packages} packages, not known of package {unknown}");
+            assert_eq!(charged, [4_800_000_000, 11_200_000_000]);
         }
     }
 

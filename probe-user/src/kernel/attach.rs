@@ -159,11 +159,22 @@ impl Probe {
     ///
     /// When the kernel refuses another rate; the slow one goes on.
     pub fn quicken_resync(&mut self) -> Result<(), KernelError> {
-        if self.resync.is_at(self.tick_hz) || self.maps.lost()[Loss::Switch as usize] == 0 {
+        if !self.switch_missed {
+            self.switch_missed = self.maps.lost()[Loss::Switch as usize] > 0;
+        }
+        self.pace_resync()
+    }
+
+    /// Runs the resync as fast as is needed: as the tick, if a switch was missed or it reads cycles while requests are in
+    /// flight. Else a window of a millisecond could be shorter than what is only taken to be known of a slice in progress.
+    pub(super) fn pace_resync(&mut self) -> Result<(), KernelError> {
+        let reads = self.also == Also::Cycles && self.control.in_flight > 0;
+        let hz = if self.switch_missed || reads { self.tick_hz } else { RESYNC_HZ };
+        if self.resync.is_at(hz) {
             return Ok(());
         }
         let what = "cannot change the rate of a timer";
-        self.resync.set_hz(self.tick_hz).map_err(|source| KernelError::System { what, source })
+        self.resync.set_hz(hz).map_err(|source| KernelError::System { what, source })
     }
 
     /// Starts the windows of the cores' energy counters, with a timer on one CPU of each; the clocks are running.

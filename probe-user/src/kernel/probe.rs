@@ -120,9 +120,10 @@ pub struct Probe {
     pub(super) maps: Maps,
     events: RingBuf<MapData>,
     slices: RingBuf<MapData>,
-    control: Control,
+    pub(super) control: Control,
     pub(super) tick_hz: u32,
     pub(super) resync: Timers,
+    pub(super) switch_missed: bool,
     /// The program that ticks.
     pub(super) tick: &'static str,
     pub(super) ticks: Timers,
@@ -207,6 +208,7 @@ impl Probe {
             control,
             tick_hz: settings.tick_hz,
             resync: Timers::default(),
+            switch_missed: false,
             tick: also.tick(),
             ticks: Timers::default(),
             core_timers: Timers::default(),
@@ -343,17 +345,18 @@ impl Probe {
         self.maps.unwatch_process(tgid);
     }
 
-    /// Tells the ticks whether requests are in flight.
+    /// Tells the ticks whether requests are in flight, and what reads cycles.
     ///
     /// # Errors
     ///
-    /// When the map cannot be written.
+    /// When the map cannot be written, or the kernel refuses a timer another rate.
     pub fn set_in_flight(&mut self, requests: u32) -> Result<(), KernelError> {
         if self.control.in_flight == requests {
             return Ok(());
         }
         self.control.in_flight = requests;
-        self.maps.set_control(self.control)
+        self.maps.set_control(self.control)?;
+        self.pace_resync()
     }
 
     /// Waits until the ring holds much, or the time is over, or a signal came.

@@ -74,6 +74,18 @@ pub enum OpenError {
         /// `perf_event_attr.config`.
         config: u64,
     },
+    /// It was opened and does not count.
+    #[error(
+        "perf:{pmu}/{event}/ on CPU {cpu} does not count, others hold every counter of the PMU; end other users of perf, or set kernel.nmi_watchdog to 0"
+    )]
+    Taken {
+        /// PMU.
+        pmu: String,
+        /// Event.
+        event: String,
+        /// CPU.
+        cpu: u32,
+    },
     /// Anything else.
     #[error(
         "cannot open perf:{pmu}/{event}/ on CPU {cpu}: {source}; see perf_event_open(2) for this error"
@@ -118,6 +130,10 @@ impl PerfEvent {
             Some(libc::EINVAL) => {
                 let (type_, config) = (self.type_, self.config[0]);
                 OpenError::Invalid { pmu, event, cpu, type_, config }
+            }
+            // What a pinned event says that has found no counter.
+            _ if source.kind() == io::ErrorKind::UnexpectedEof => {
+                OpenError::Taken { pmu, event, cpu }
             }
             _ => OpenError::Other { pmu, event, cpu, source },
         }
@@ -180,6 +196,8 @@ mod tests {
         assert!(matches!(explain(libc::EINVAL), OpenError::Invalid { type_: 990_001, .. }));
         assert!(matches!(explain(libc::ENODEV), OpenError::Unsupported { .. }));
         assert!(matches!(explain(libc::EMFILE), OpenError::Other { .. }));
+        let taken = event().explain(io::ErrorKind::UnexpectedEof.into());
+        assert!(taken.to_string().contains("; end other users of perf"), "{taken}");
     }
 
     #[test]

@@ -38,6 +38,7 @@ fn run(residents: u64, boundaries: bool) -> Result<f64, Box<dyn std::error::Erro
         domains: (0..DOMAINS).map(domain).collect(),
         consumers: CONSUMERS,
         packages: 1,
+        cpus: 1,
         horizon: Nanos(1_000_000_000),
         patience: Nanos(1_000_000_000),
         policies: Policies::default(),

@@ -14,6 +14,8 @@ pub struct Config {
     pub consumers: usize,
     /// How many packages there are; every boundary carries one clock for each.
     pub packages: usize,
+    /// How many CPUs a package has: the more, the more of them do housekeeping while nobody works.
+    pub cpus: usize,
     /// A boundary waits at most this long for the domains to pass it: a domain that has not closed a window
     /// by then is not waited for until it samples again. Bounds what is kept.
     pub horizon: Nanos,

@@ -1,8 +1,9 @@
 //! What a domain draws while nobody runs: told by its source, calibrated, or learned from quiet windows.
 //!
-//! A *quiet* window is one in which all consumers together were on CPU for at most a twentieth of one CPU's time (the
-//! probe's own ticks and a kernel's housekeeping fit in): what a core draws in that twentieth is the most by which
-//! the estimate can be too high on their account. Quiet windows that follow each other make a stretch; the first after a
+//! A *quiet* window is one in which all consumers together were on CPU for at most a twentieth of one CPU's time, or half a
+//! percent of all CPUs' where that is more (the probe's own ticks and the kernel's housekeeping on every CPU fit in): what
+//! cores draw in that time is the most by which the estimate can be too high on their account, some 2 % of an idle
+//! server with 128 CPUs. Quiet windows that follow each other make a stretch; the first after a
 //! busy one is left out, since a sensor shows late what was drawn before. Each stretch of a second is one observation, its
 //! mean power. Once there are five of the last [`KEPT`], their lower quartile is the idle power: devices that work while
 //! CPUs are quiet only add, so the low ones are the idle ones. It holds for the windows that close *after*: nothing that was
@@ -11,8 +12,10 @@
 
 use crate::unit::{NANO, Nanojoules, Nanos, Nanowatts, clamp};
 
-/// A window is quiet if the CPUs were busy for at most this part of its length.
+/// A window is quiet if the CPUs were busy for at most this part of its length,
 const QUIET: u64 = 20;
+/// or for at most this part of all their time.
+const QUIET_OF_ALL: u64 = 200;
 /// Length of an observation, and in periods of the sensor if that is more.
 const SPAN: u64 = 1_000_000_000;
 const PERIODS: u64 = 20;
@@ -40,8 +43,10 @@ impl IdlePower {
 }
 
 /// Learns a domain's idle power.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Learner {
+    /// CPUs whose work its domain's energy is.
+    cpus: u64,
     /// The window before was quiet.
     settled: bool,
     energy: u64,
@@ -53,6 +58,18 @@ pub(crate) struct Learner {
 }
 
 impl Learner {
+    pub(crate) fn new(cpus: usize) -> Self {
+        Self {
+            cpus: cpus as u64,
+            settled: false,
+            energy: 0,
+            length: 0,
+            seen: Vec::new(),
+            next: 0,
+            known: None,
+        }
+    }
+
     /// What is known now.
     pub(crate) fn known(&self) -> Option<IdlePower> {
         self.known
@@ -60,7 +77,8 @@ impl Learner {
 
     /// A valid window: how long the CPUs were busy in it, all together.
     pub(crate) fn window(&mut self, energy: Nanojoules, length: Nanos, busy: u64, period: Nanos) {
-        let quiet = busy <= length.0 / QUIET;
+        let quiet =
+            busy <= (length.0 / QUIET).max((length.0 / QUIET_OF_ALL).saturating_mul(self.cpus));
         let settled = std::mem::replace(&mut self.settled, quiet);
         if !quiet || !settled {
             (self.energy, self.length) = (0, 0);
@@ -117,7 +135,7 @@ mod tests {
 
     #[test]
     fn five_quiet_seconds_after_the_first_window_teach_the_power() {
-        let mut learner = Learner::default();
+        let mut learner = Learner::new(2);
         tell(&mut learner, 50, 12_500, 2);
         assert_eq!(learner.known(), None);
         tell(&mut learner, 1, 12_500, 2);
@@ -128,14 +146,25 @@ mod tests {
 
     #[test]
     fn busy_windows_never_teach_however_many() {
-        let mut learner = Learner::default();
+        let mut learner = Learner::new(2);
         tell(&mut learner, 100_000, 80_000, 6);
         assert_eq!(learner.known(), None);
     }
 
     #[test]
+    fn of_many_cpus_some_may_keep_house() {
+        for (cpus, busy, learns) in
+            [(10, 5, true), (10, 6, false), (128, 64, true), (128, 65, false)]
+        {
+            let mut learner = Learner::new(cpus);
+            tell(&mut learner, 51, 12_500, busy);
+            assert_eq!(learner.known().is_some(), learns, "{busy} ms of 100 on {cpus} CPUs");
+        }
+    }
+
+    #[test]
     fn stretches_shorter_than_a_second_do_not_add_up() {
-        let mut learner = Learner::default();
+        let mut learner = Learner::new(2);
         for _ in 0..1_000 {
             tell(&mut learner, 10, 10_000, 0);
             tell(&mut learner, 1, 90_000, 100);
@@ -145,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_device_that_works_half_of_the_time_does_not_raise_it() {
-        let mut learner = Learner::default();
+        let mut learner = Learner::new(2);
         for _ in 0..20 {
             tell(&mut learner, 11, 10_000, 0);
             tell(&mut learner, 1, 90_000, 100);
@@ -161,7 +190,7 @@ mod tests {
 
     #[test]
     fn it_follows_a_machine_that_idles_at_another_power_from_then_on() {
-        let mut learner = Learner::default();
+        let mut learner = Learner::new(2);
         tell(&mut learner, 1_000, 10_000, 0);
         tell(&mut learner, 400, 20_000, 0);
         assert_eq!(learner.known().map(|k| k.power), Some(Nanowatts(20_000_000_000)));

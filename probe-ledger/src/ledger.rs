@@ -10,6 +10,7 @@ use crate::apportion::{Remainders, apportion};
 use crate::book::{Anomalies, Book};
 use crate::config::{Config, ConfigError};
 use crate::desk::{Desk, Slot};
+use crate::domain::Scope;
 use crate::flag::{Flag, Flags};
 use crate::id::DomainId;
 use crate::kernel_books::kernel_charge;
@@ -67,7 +68,7 @@ impl Ledger {
     /// A domain's package or counter width does not exist.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let Config { domains, consumers, packages, horizon, patience, policies } = config;
+        let Config { domains, consumers, packages, cpus, horizon, patience, policies } = config;
         Ok(Self {
             policies,
             horizon,
@@ -78,7 +79,14 @@ impl Ledger {
             books: domains.iter().map(|_| Book::new(consumers)).collect(),
             targets: (0..consumers).map(|_| Target::new(packages)).collect(),
             rows: (0..domains.len() * consumers).map(|_| Row::default()).collect(),
-            meters: domains.into_iter().map(|spec| Meter::new(spec, consumers)).collect(),
+            meters: domains
+                .into_iter()
+                .map(|spec| {
+                    let whole = !matches!(spec.scope, Scope::Package(_));
+                    let cpus = cpus.saturating_mul(if whole { packages } else { 1 });
+                    Meter::new(spec, consumers, cpus)
+                })
+                .collect(),
             desk: Desk::default(),
             settled: Vec::new(),
             idle_turn: 0,

@@ -135,6 +135,7 @@
 //!     domains: vec![package],
 //!     consumers: 2, // the server, everybody else
 //!     packages: 1,
+//!     cpus: 8,
 //!     horizon: Nanos::from_millis(10_000),
 //!     patience: Nanos::from_millis(60_000),
 //!     policies: Policies::default(),

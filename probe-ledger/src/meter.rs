@@ -78,12 +78,12 @@ pub(crate) struct Energy {
 }
 
 impl Meter {
-    pub(crate) fn new(spec: DomainSpec, consumers: usize) -> Self {
+    pub(crate) fn new(spec: DomainSpec, consumers: usize, cpus: usize) -> Self {
         Self {
             last: None,
             energy: Accumulator::new(spec.scale),
             idle_due: 0,
-            learner: Learner::default(),
+            learner: Learner::new(cpus),
             from: vec![0; consumers],
             used: vec![0; consumers],
             split: Split::Clocks,

@@ -15,6 +15,7 @@ fn ledger(idle: Idle, power: Option<f64>) -> Ledger {
         domains: vec![spec],
         consumers: 3,
         packages: 1,
+        cpus: 1,
         horizon: Nanos::from_millis(10_000),
         patience: Nanos::from_millis(60_000),
         policies: Policies { idle, ..Policies::default() },

@@ -14,7 +14,8 @@ fn ledger(share: Share) -> Ledger {
     let (horizon, patience) = (Nanos::from_millis(10_000), Nanos::from_millis(60_000));
     let policies = Policies { share, ..Policies::default() };
     let domains = vec![exact("package-0")];
-    Ledger::new(Config { domains, consumers: 1, packages: 1, horizon, patience, policies }).unwrap()
+    Ledger::new(Config { domains, consumers: 1, packages: 1, cpus: 1, horizon, patience, policies })
+        .unwrap()
 }
 
 /// 1 µJ a millisecond of a target that runs without a break.

@@ -30,7 +30,8 @@ fn ledger(consumers: usize, idle: Option<Nanowatts>) -> Ledger {
     let horizon = Nanos(u64::MAX);
     let policies = Policies::default();
     let (domains, patience) = (vec![spec], horizon);
-    Ledger::new(Config { domains, consumers, packages: 1, horizon, patience, policies }).unwrap()
+    Ledger::new(Config { domains, consumers, packages: 1, cpus: 1, horizon, patience, policies })
+        .unwrap()
 }
 
 fn sample(

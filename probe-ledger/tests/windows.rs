@@ -230,6 +230,7 @@ fn a_package_that_does_not_exist_is_refused_with_its_name() {
         domains: vec![DomainSpec { scope: Scope::Package(2), ..exact("dram-2") }],
         consumers: 1,
         packages: 2,
+        cpus: 1,
         horizon: Nanos(1),
         patience: Nanos(1),
         policies: Policies::default(),

@@ -124,6 +124,7 @@ impl Books {
             domains: specs.collect::<Result<_, _>>()?,
             consumers: load.consumers(),
             packages: host.packages,
+            cpus: host.cores * host.threads(),
             horizon: Nanos::from_millis(10_000),
             patience: Nanos::from_millis(60_000),
             policies: entry.policies,

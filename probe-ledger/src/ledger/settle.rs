@@ -207,8 +207,16 @@ mod tests {
         };
         let (domains, policies) = (vec![spec; domains], Policies::default());
         let (horizon, patience) = (Nanos(10_000), Nanos(10_000));
-        Ledger::new(Config { domains, consumers: 1, packages: 1, horizon, patience, policies })
-            .unwrap()
+        Ledger::new(Config {
+            domains,
+            consumers: 1,
+            packages: 1,
+            cpus: 1,
+            horizon,
+            patience,
+            policies,
+        })
+        .unwrap()
     }
 
     fn request(ledger: &mut Ledger, t: u64) {

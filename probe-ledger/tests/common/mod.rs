@@ -26,7 +26,8 @@ pub(crate) fn exact(name: &str) -> DomainSpec {
 pub(crate) fn ledger(domains: Vec<DomainSpec>, consumers: usize, packages: usize) -> Ledger {
     let (horizon, patience) = (Nanos::from_millis(10_000), Nanos::from_millis(60_000));
     let policies = Policies::default();
-    Ledger::new(Config { domains, consumers, packages, horizon, patience, policies }).unwrap()
+    Ledger::new(Config { domains, consumers, packages, cpus: 1, horizon, patience, policies })
+        .unwrap()
 }
 
 pub(crate) fn sample(

@@ -157,7 +157,8 @@ fn no_input_breaks_the_books() {
     hold(540, &case, |policies, (domains, (horizon, patience), inputs)| {
         let count = domains.len();
         let (horizon, patience) = (Nanos(horizon), Nanos(patience));
-        let config = Config { domains, consumers: 3, packages: 2, horizon, patience, policies };
+        let config =
+            Config { domains, consumers: 3, packages: 2, cpus: 1, horizon, patience, policies };
         let mut ledger = Ledger::new(config).unwrap();
         let (mut charged, mut given) = (vec![0u128; count], vec![0u128; count]);
         let mut settle = |ledger: &mut Ledger| {

@@ -73,6 +73,7 @@ impl Tape {
             domains: self.domains.clone(),
             consumers: CONSUMERS,
             packages: PACKAGES,
+            cpus: 4,
             horizon: Nanos(self.horizon),
             patience: Nanos(self.patience),
             policies: self.policies,

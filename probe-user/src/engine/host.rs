@@ -49,6 +49,8 @@ pub struct Host {
     pub kernel: String,
     /// Packages.
     pub packages: usize,
+    /// CPUs of a package.
+    pub cpus: usize,
     /// Domains, in the ledger's order.
     pub domains: Vec<HostDomain>,
     /// Names of the targets by consumer index.
@@ -152,7 +154,7 @@ impl Host {
     #[must_use]
     pub fn new(
         chosen: &[Domain],
-        packages: usize,
+        (packages, cpus): (usize, usize),
         policies: probe_ledger::Policies,
         targets: BTreeMap<u32, String>,
         clock: Clock,
@@ -164,6 +166,7 @@ impl Host {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             packages,
+            cpus,
             domains: domains.collect(),
             targets,
             policies: policies.into(),
@@ -212,6 +215,7 @@ impl Host {
             domains: specs,
             consumers: CONSUMERS - 1,
             packages: self.packages,
+            cpus: self.cpus,
             horizon: HORIZON,
             patience: PATIENCE,
             policies,

@@ -181,7 +181,9 @@ impl<'a> Engine<'a> {
         let packages = options.topology.packages.len();
         let names = targets.names();
         let chosen = &options.selection.domains;
-        let mut host = Host::new(chosen, packages, options.policies, names.clone(), clock);
+        let cpus = options.topology.packages.iter().map(|package| package.cpus.len()).max();
+        let size = (packages, cpus.unwrap_or(1));
+        let mut host = Host::new(chosen, size, options.policies, names.clone(), clock);
         host.marks.clone_from(&options.selection.flags);
         let accounts = Accountant::open(&host)?;
         let Counters { counters, cores, sensors } = setup::open(chosen, &host)?;

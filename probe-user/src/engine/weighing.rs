@@ -133,6 +133,7 @@ mod tests {
             domains: vec![domain(scope)],
             consumers: CONSUMERS - 1,
             packages,
+            cpus: 1,
             horizon: Nanos(u64::MAX),
             patience: Nanos(u64::MAX),
             policies: Policies { weight, ..Policies::default() },

@@ -80,6 +80,33 @@ fn a_whole_tape_is_verified_told_replayed_and_exported() {
 }
 
 #[test]
+fn idle_energy_is_given_to_requests_afterwards_and_the_books_say_how_much() {
+    let dir = tempfile::tempdir().expect("a directory");
+    written(dir.path(), true);
+    let summary = dir.path().join("energy.json");
+    let summary = summary.to_str().expect("text");
+    for (policy, gives) in [("none", false), ("even", true), ("proportional", true)] {
+        let replayed = tape(&["replay", "--idle", policy, "--summary", summary], dir.path());
+        assert_eq!(replayed.status.code(), Some(0), "{}", text(&replayed.stderr));
+        let lines = text(&replayed.stdout);
+        let records = lines.lines().map(|line| serde_json::from_str(line).expect("an object"));
+        let records: Vec<serde_json::Value> = records.collect();
+        assert!(records.iter().all(|record| record["idle"] == policy));
+        assert!(records.iter().all(|record| record["idle_j"].is_number() == gives), "{policy}");
+        let sum: f64 = records.iter().filter_map(|record| record["idle_j"].as_f64()).sum();
+        let energy: serde_json::Value =
+            serde_json::from_slice(&fs::read(summary).expect("a file")).expect("an object");
+        let book = &energy["domains"]["package-0"];
+        let given = book["idle_given_nj"].as_u64().expect("a count");
+        let idle = book["idle_nj"].as_u64().expect("a count");
+        // Six seconds at 5 W, residents nearly always.
+        assert!((29_000_000_000..=30_000_000_000).contains(&idle), "{idle}");
+        assert!(given <= idle && (given > idle / 2) == gives, "{policy}: {given} of {idle}");
+        assert!((sum * 1e9 - given as f64).abs() < 56.0, "{policy}: {sum} J, {given} nJ");
+    }
+}
+
+#[test]
 fn a_parquet_file_has_the_rows_of_the_records_and_is_complete_or_not_there() {
     let (dir, out) =
         (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));

@@ -48,8 +48,15 @@ fn account(domains: &[Domain], packages: usize) -> Option<Account> {
     let specs = domains.iter().map(host::spec).collect::<Result<Vec<_>, _>>().ok()?;
     let policies = Policies::default();
     let horizon = Nanos(10 * SECOND);
-    let config =
-        Config { domains: specs, consumers: 1, packages, horizon, patience: horizon, policies };
+    let config = Config {
+        domains: specs,
+        consumers: 1,
+        packages,
+        cpus: 1,
+        horizon,
+        patience: horizon,
+        policies,
+    };
     let mut ledger = Ledger::new(config).ok()?;
     let (server, request) = (ConsumerId(0), RequestId(1));
     let mut moments: Vec<(u64, Moment)> = Vec::new();

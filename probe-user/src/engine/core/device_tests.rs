@@ -30,7 +30,7 @@ fn core(domains: &[Domain]) -> Core {
     let mut target = Target::new(0, "a".into(), Selector::Port(1));
     let _ = target.found(&Found { processes: [OURS].into(), ..<_>::default() });
     targets.0.push(target);
-    let host = Host::new(domains, 1, <_>::default(), targets.names(), Clock::start());
+    let host = Host::new(domains, (1, 1), <_>::default(), targets.names(), Clock::start());
     let accounts = Accountant::open(&host).unwrap();
     Core::new(Parts { accounts, targets, slices: None, recorder: None })
 }

@@ -40,7 +40,7 @@ pub(super) fn core_with(tape: Option<crate::tape::Writer>) -> Core {
     let domains = [domain];
     let mut targets = Targets::default();
     targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
-    let host = Host::new(&domains, 1, <_>::default(), targets.names(), Clock::start());
+    let host = Host::new(&domains, (1, 1), <_>::default(), targets.names(), Clock::start());
     let accounts = Accountant::open(&host).unwrap();
     Core::new(Parts {
         accounts,
@@ -61,7 +61,7 @@ fn whole_machine(dir: &std::path::Path) -> Core {
     let domains = chosen.domains;
     let mut targets = Targets::default();
     targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
-    let host = Host::new(&domains, 1, <_>::default(), targets.names(), Clock::start());
+    let host = Host::new(&domains, (1, 1), <_>::default(), targets.names(), Clock::start());
     let accounts = Accountant::open(&host).unwrap();
     Core::new(Parts { accounts, targets, slices: None, recorder: None })
 }

@@ -2,7 +2,8 @@
 //!
 //! An interval can be settled once every domain has passed it and everything is known of those who were resident in it. A
 //! request that is queued, or whose last token is out, does no work and gets nothing; an interval in which nobody
-//! works is the target's background. What would have been charged by work is kept beside it, and how uncertain that is: a
+//! works is the target's background. By work nobody is charged who overlapped others before there are prices, unless that would
+//! take long: then what they did is learned from, and they wait. What would have been charged by work is kept beside it, and how uncertain that is: a
 //! part of the error bar.
 
 use crate::apportion::{Remainders, apportion};
@@ -12,6 +13,9 @@ use crate::fit::Fit;
 use crate::flag::{Flag, Flags};
 use crate::policy::{Share, equally};
 use crate::steps::{Batch, Worker};
+
+/// Where so many have left and there are no prices yet, there will be none soon.
+const MOST_WAITING: usize = 16;
 
 /// A weight of 1 among integers.
 const ONE: f64 = (1u64 << 40) as f64;
@@ -23,6 +27,10 @@ pub(crate) struct Settlement {
     open: Vec<Slot>,
     /// Settled up to here.
     until: u64,
+    /// Learned from up to here.
+    learned: u64,
+    /// Many have waited for prices in vain.
+    gave_up: bool,
     fit: Fit,
     turn: usize,
     scratch: Scratch,
@@ -86,6 +94,38 @@ impl Settlement {
         enters.min().map_or(now, |enter| enter.max(given_up))
     }
 
+    /// Learns from what happened up to an instant. It counts for all that is not settled: those who were there first are
+    /// charged by prices, too.
+    pub(crate) fn learn(&mut self, to: u64, domains: &[Part<'_>], desk: &mut Desk) {
+        let instants = self.instants(self.learned, to, desk);
+        for end in &instants {
+            self.learn_interval(self.learned, *end, domains, desk);
+            self.learned = self.learned.max(*end);
+        }
+        self.scratch.instants = instants;
+    }
+
+    /// Whether those who left until then should wait for prices: some overlapped, it is known what they did, and they are
+    /// not so many that nothing seems to be learned from them.
+    pub(crate) fn wants_prices(&mut self, until: u64, desk: &Desk) -> bool {
+        if self.gave_up || self.fit.prices().is_some() {
+            return false;
+        }
+        let (mut last, mut overlap, mut left) = (0, false, 0);
+        for request in self.open.iter().filter_map(|slot| desk.get(*slot)) {
+            overlap |= request.enter.0 < last;
+            last = last.max(request.leave.map_or(u64::MAX, |leave| leave.0));
+            if request.leave.is_some_and(|leave| leave.0 <= until) {
+                left += 1;
+                if !request.phases().counted() {
+                    return false;
+                }
+            }
+        }
+        self.gave_up = left > MOST_WAITING;
+        overlap && !self.gave_up
+    }
+
     /// Settles up to an instant. Returns what was charged in each domain, and who is settled for good.
     pub(crate) fn settle(
         &mut self,
@@ -96,16 +136,7 @@ impl Settlement {
         desk: &mut Desk,
     ) -> (Vec<Charged>, Vec<Slot>) {
         let mut charged = vec![Charged::default(); domains.len()];
-        let mut instants = std::mem::take(&mut self.scratch.instants);
-        instants.clear();
-        for slot in &self.open {
-            let Some(request) = desk.get(*slot) else { continue };
-            let within = |t: &u64| *t > self.until && *t < to;
-            instants.extend(request.phases().instants().filter(within));
-        }
-        instants.push(to);
-        instants.sort_unstable();
-        instants.dedup();
+        let instants = self.instants(self.until, to, desk);
         for end in &instants {
             self.interval(self.until, *end, share, domains, cpu, desk, &mut charged);
             self.until = self.until.max(*end);
@@ -123,6 +154,19 @@ impl Settlement {
         (charged, done)
     }
 
+    /// Where a phase of anybody ends between two instants, and the later of them.
+    fn instants(&mut self, from: u64, to: u64, desk: &Desk) -> Vec<u64> {
+        let mut instants = std::mem::take(&mut self.scratch.instants);
+        instants.clear();
+        for request in self.open.iter().filter_map(|slot| desk.get(*slot)) {
+            instants.extend(request.phases().instants().filter(|t| *t > from && *t < to));
+        }
+        instants.push(to);
+        instants.sort_unstable();
+        instants.dedup();
+        instants
+    }
+
     #[expect(clippy::too_many_arguments, reason = "an interval is cut out of all of these")]
     fn interval(
         &mut self,
@@ -138,15 +182,8 @@ impl Settlement {
             return;
         }
         let Scratch { workers, weights, parts, remainders, .. } = &mut self.scratch;
-        workers.clear();
-        for slot in &self.open {
-            let Some(phases) = desk.get(*slot).map(crate::desk::Request::phases) else { continue };
-            if phases.resident(from, to) && phases.works(from, to) {
-                let (amounts, decodes) = (phases.amounts(from, to), phases.decodes(from));
-                workers.push(Worker { slot: *slot, phases, amounts, decodes });
-            }
-        }
-        let energy = |part: &Part<'_>| part.curve.at(to).saturating_sub(part.curve.at(from));
+        find(workers, &self.open, desk, from, to);
+        let energy = |part: &Part<'_>| part.energy(from, to);
         if workers.is_empty() {
             let resident =
                 |slot: &Slot| desk.get(*slot).is_some_and(|r| r.phases().resident(from, to));
@@ -201,15 +238,43 @@ impl Settlement {
                 sum.idle += amount;
             }
         }
-        learn(&mut self.fit, workers, &batch, to, desk);
+    }
+
+    /// Takes in what an interval tells of prices.
+    fn learn_interval(&mut self, from: u64, to: u64, domains: &[Part<'_>], desk: &mut Desk) {
+        if from >= to {
+            return;
+        }
+        let workers = &mut self.scratch.workers;
+        find(workers, &self.open, desk, from, to);
+        if workers.iter().all(|worker| worker.phases.counted()) {
+            let energy = |part: &Part<'_>| part.energy(from, to);
+            let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
+            learn(&mut self.fit, workers, &Batch::new(workers, summed as f64 / 1e9), to, desk);
+        }
+    }
+}
+
+impl Part<'_> {
+    fn energy(&self, from: u64, to: u64) -> u64 {
+        self.curve.at(to).saturating_sub(self.curve.at(from))
+    }
+}
+
+/// Who is worked on throughout an interval.
+fn find(workers: &mut Vec<Worker>, open: &[Slot], desk: &Desk, from: u64, to: u64) {
+    workers.clear();
+    for slot in open {
+        let Some(phases) = desk.get(*slot).map(crate::desk::Request::phases) else { continue };
+        if phases.resident(from, to) && phases.works(from, to) {
+            let (amounts, decodes) = (phases.amounts(from, to), phases.decodes(from));
+            workers.push(Worker { slot: *slot, phases, amounts, decodes });
+        }
     }
 }
 
 /// Everybody has seen the interval; who is done with a phase by its end tells what that cost.
 fn learn(fit: &mut Fit, workers: &[Worker], batch: &Batch, to: u64, desk: &mut Desk) {
-    if !workers.iter().all(|worker| worker.phases.counted()) {
-        return;
-    }
     let prices = fit.prices().copied();
     for worker in workers {
         let (Some(request), phases) = (desk.get_mut(worker.slot), &worker.phases) else { continue };

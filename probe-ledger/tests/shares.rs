@@ -179,6 +179,10 @@ impl Server {
 fn by_work_each_is_charged_by_what_its_tokens_cost_once_that_is_learned() {
     let mut server = Server { l: ledger(Share::Work), ms: 0, sum: 0, requests: 0 };
     sample(&mut server.l, 0, 0, 0, &[0]);
+    // Two equations each, of its prompt and of its decode: then there are prices, and nobody waits for them.
+    for _ in 0..4 {
+        assert_eq!(server.serve(1), [30_400], "alone, whatever the policy");
+    }
     for _ in 0..20 {
         assert_eq!(server.serve(1), [30_400], "alone, whatever the policy");
         assert_eq!(server.serve(2), [22_200; 2], "alike, whatever the policy");
@@ -211,11 +215,53 @@ fn by_work_each_is_charged_by_what_its_tokens_cost_once_that_is_learned() {
     books_close(&server.l);
 }
 
+/// Pairs of requests that overlap, one after the other; how many accounts were settled after each.
+fn pairs(l: &mut Ledger, n: u64, told: Work) -> Vec<usize> {
+    sample(l, 0, 0, 0, &[0]);
+    let mut settled = Vec::new();
+    for pair in 0..n {
+        let begin = pair * 100;
+        change(l, begin, 2 * pair, Enter);
+        change(l, begin, 2 * pair + 1, Enter);
+        run(l, begin, begin + 90);
+        let at = |t: Option<Nanos>| t.map(|t| t.saturating_add(Nanos(begin * MS)));
+        let told = Work { begin: at(told.begin), first: at(told.first), ..told };
+        for request in [2 * pair, 2 * pair + 1] {
+            l.work(RequestId(request), told);
+            change(l, begin + 90, request, Leave);
+        }
+        run(l, begin + 90, begin + 100);
+        settled.push(l.settled().len());
+    }
+    settled
+}
+
+#[test]
+fn who_overlapped_waits_for_the_first_prices_and_is_charged_by_them() {
+    let mut l = ledger(Share::Work);
+    // Each gives two equations, of its prompt and of its decode; eight of them make prices, then all settle.
+    assert_eq!(pairs(&mut l, 4, work(0, 40, 100, 20)), [0, 4, 2, 2]);
+}
+
+#[test]
+fn who_overlapped_does_not_wait_where_nothing_can_be_learned() {
+    let uncounted = Work { prompt: None, ..work(0, 40, 0, 20) };
+    assert_eq!(pairs(&mut ledger(Share::Work), 3, uncounted), [2, 2, 2]);
+    // No prompt token but from a cache, and no generated one but the first: no equation of either. Sixteen wait at most.
+    let counts = pairs(&mut ledger(Share::Work), 12, work(0, 40, 0, 1));
+    assert_eq!(counts[..8], [0; 8]);
+    assert_eq!(counts[8..], [18, 2, 2, 2], "{counts:?}");
+}
+
 #[test]
 fn before_it_is_learned_they_share_equally_and_it_is_said() {
-    let (a, b, _) = two(Share::Work, work(10, 60, 10, 50), work(60, 110, 200, 10));
-    assert_eq!((nj(&a), nj(&b)), (75_000, 75_000));
-    assert_eq!((flags(&a), flags(&b)), (vec!["work-unfitted"], vec!["work-unfitted"]));
+    let mut l = ledger(Share::Work);
+    assert_eq!(pairs(&mut l, 1, work(0, 40, 100, 20)), [0]);
+    l.finish(Nanos(100 * MS));
+    let both = l.settled();
+    assert_eq!((nj(&both[0]), nj(&both[1])), (45_000, 45_000));
+    assert!(both.iter().all(|account| flags(account) == ["work-unfitted"]), "{both:?}");
+    books_close(&l);
 }
 
 #[test]

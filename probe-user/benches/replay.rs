@@ -28,7 +28,7 @@ fn write(dir: &Path) -> Result<(), Box<dyn Error>> {
         recorder.keep(n * 1_000_000);
     }
     recorder.record(&Entry::End(End { t: (TICKS + 1) * 1_000_000, ..End::default() }));
-    recorder.finish();
+    drop(recorder.finish());
     recorder.failure().map_or(Ok(()), |error| Err(error.into()))
 }
 

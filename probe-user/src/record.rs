@@ -53,6 +53,17 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
+    /// The word of the records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Timings => "timings",
+            Self::Chunks => "chunks",
+            Self::None => "none",
+        }
+    }
+
     /// Whether the server itself counted; content events of a stream are no tokens.
     #[must_use]
     pub fn is_server(self) -> bool {
@@ -177,6 +188,10 @@ mod tests {
         let written = |value: serde_json::Value| value.as_str().unwrap().to_owned();
         for end in [End::Complete, End::Aborted, End::Reset, End::Timeout, End::Interrupted] {
             assert_eq!(written(serde_json::to_value(end).unwrap()), end.as_str());
+        }
+        let sources = [TokenSource::Usage, TokenSource::Timings, TokenSource::Chunks];
+        for source in sources.into_iter().chain([TokenSource::None]) {
+            assert_eq!(written(serde_json::to_value(source).unwrap()), source.as_str());
         }
         for quality in [Quality::Measured, Quality::Integrated, Quality::Modelled, Quality::Absent]
         {

@@ -6,6 +6,7 @@ use crate::boundary::{Boundary, Change};
 use crate::flag::Flag;
 use crate::id::ConsumerId;
 use crate::meter::Interval;
+use crate::policy::Share;
 use crate::settlement::{Charged, Part};
 use crate::unit::Nanos;
 
@@ -67,6 +68,14 @@ impl Ledger {
                 idle: &row.idle,
             })
             .collect();
+        self.settlements[k].learn(limit, &parts, &mut self.desk);
+        let patient = due.saturating_add(self.patience.0) > self.now.0 && !self.finished;
+        if patient
+            && self.policies.share == Share::Work
+            && self.settlements[k].wants_prices(limit, &self.desk)
+        {
+            return;
+        }
         let cpu = &self.targets[k].cpu;
         let from: Vec<u64> =
             parts.iter().map(|part| part.curve.at(self.settlements[k].until())).collect();

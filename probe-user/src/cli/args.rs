@@ -136,9 +136,12 @@ pub enum TapeCommand {
         /// How
         #[arg(long, value_enum, default_value_t)]
         format: super::tape::Format,
-        /// The file
+        /// The file: complete, or not there
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -9,12 +9,12 @@ use super::{
     exit::{Classify, ExitStatus, Failure},
     log::Log,
     stop, tape,
-    weight::{self, Has, WEIGHT_UNKNOWN},
+    weight::{self, Has},
 };
 use crate::{
     calibration::{Calibration, CalibrationError},
     cycles::{CpuEvents, Cycles},
-    engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE},
+    engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE, WEIGHT_UNKNOWN},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
     kernel::KernelError,

@@ -1,8 +1,9 @@
 //! `wattprobe tape`: what a tape holds, whether it is whole, its records once more.
 
 use std::{
-    fs::File,
+    fs::Permissions,
     io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +15,7 @@ use super::{
     log::Log,
 };
 use crate::{
+    export::parquet::Parquet,
     record::RequestRecord,
     replay::{self, Info, Others, ReplayError, Walked},
     tape::{Ending, TapeError},
@@ -44,9 +46,8 @@ pub fn run(command: TapeCommand, log: Log) -> Result<ExitStatus, Failure> {
             }
             Ok(ExitStatus::Done)
         }
-        TapeCommand::Export { dir, format: Format::Jsonl, output } => {
-            let file = File::create(&output).map_err(ReplayError::Write)?;
-            to_lines(&dir, Others::default(), Box::new(file))?;
+        TapeCommand::Export { dir, format, output, force } => {
+            export(&dir, format, &output, force)?;
             Ok(ExitStatus::Done)
         }
     }
@@ -58,13 +59,44 @@ pub enum Format {
     /// One JSON object a line.
     #[default]
     Jsonl,
+    /// Apache Parquet: one row a record, its fields as columns.
+    Parquet,
+}
+
+/// Into a file beside the one that was named, which takes its place at the end: it is complete or not there.
+fn export(dir: &Path, format: Format, output: &Path, force: bool) -> Result<(), ReplayError> {
+    let taken = || ReplayError::Taken(output.to_owned());
+    if !force && output.symlink_metadata().is_ok() {
+        return Err(taken());
+    }
+    let beside = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+    // As any new file; the umask holds.
+    let mode = Permissions::from_mode(0o666);
+    let file = tempfile::Builder::new()
+        .prefix(".wattprobe-")
+        .permissions(mode)
+        .tempfile_in(beside.unwrap_or(Path::new(".")))?;
+    match format {
+        Format::Jsonl => to_lines(dir, Others::default(), Box::new(file.as_file())).map(drop)?,
+        Format::Parquet => {
+            let mut rows = Parquet::begin(BufWriter::new(file.as_file()))?;
+            replay::replay(dir, Others::default(), |record| Ok(rows.record(record)?))?;
+            rows.finish()?.flush()?;
+        }
+    }
+    file.as_file().sync_all()?;
+    let kept = if force { file.persist(output) } else { file.persist_noclobber(output) };
+    kept.map(drop).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => taken(),
+        _ => error.error.into(),
+    })
 }
 
 fn verify(dir: &Path, require_end: bool, log: Log) -> Result<ExitStatus, Failure> {
     let replayed = replay::replay(dir, Others::default(), |_| Ok(()))?;
-    let Walked { counts, ending, last } = replayed.walked;
+    let Walked { counts, ending, last, hash } = replayed.walked;
     let what = format!(
-        "{} frames with {} entries in {} segments; the books close",
+        "{} frames with {} entries in {} segments; the books close; hash {hash}",
         counts.frames, counts.items, counts.segments
     );
     let (segment, frame) = last;
@@ -128,6 +160,7 @@ fn as_json(walked: &Walked, info: &Info) -> String {
         "items": counts.items,
         "segments": counts.segments,
         "ending": ending(walked.ending),
+        "hash": walked.hash,
         "tape": info,
     });
     format!("{value}\n")
@@ -163,6 +196,7 @@ fn as_text(walked: &Walked, info: &Info) -> String {
     let counts = &walked.counts;
     lines.push(format!("frames      {} in {} segments", counts.frames, counts.segments));
     lines.push(format!("ending      {}", ending(walked.ending)));
+    lines.push(format!("hash        {}", walked.hash));
     lines.push(String::new());
     lines.join("\n")
 }
@@ -189,6 +223,7 @@ impl Classify for ReplayError {
     fn status(&self) -> ExitStatus {
         match self {
             Self::Tape(error) => error.status(),
+            Self::Taken(_) => ExitStatus::Usage,
             Self::Books(_) | Self::Write(_) => ExitStatus::Failed,
         }
     }

@@ -8,9 +8,6 @@ use crate::{
     source::{Domain, Reading},
 };
 
-/// Flag of a run whose weight policy asks for what this machine does not have: it goes by time.
-pub(super) const WEIGHT_UNKNOWN: &str = "weight-unknown";
-
 /// What a weight policy comes to on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Has {

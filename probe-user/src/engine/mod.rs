@@ -72,6 +72,8 @@ use crate::{
     topology::Topology,
 };
 
+/// Flag of a run, or a replay, whose weight policy asks for what there is not: it goes by time.
+pub const WEIGHT_UNKNOWN: &str = "weight-unknown";
 /// Flag of a run whose slice stream could not be written.
 pub const SLICES_INCOMPLETE: &str = "slices-incomplete";
 /// Flag of a run whose tape could not be written to its end.
@@ -495,8 +497,8 @@ impl<'a> Engine<'a> {
         self.core.lost = self.probe.lost();
         self.core.finish(&mut effects);
         self.carry_out(effects);
-        if let Some(recorder) = &mut self.core.recorder {
-            recorder.finish();
+        if let Some(hash) = self.core.recorder.as_mut().and_then(Recorder::finish) {
+            (self.report)(&format!("tape: whole, hash {hash}"));
         }
         self.keep_tape();
         if let Some(slices) = &mut self.core.slices

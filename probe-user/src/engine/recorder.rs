@@ -30,7 +30,7 @@ impl Recorder {
     pub fn record(&mut self, entry: &Entry) {
         let Self { writer, encoder, failure, .. } = self;
         let Some(tape) = writer else { return };
-        if let Err(error) = tape.append_with(|out| encoder.entry(entry, out)) {
+        if let Err(error) = tape.append(|out| encoder.entry(entry, out)) {
             (*failure, *writer) = (Some(error), None);
         }
     }
@@ -43,10 +43,14 @@ impl Recorder {
         }
     }
 
-    /// Signs off.
-    pub fn finish(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            self.failure = writer.finish().err();
+    /// Signs off. Returns the hash of the whole tape, unless it ended before or ends here.
+    pub fn finish(&mut self) -> Option<String> {
+        match self.writer.take()?.finish() {
+            Ok((_, hash)) => Some(hash),
+            Err(error) => {
+                self.failure = Some(error);
+                None
+            }
         }
     }
 

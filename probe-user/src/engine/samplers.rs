@@ -287,7 +287,12 @@ mod tests {
         let clock = Clock::start();
         let both = vec![opened(0, slow("slow")), opened(1, slow("slow"))];
         let mut samplers = Samplers::start(both, clock).unwrap();
-        let mut taken = Vec::new();
+        let mut taken: Vec<Taken> = Vec::new();
+        // Its own first reading: asked before, it would have read once only.
+        while !taken.iter().any(|t| t.domain.0 == 0) {
+            std::thread::sleep(Duration::from_millis(1));
+            samplers.collect(|t| taken.push(t));
+        }
         samplers.collect_fresh(Duration::from_secs(20), |t| taken.push(t));
         samplers.collect_fresh(Duration::from_secs(20), |t| taken.push(t));
         let of = |d: usize| taken.iter().filter(|t| t.domain.0 == d).collect::<Vec<_>>();

@@ -11,6 +11,7 @@ pub mod fan;
 pub mod json_lines;
 pub mod live;
 pub mod metrics;
+pub mod parquet;
 pub mod plan;
 pub mod shown;
 pub mod summary;

@@ -11,6 +11,9 @@ pub enum ReplayError {
     /// Its numbers make no books.
     #[error(transparent)]
     Books(#[from] EngineError),
+    /// There is something in the file's place.
+    #[error("{} is there already; choose another file, or --force", .0.display())]
+    Taken(std::path::PathBuf),
     /// The records cannot be written.
     #[error("the records cannot be written: {0}; free the disk, or choose another file")]
     Write(#[from] std::io::Error),

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What a pass has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walked {
     /// What was read.
     pub counts: Counts,
@@ -18,6 +18,8 @@ pub struct Walked {
     pub ending: Ending,
     /// Segment and frame of the last frame.
     pub last: (u32, u64),
+    /// The hash of everything that was read, in hexadecimal digits.
+    pub hash: String,
 }
 
 /// Why an entry is not taken.
@@ -76,5 +78,5 @@ pub fn walk(
             return Err(TapeError::Damaged { segment, frame, damage: Damage::Counts }.into());
         }
     }
-    Ok(Walked { counts, ending, last })
+    Ok(Walked { counts, ending, last, hash: reader.hash() })
 }

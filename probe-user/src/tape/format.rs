@@ -22,6 +22,11 @@ pub(super) const END: usize = 24;
 /// A link of the chain.
 pub(super) type Link = [u8; HASH];
 
+/// A link in hexadecimal digits.
+pub(super) fn hex(link: &Link) -> String {
+    blake3::Hash::from_bytes(*link).to_hex().to_string()
+}
+
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {

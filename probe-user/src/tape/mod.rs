@@ -23,7 +23,6 @@
 mod error;
 mod format;
 mod reader;
-mod scan;
 mod segments;
 mod writer;
 
@@ -32,5 +31,4 @@ mod tests;
 
 pub use error::{Damage, TapeError};
 pub use reader::{Counts, Ending, Frame, Reader};
-pub use scan::{Scan, scan};
 pub use writer::{Limits, Writer};

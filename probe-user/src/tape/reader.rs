@@ -5,8 +5,6 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-
 use super::error::{Damage, TapeError};
 use super::format::{self, END, HASH, HEAD, HEADER, Kind, Link};
 use super::segments;
@@ -50,33 +48,6 @@ impl Frame<'_> {
     pub fn bytes(&self) -> &[u8] {
         self.bytes
     }
-
-    /// What it is when its items say nothing.
-    #[must_use]
-    pub fn meaningless(&self) -> TapeError {
-        damaged(self.segment, self.frame, Damage::Content)
-    }
-
-    /// Hands each item to `take`, in order; returns how many there were.
-    ///
-    /// # Errors
-    /// The bytes are no items of this type, or what `take` returns.
-    pub fn items<T: DeserializeOwned, E: From<TapeError>>(
-        &self,
-        mut take: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<u64, E> {
-        let mut rest = self.bytes;
-        let mut count = 0;
-        while !rest.is_empty() {
-            let mut input = minicbor_serde::Deserializer::new(rest);
-            let item = T::deserialize(&mut input)
-                .map_err(|_| damaged(self.segment, self.frame, Damage::Content))?;
-            rest = &rest[input.decoder().position()..];
-            take(item)?;
-            count += 1;
-        }
-        Ok(count)
-    }
 }
 
 /// A tape that is being read.
@@ -119,6 +90,12 @@ impl Reader {
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         self.ending
+    }
+
+    /// The hash of everything so far, in hexadecimal digits.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        format::hex(&self.link)
     }
 
     /// Frames of items returned so far.

@@ -6,8 +6,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::error::TapeError;
 use super::format::{self, Kind, Link, MAX_PLAIN};
 use super::reader::Counts;
@@ -76,23 +74,12 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Adds an item; writes a frame when it is full.
+    /// Adds the CBOR item that `encode` appends; writes a frame when it is full.
     ///
     /// # Errors
     /// The item is too long, or the frame cannot be written: the tape then ends with the frame before, every later call
     /// fails with [`TapeError::Broken`].
-    pub fn append(&mut self, item: &impl Serialize) -> Result<(), TapeError> {
-        self.append_with(|out| {
-            let mut out = minicbor_serde::Serializer::new(out);
-            item.serialize(&mut out).map(drop).map_err(|error| error.to_string())
-        })
-    }
-
-    /// Adds the CBOR item that `encode` appends; writes a frame when it is full.
-    ///
-    /// # Errors
-    /// As [`Writer::append`].
-    pub fn append_with(
+    pub fn append(
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
     ) -> Result<(), TapeError> {
@@ -140,11 +127,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what waits and the end record, and waits for the disk.
+    /// Writes what waits and the end record, and waits for the disk. Returns the hash of everything, in hexadecimal digits.
     ///
     /// # Errors
     /// As [`Writer::append`].
-    pub fn finish(mut self) -> Result<Counts, TapeError> {
+    pub fn finish(mut self) -> Result<(Counts, String), TapeError> {
         self.flush()?;
         let counts = self.counts;
         let mut end = Vec::with_capacity(format::END);
@@ -153,7 +140,7 @@ impl Writer {
         }
         self.write_frame(Kind::End, &end, end.len())?;
         self.sync()?;
-        Ok(counts)
+        Ok((counts, format::hex(&self.link)))
     }
 
     fn write_frame(&mut self, kind: Kind, packed: &[u8], plain: usize) -> Result<(), TapeError> {

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
 use wattprobe::engine::entry::{End, Entry};
 use wattprobe::engine::recorder::Recorder;
 use wattprobe::tape::{Limits, Writer};
@@ -29,7 +31,7 @@ fn written(dir: &Path, end: bool) {
     }
     if end {
         recorder.record(&Entry::End(End { t: 6_000_000_000, seen: 1, lost: vec![0] }));
-        recorder.finish();
+        assert!(recorder.finish().is_some());
     } else {
         recorder.keep(u64::MAX);
     }
@@ -42,9 +44,13 @@ fn a_whole_tape_is_verified_told_replayed_and_exported() {
     written(dir.path(), true);
     let output = tape(&["verify", "--require-end"], dir.path());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).starts_with("whole: "), "{}", text(&output.stdout));
+    let whole = text(&output.stdout);
+    assert!(whole.starts_with("whole: "), "{whole}");
     let info = tape(&["info", "--json"], dir.path());
     let info: serde_json::Value = serde_json::from_slice(&info.stdout).expect("an object");
+    // What notes of the hash elsewhere can be held against.
+    assert_eq!(info["hash"].as_str().map(str::len), Some(64));
+    assert!(whole.contains(info["hash"].as_str().expect("text")), "{whole}");
     assert_eq!(
         (&info["ending"], &info["tape"]["entries"]["ticks"]),
         (&"ended".into(), &5_999.into())
@@ -62,11 +68,58 @@ fn a_whole_tape_is_verified_told_replayed_and_exported() {
     let file = dir.path().join("records.jsonl");
     let output = tape(&["export", "--output", file.to_str().expect("text")], dir.path());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(fs::read_to_string(file).expect("a file"), lines);
+    assert_eq!(fs::read_to_string(&file).expect("a file"), lines);
+    // What is there is not overwritten, unless it is asked for; what fails leaves nothing.
+    let again = tape(&["export", "--output", file.to_str().expect("text")], dir.path());
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("--force"), "{}", text(&again.stderr));
     // Other policies, other records of the same requests.
     let others = text(&tape(&["replay", "--share", "tokens"], dir.path()).stdout);
     assert_eq!(others.lines().count(), 56);
     assert!(others.contains("\"share\":\"tokens\"") && others != lines);
+    // Cycles were not counted: it is said that it went by time.
+    let cycles = text(&tape(&["replay", "--weight", "cycles"], dir.path()).stdout);
+    assert_eq!(cycles.matches("\"weight\":\"cycles\"").count(), 56);
+    assert_eq!(cycles.matches("\"weight-unknown\"").count(), 56);
+    assert!(!others.contains("weight-unknown"));
+}
+
+#[test]
+fn a_parquet_file_has_the_rows_of_the_records_and_is_complete_or_not_there() {
+    let (dir, out) =
+        (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    written(dir.path(), true);
+    let file = out.path().join("records.parquet");
+    let name = file.to_str().expect("text");
+    let export =
+        || tape(&["export", "--format", "parquet", "--force", "--output", name], dir.path());
+    for _ in 0..2 {
+        let output = export();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+    let lines = text(&tape(&["replay"], dir.path()).stdout);
+    let records = lines.lines().map(|line| serde_json::from_str(line).expect("an object"));
+    let records: Vec<serde_json::Value> = records.collect();
+    let whole = fs::read(&file).expect("a file");
+    let rows = SerializedFileReader::new(fs::File::open(&file).expect("a file")).expect("parquet");
+    let rows = rows.get_row_iter(None).expect("rows").map(|row| row.expect("a row"));
+    let mut counted = 0;
+    for (row, record) in rows.zip(&records) {
+        let at = |name: &str| row.get_column_iter().position(|(n, _)| n == name).expect("a column");
+        let (number, joules) = (row.get_ulong(at("request")), row.get_double(at("joules")));
+        assert_eq!(Some(number.expect("a count")), record["request"].as_u64());
+        assert_eq!(joules.ok(), record["joules"].as_f64());
+        counted += 1;
+    }
+    assert_eq!(counted, 56);
+    // A damaged tape: the file that was there stays as it was, and nothing else is left.
+    let segment = dir.path().join("000002.tape");
+    let mut bytes = fs::read(&segment).expect("a segment");
+    bytes[100] ^= 1;
+    fs::write(&segment, bytes).expect("a segment");
+    assert_eq!(export().status.code(), Some(3));
+    assert_eq!(fs::read(&file).expect("a file"), whole);
+    assert_eq!(fs::read_dir(out.path()).expect("a directory").count(), 1);
 }
 
 #[test]

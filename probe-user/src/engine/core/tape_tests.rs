@@ -51,7 +51,7 @@ fn run(dir: &Path, end: bool) -> (String, books::Energy) {
     }
     let recorder = core.recorder.as_mut().unwrap();
     if end {
-        recorder.finish();
+        recorder.finish().unwrap();
     } else {
         recorder.keep(u64::MAX);
     }

@@ -9,7 +9,7 @@ use core::mem::{offset_of, size_of};
 #[cfg(feature = "user")]
 mod pod {
     use super::{
-        BesideState, Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, CyclesState, Process,
+        BesideState, Conn, ConnKey, Control, CoreState, CountState, CpuCore, CpuSlot, Process,
         TickState,
     };
 
@@ -32,7 +32,7 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for BesideState {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for CyclesState {}
+    unsafe impl aya::Pod for CountState {}
 }
 
 /// CPUs the clock slots cover; a machine with more is refused at load.
@@ -136,8 +136,9 @@ pub struct TickState {
     pub valid: u32,
     /// Timer expiries seen since: the tick is emitted when they reach the divisor.
     pub skipped: u32,
-    /// [`CyclesState::missed`] of all CPUs together, as of the last tick that user space was told of.
-    pub missed: u64,
+    /// [`CountState::missed`] of all CPUs together, of cycles and of cache misses, as of the last tick that user space was
+    /// told of.
+    pub missed: [u64; 2],
 }
 
 /// Which core a CPU belongs to, where cores have energy counters of their own.
@@ -237,11 +238,12 @@ pub struct BesideState {
 /// No sibling: the CPU is its core's only thread, or it is not known.
 pub const NO_SIBLING: u32 = u32::MAX;
 
-/// One CPU's cycles, where slices are weighed by them: key is the CPU. Only programs on that CPU write it, after its
-/// [`CpuSlot`]; `seq` is odd while they do. What lies between two readings of the CPU's counter is a *piece* of a slice.
+/// What one CPU's counter (of cycles, or of misses of the last cache level) moved while each consumer ran, where slices are
+/// weighed by it: key is the CPU. Only programs on that CPU write it, after its [`CpuSlot`]; `seq` is odd while they do.
+/// What lies between two readings of the counter is a *piece* of a slice.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
-pub struct CyclesState {
+pub struct CountState {
     /// Even: consistent; odd: being written.
     pub seq: u64,
     /// When the counter was read last, `CLOCK_MONOTONIC` ns: at the begin of the slice in progress or, by a timer, within
@@ -253,19 +255,19 @@ pub struct CyclesState {
     pub count: u64,
     /// How long it had not counted by then, though it was to, ns: a piece in which that grew is not known.
     pub off: u64,
-    /// Cycles of the piece from `prev_start` to `start`.
-    pub prev_cycles: u64,
+    /// What it moved in the piece from `prev_start` to `start`.
+    pub prev_moved: u64,
     /// Consumer of the piece in progress.
     pub who: u32,
     /// Consumer of the piece before it.
     pub prev_who: u32,
-    /// Pieces of which the cycles are not known, those of nobody left out.
+    /// Pieces of which the count is not known, those of nobody left out.
     pub missed: u64,
-    /// A consumer's cycles in 2^[`RATE_BITS`] ns, over the last [`RATE_NS`] of its; [`IDLE`]: whoever ran; 0: not known yet.
-    /// What a piece in progress is taken to have, by readers on other CPUs, which cannot read this one's counter.
+    /// What it moves for a consumer in 2^[`RATE_BITS`] ns, over the last [`RATE_NS`] of its; [`IDLE`]: for whoever ran; 0:
+    /// not known yet. What a piece in progress is taken to have, by readers on other CPUs, which cannot read it.
     pub rate: [u64; CONSUMERS],
-    /// Cycles by consumer, closed pieces only. [`IDLE`]: what was counted while nobody ran.
-    pub cycles: [u64; CONSUMERS],
+    /// What it moved by consumer, closed pieces only. [`IDLE`]: while nobody ran.
+    pub moved: [u64; CONSUMERS],
 }
 
 /// What user space tells the programs; map index 0.
@@ -303,7 +305,7 @@ pub enum Loss {
     /// A clock slot stayed torn after every retry: that tick or boundary clock is missing, or a slice's time beside
     /// a busy sibling.
     Torn = 6,
-    /// A counter could not be read in a tick, or a CPU's cycles at a switch.
+    /// A counter could not be read in a tick, or a CPU's cycles or cache misses at a switch.
     Counter = 7,
     /// A CPU changed tasks without a `sched_switch` that programs saw: until the next resync or switch
     /// its time went to the task before.
@@ -368,6 +370,8 @@ pub const HAVE_CORES: u32 = 1;
 pub const HAVE_BESIDE: u32 = 2;
 /// [`TickRecord::have`]: it is a [`WideTickRecord`], with cycles.
 pub const HAVE_CYCLES: u32 = 4;
+/// [`TickRecord::have`]: it is a [`WideTickRecord`], with misses of the last cache level.
+pub const HAVE_MISSES: u32 = 8;
 
 /// A tick with what weights may be made of.
 #[repr(C)]
@@ -381,6 +385,8 @@ pub struct WideTickRecord {
     /// With [`HAVE_CYCLES`]: cycles of the package's CPUs by consumer, at the tick's instant, slices in progress included.
     /// It is missing in the first tick after a slice whose cycles are not known.
     pub cycles: [u64; CONSUMERS],
+    /// With [`HAVE_MISSES`]: misses of the last cache level, as `cycles`.
+    pub misses: [u64; CONSUMERS],
 }
 
 /// A tick where cores have energy counters.
@@ -465,7 +471,7 @@ const _: () = {
     assert!(size_of::<Process>() == 16);
     assert!(size_of::<Conn>() == 24);
     assert!(size_of::<ConnKey>() == 8);
-    assert!(size_of::<TickState>() == 8 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 16);
+    assert!(size_of::<TickState>() == 8 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 24);
     assert!(size_of::<Control>() == 24);
     assert!(size_of::<TickRecord>() == 32 + 8 * MAX_COUNTERS + 8 * CONSUMERS);
     assert!(offset_of!(TickRecord, counter) == 32);
@@ -474,9 +480,10 @@ const _: () = {
     assert!(size_of::<CoreWeights>() == 8 + 8 * CONSUMERS);
     assert!(size_of::<CoreTickRecord>() == size_of::<TickRecord>() + 2 * 8 * CONSUMERS);
     assert!(size_of::<BesideState>() == 192 && offset_of!(BesideState, ns) == 48);
-    assert!(size_of::<CyclesState>() == 320 && offset_of!(CyclesState, cycles) == 192);
+    assert!(size_of::<CountState>() == 320 && offset_of!(CountState, moved) == 192);
     // One scratch holds either.
-    assert!(size_of::<WideTickRecord>() == size_of::<CoreTickRecord>());
+    assert!(size_of::<WideTickRecord>() == size_of::<TickRecord>() + 3 * 8 * CONSUMERS);
+    assert!(size_of::<WideTickRecord>() > size_of::<CoreTickRecord>());
     assert!(size_of::<IoRecord>() == 48 + 8 * MAX_PACKAGES && offset_of!(IoRecord, clock) == 48);
     assert!(size_of::<ProcessRecord>() == 24);
     assert!(size_of::<SliceRecord>() == 32);

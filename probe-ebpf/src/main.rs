@@ -11,7 +11,7 @@ mod bound;
 mod capture;
 mod clock;
 mod core_energy;
-mod cycles;
+mod counts;
 mod emit;
 mod maps;
 mod process;

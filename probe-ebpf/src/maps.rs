@@ -7,9 +7,9 @@ use aya_ebpf::{
     Global,
 };
 use probe_common::{
-    BesideState, Conn, ConnKey, Control, CoreState, CoreTickRecord, CoreWeights, CpuClocks,
-    CpuCore, CpuSlot, CyclesState, IoRecord, Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS,
-    MAX_PACKAGES,
+    BesideState, Conn, ConnKey, Control, CoreState, CoreWeights, CountState, CpuClocks,
+    CpuCore, CpuSlot, IoRecord, Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS,
+    MAX_PACKAGES, WideTickRecord,
 };
 
 /// Key: CPU. Written by `sched_switch` and the resync on that CPU alone, read by ticks and boundaries on
@@ -104,9 +104,9 @@ pub static LISTENERS: HashMap<u64, u32, 256> = HashMap::new();
 #[btf_map]
 pub static IO_SCRATCH: PerCpuArray<IoScratch, 1> = PerCpuArray::new();
 
-/// Key: 0. Where a tick is put together.
+/// Key: 0. Where a tick is put together, of whatever kind; this is the largest.
 #[btf_map]
-pub static TICK_SCRATCH: PerCpuArray<CoreTickRecord, 1> = PerCpuArray::new();
+pub static TICK_SCRATCH: PerCpuArray<WideTickRecord, 1> = PerCpuArray::new();
 
 /// Key: CPU. Its core. Written by user space before anything is attached. This map and those below are as
 /// large as the machine where cores have energy counters, and else of one entry; size at load.
@@ -146,7 +146,15 @@ pub static CYCLE_EVENTS: PerfEventArray = PerfEventArray::new();
 /// Key: CPU. Written by `cycles_switch` and the timers on that CPU alone, read by the tick of its package; as large as the
 /// machine where slices are weighed by cycles, and else of one entry; size at load.
 #[btf_map]
-pub static CYCLES: Array<CyclesState, 1> = Array::new();
+pub static CYCLES: Array<CountState, 1> = Array::new();
+
+/// Key: CPU. As `CYCLE_EVENTS`, of misses of the last cache level.
+#[btf_map]
+pub static MISS_EVENTS: PerfEventArray = PerfEventArray::new();
+
+/// Key: CPU. As `CYCLES`, of misses of the last cache level.
+#[btf_map]
+pub static MISSES: Array<CountState, 1> = Array::new();
 
 /// Key: 0. Where the clocks of a core are put together; there is no room on the stack.
 #[btf_map]
@@ -169,8 +177,12 @@ pub static SLICES: RingBuf<(), 4096> = RingBuf::new();
 pub struct CoreScratch {
     /// The sum.
     pub clock: [u64; CONSUMERS],
-    /// One CPU's, as long as it may turn out torn (so are a CPU's in `beside` and `cycles`); then how far each clock has run.
+    /// One CPU's, as long as it may turn out torn (so are a CPU's in `beside` and `counts`); then how far each clock has run.
     pub work: [u64; CONSUMERS],
+    /// Pieces of which the cycles or cache misses are not known, of all CPUs together.
+    pub missed: [u64; 2],
+    /// Pieces in progress of which they are not.
+    pub unknown: [u64; 2],
 }
 
 /// A boundary with room for its payload. The slack after the tail is never sent: it lets the verifier
@@ -203,6 +215,8 @@ macro_rules! offsets {
 offsets! {
     /// Highest online CPU at load, plus 1: a CPU above it that comes online later is in no clock.
     NR_CPUS;
+    /// Not 0: misses of the last cache level are read beside cycles.
+    READ_MISSES;
     /// `task_struct.tgid`.
     OFF_TGID;
     /// `task_struct.pid`.

@@ -14,7 +14,7 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 
-use crate::{beside, cycles, maps::SLOTS, sched, task::Raw};
+use crate::{beside, counts, maps::SLOTS, sched, task::Raw};
 
 #[perf_event]
 pub fn resync(_ctx: PerfEventContext) -> i32 {
@@ -33,7 +33,7 @@ pub fn resync_beside(_ctx: PerfEventContext) -> i32 {
 #[perf_event]
 pub fn resync_cycles(_ctx: PerfEventContext) -> i32 {
     compare();
-    cycles::at_timer()
+    counts::at_timer()
 }
 
 #[inline(always)]

@@ -13,11 +13,11 @@ use aya_ebpf::{
 };
 use probe_common::{
     CoreTickRecord, Kind, Loss, TickRecord, TickState, WideTickRecord, CONSUMERS, HAVE_BESIDE,
-    HAVE_CORES, HAVE_CYCLES, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
+    HAVE_CORES, HAVE_CYCLES, HAVE_MISSES, IDLE, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 use crate::{
-    beside, clock, cycles, emit,
+    beside, clock, counts, emit,
     maps::{
         BOOKS, CONTROL, COUNTERS, ENERGY_0, ENERGY_1, ENERGY_2, ENERGY_3, ENERGY_4, ENERGY_5,
         ENERGY_6, ENERGY_7, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS, TICKS, TICK_SCRATCH,
@@ -48,7 +48,7 @@ pub fn tick_beside(_ctx: PerfEventContext) -> i32 {
 /// The tick where slices are weighed by cycles. This CPU's counter is read here; those of others are out of reach.
 #[perf_event]
 pub fn tick_cycles(_ctx: PerfEventContext) -> i32 {
-    cycles::at_timer();
+    counts::at_timer();
     let _ = try_tick::<HAVE_CYCLES>();
     0
 }
@@ -76,23 +76,23 @@ fn try_tick<const HAVE: u32>() -> Result<(), ()> {
             (*record).have = HAVE;
         }
         if HAVE == HAVE_BESIDE {
-            clock::zero(&raw mut (*whole.cast::<WideTickRecord>()).beside);
+            clock::zero(&raw mut (*whole).beside);
         }
         if HAVE == HAVE_CYCLES {
-            clock::zero(&raw mut (*whole.cast::<WideTickRecord>()).cycles);
+            counts::begin(whole)?;
         }
-        let mut missed = cycles::Missed::default();
         let read = if HAVE == HAVE_CORES {
-            weigh::read_clocks(whole, package, now)
+            weigh::read_clocks(whole.cast(), package, now)
         } else {
-            read_clocks::<HAVE>(record, package, now, &mut missed)
+            read_clocks::<HAVE>(record, package, now)
         };
         if !read {
             emit::lost(Loss::Torn);
             return Err(());
         }
-        if HAVE == HAVE_CYCLES && missed.since((*state).missed) {
-            (*record).have = 0;
+        if HAVE == HAVE_CYCLES {
+            let known = counts::known(&raw const (*state).missed)?;
+            (*record).have = known[0] * HAVE_CYCLES | known[1] * HAVE_MISSES;
         }
         if (*state).number != 0 {
             charge(record, state, package);
@@ -113,7 +113,7 @@ fn try_tick<const HAVE: u32>() -> Result<(), ()> {
         };
         let sent = emit::event(record.cast(), size as u64, Loss::Tick);
         if HAVE == HAVE_CYCLES && sent {
-            (*state).missed = missed.count;
+            (*state).missed = counts::missed()?;
         }
     }
     Ok(())
@@ -190,12 +190,7 @@ unsafe fn read_counter(
 
 /// False when a slot stayed torn: then there is no tick, and the next one closes a longer window.
 #[inline(always)]
-unsafe fn read_clocks<const HAVE: u32>(
-    record: *mut TickRecord,
-    package: u32,
-    now: u64,
-    missed: &mut cycles::Missed,
-) -> bool {
+unsafe fn read_clocks<const HAVE: u32>(record: *mut TickRecord, package: u32, now: u64) -> bool {
     // SAFETY: the caller's record.
     unsafe {
         (*record).clock = [0; CONSUMERS];
@@ -213,12 +208,8 @@ unsafe fn read_clocks<const HAVE: u32>(
             if HAVE == HAVE_BESIDE && beside::add_beside(cpu, now) == 0 {
                 return false;
             }
-            if HAVE == HAVE_CYCLES {
-                let of = cycles::add_cycles(cpu, now);
-                if of == 0 {
-                    return false;
-                }
-                missed.add(of);
+            if HAVE == HAVE_CYCLES && counts::add(cpu, now) == 0 {
+                return false;
             }
         }
     }

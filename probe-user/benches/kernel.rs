@@ -43,6 +43,7 @@ fn main() -> Result<()> {
         cores: false,
         siblings: &[],
         cycles: false,
+        misses: false,
     })?;
     let btf = Btf::from_sys_fs()?;
     let mut yardsticks = Ebpf::load(OBJECT)?;

@@ -144,6 +144,7 @@ fn tick_ns(roots: &Roots, topology: &Topology, events: &[PerfEvent]) -> Result<f
         cores: false,
         siblings: &[],
         cycles: false,
+        misses: false,
     })?;
     let open = events.iter().map(PerfEvent::open).collect::<std::result::Result<Vec<_>, _>>()?;
     let counters: Vec<KernelCounter<'_>> = open

@@ -64,7 +64,7 @@ enum Kind {
     Cores,
     /// Two threads.
     Siblings,
-    /// Counters of cycles.
+    /// Counters of cycles and of cache misses.
     Cycles,
 }
 
@@ -90,6 +90,7 @@ fn attached(
         cores,
         siblings: if kind == Kind::Siblings && covered > 1 { &siblings } else { &[] },
         cycles: kind == Kind::Cycles,
+        misses: kind == Kind::Cycles,
     })?;
     let first = cpus.first().copied().unwrap_or(0);
     // Any counter will do for the verifier: the software clock, which every kernel has.
@@ -108,6 +109,7 @@ fn attached(
     }
     if kind == Kind::Cycles {
         probe.set_cycles(&[(first, counter.as_fd())])?;
+        probe.set_misses(&[(first, counter.as_fd())])?;
     }
     probe.attach_processes()?;
     probe.attach_clocks()?;

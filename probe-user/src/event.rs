@@ -28,6 +28,8 @@ pub struct Tick {
     pub beside: Option<Box<[u64; CONSUMERS]>>,
     /// Cycles of the package's CPUs by consumer, where they are counted.
     pub cycles: Option<Box<[u64; CONSUMERS]>>,
+    /// Misses of the last cache level of the package's CPUs by consumer, where they are counted.
+    pub misses: Option<Box<[u64; CONSUMERS]>>,
 }
 
 /// What the cores of a package counted, by who ran on them.

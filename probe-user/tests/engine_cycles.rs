@@ -17,6 +17,7 @@ use rustix::{
 };
 use wattprobe::{
     clock::Clock,
+    cycles::CpuEvents,
     engine::{self, Options},
     export::Exports,
     roots::Roots,
@@ -69,6 +70,7 @@ fn observe(weight: Weight, topology: &Topology, stamps: u32) -> Result<Snapshot>
         Weight::Cycles => topology.online().map(|cpu| event(cpu, stamps)).collect(),
         _ => Vec::new(),
     };
+    let cycles = CpuEvents { cycles, misses: Vec::new() };
     let workers = [Worker::on(0)?, Worker::on(1)?];
     let targets = workers.iter().zip(["quick", "slow"]);
     let options = Options {

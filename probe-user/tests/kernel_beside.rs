@@ -82,6 +82,7 @@ fn observe(rung: Rung, siblings: &[(u32, u32)], cpus: &[u32]) -> Result<Seen> {
         cores: false,
         siblings,
         cycles: false,
+        misses: false,
     })?;
     let mut spinners = [Spinner::on(0)?, Spinner::on(1)?];
     probe.adopt(spinners[0].0.id(), FIRST_TARGET)?;

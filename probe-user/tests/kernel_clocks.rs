@@ -43,6 +43,7 @@ fn load(rung: Rung, package_of: &[usize]) -> Result<Probe, KernelError> {
         cores: false,
         siblings: &[],
         cycles: false,
+        misses: false,
     })
 }
 

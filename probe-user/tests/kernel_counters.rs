@@ -34,6 +34,7 @@ fn prepare() -> Option<(PerfEvent, Probe)> {
         cores: false,
         siblings: &[],
         cycles: false,
+        misses: false,
     })
     .expect("root may load it");
     Some((event.clone(), probe))

@@ -111,19 +111,32 @@ struct Run {
     ticks: Vec<Tick>,
     clock: Clock,
     /// Kept open.
-    _counters: Vec<OpenCounter>,
+    _counters: [Vec<OpenCounter>; 2],
 }
 
 impl Run {
     fn start(
         rung: Rung,
         cpus: &[u32],
-        counters: Vec<OpenCounter>,
+        cycles: Vec<OpenCounter>,
         workers: &[&Worker],
     ) -> Result<Self> {
-        let mut probe = load(rung, cpus, true)?;
-        let handed: Vec<_> = cpus.iter().copied().zip(counters.iter().map(AsFd::as_fd)).collect();
-        probe.set_cycles(&handed)?;
+        Self::with_misses(rung, cpus, [cycles, Vec::new()], workers)
+    }
+
+    /// With counters of cycles and of cache misses.
+    fn with_misses(
+        rung: Rung,
+        cpus: &[u32],
+        counters: [Vec<OpenCounter>; 2],
+        workers: &[&Worker],
+    ) -> Result<Self> {
+        let mut probe = load(rung, cpus, true, !counters[1].is_empty())?;
+        let [cycles, misses] = counters
+            .each_ref()
+            .map(|of| -> Vec<_> { cpus.iter().copied().zip(of.iter().map(AsFd::as_fd)).collect() });
+        probe.set_cycles(&cycles)?;
+        probe.set_misses(&misses)?;
         for (who, worker) in (FIRST_TARGET..).zip(workers) {
             probe.adopt(worker.0.id(), who)?;
         }
@@ -166,7 +179,7 @@ impl Run {
     }
 }
 
-fn load(rung: Rung, cpus: &[u32], cycles: bool) -> Result<Probe> {
+fn load(rung: Rung, cpus: &[u32], cycles: bool, misses: bool) -> Result<Probe> {
     Ok(Probe::load(&Settings {
         rung,
         package_of: &vec![0; *cpus.iter().max().ok_or("no CPU")? as usize + 1],
@@ -177,6 +190,7 @@ fn load(rung: Rung, cpus: &[u32], cycles: bool) -> Result<Probe> {
         cores: false,
         siblings: &[],
         cycles,
+        misses,
     })?)
 }
 
@@ -284,13 +298,13 @@ fn each_cpu_is_read_by_its_own_counter_also_by_a_task_that_moves() -> Result<()>
     Ok(())
 }
 
-#[test]
-fn what_is_charged_follows_the_counter_and_not_the_time() -> Result<()> {
+/// Cache misses are read beside cycles, with page faults in their place.
+fn misses(rung: Rung) -> Result<()> {
     let Some((_alone, cpus)) = alone() else { return Ok(()) };
     let mut workers = [Worker::on(0, FAULT)?, Worker::on(0, SPIN)?];
-    let counters = software(PAGE_FAULTS, &cpus)?;
-    let mut run = Run::start(Rung::Best, &cpus, counters, &[&workers[0], &workers[1]])?;
-    run.until(|tick| tick.cycles.is_some())?;
+    let counters = [software(NANOSECONDS, &cpus)?, software(PAGE_FAULTS, &cpus)?];
+    let mut run = Run::with_misses(rung, &cpus, counters, &[&workers[0], &workers[1]])?;
+    run.until(|tick| tick.cycles.is_some() && tick.misses.is_some())?;
     let begin = run.last().clone();
     let before = workers[0].faults()?;
     workers.iter_mut().for_each(Worker::go);
@@ -303,13 +317,30 @@ fn what_is_charged_follows_the_counter_and_not_the_time() -> Result<()> {
     let faults = (workers[0].faults()? - before) as f64;
     let now = run.clock.now();
     run.until(|tick| tick.t > now + LAG_NS)?;
-    let (ns, count) = moved(&begin, run.last(), A);
+    let missed = |who: usize| {
+        let of = |tick: &Tick| tick.misses.as_ref().map(|of| of[who] as f64).ok_or("no misses");
+        Ok::<_, Box<dyn Error>>(of(run.last())? - of(&begin)?)
+    };
+    let ((ns, count), faulted) = (moved(&begin, run.last(), A), missed(A)?);
+    assert!((count / ns - 1.0).abs() < 0.02, "{count} of {ns} ns");
     assert!(ns > RUN_NS as f64 && faults > 1000.0, "{faults} page faults in {ns} ns");
     // Of a child that is not waited for yet the kernel's count lacks the faults.
-    assert!(count >= faults && count < 1.02 * faults + 500.0, "{count} of {faults} page faults");
-    let (ns, spun) = moved(&begin, run.last(), B);
+    let near = 0.98 * faults..1.02 * faults + 500.0;
+    assert!(near.contains(&faulted), "{faulted} of {faults} page faults");
+    let ((ns, count), spun) = (moved(&begin, run.last(), B), missed(B)?);
+    assert!((count / ns - 1.0).abs() < 0.02, "{count} of {ns} ns");
     assert!(ns > RUN_NS as f64 && spun < 0.02 * faults, "{spun} page faults in {ns} ns");
     Ok(())
+}
+
+#[test]
+fn misses_follow_what_a_task_does_and_not_how_long_it_runs_through_typed_hooks() -> Result<()> {
+    misses(Rung::Best)
+}
+
+#[test]
+fn misses_follow_what_a_task_does_and_not_how_long_it_runs_through_raw_hooks() -> Result<()> {
+    misses(Rung::Raw)
 }
 
 #[test]
@@ -322,6 +353,7 @@ fn a_cpu_whose_counter_cannot_be_read_has_no_cycles_and_not_none() -> Result<()>
     worker.go();
     run.runs(A)?;
     assert!(run.ticks.iter().rev().take(20).all(|tick| tick.cycles.is_some()));
+    assert!(run.ticks.iter().all(|tick| tick.misses.is_none()), "nobody asked for them");
     assert_eq!(run.probe.lost()[Loss::Counter as usize], 0);
     // CPU 0's in the place of CPU 1's: not to be read there.
     let wrong = counter(SOFTWARE, NANOSECONDS, 0)?;
@@ -374,7 +406,7 @@ fn counters_are_read_as_often_as_the_ticks_while_requests_are_in_flight() -> Res
 fn nobody_reads_counters_at_switches_unless_asked_to() -> Result<()> {
     let Some((_alone, cpus)) = alone() else { return Ok(()) };
     for cycles in [false, true] {
-        let mut probe = load(Rung::Best, &cpus, cycles)?;
+        let mut probe = load(Rung::Best, &cpus, cycles, cycles)?;
         attach(&mut probe, &cpus)?;
         let loaded: Vec<String> =
             probe.verified().into_iter().map(|program| program.program).collect();

@@ -9,12 +9,12 @@ use super::{
     exit::{Classify, ExitStatus, Failure},
     log::Log,
     stop, tape,
-    weight::{self, Has, WEIGHT_UNKNOWN},
+    weight::{self, Has},
 };
 use crate::{
     calibration::{Calibration, CalibrationError},
-    cycles::Cycles,
-    engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE},
+    cycles::{CpuEvents, Cycles},
+    engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE, WEIGHT_UNKNOWN},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
     kernel::KernelError,
@@ -53,10 +53,15 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     let weight = config.policies.weight;
     let cycles = match weight {
         Weight::Cycles => Cycles::read(&topology, &|event| event.open()?.check(event)),
-        _ => Cycles::Counted(Vec::new()),
+        _ => Cycles::Counted(CpuEvents::default()),
     };
     let has = weight::has(weight, &siblings, &cycles, &selection.domains);
-    let cycles = if has == Has::All { cycles.counters().to_vec() } else { Vec::new() };
+    let mut cycles = if has == Has::All { cycles.counters() } else { CpuEvents::default() };
+    if !selection.domains.iter().any(|domain| domain.name.starts_with("dram-")) {
+        cycles.misses.clear();
+    } else if cycles.misses.is_empty() && !cycles.cycles.is_empty() {
+        log.info("weight cycles: no misses of the last cache level are counted: memory goes by cycles too");
+    }
     match has {
         Has::All => {}
         Has::Other(what) => log.info(&format!("weight {}: {what}", weight.name())),

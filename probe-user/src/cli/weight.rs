@@ -8,9 +8,6 @@ use crate::{
     source::{Domain, Reading},
 };
 
-/// Flag of a run whose weight policy asks for what this machine does not have: it goes by time.
-pub(super) const WEIGHT_UNKNOWN: &str = "weight-unknown";
-
 /// What a weight policy comes to on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Has {
@@ -47,6 +44,7 @@ pub(super) fn has(weight: Weight, siblings: &Siblings, cycles: &Cycles, domains:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cycles::CpuEvents;
 
     fn none() -> Cycles {
         Cycles::Unknown("no PMU; use time".into())
@@ -66,7 +64,7 @@ mod tests {
     #[test]
     fn cycles_are_there_where_every_cpu_counts_them_whatever_the_siblings() {
         let cycles = |of: &Cycles| has(Weight::Cycles, &Siblings::None, of, &[]);
-        assert_eq!(cycles(&Cycles::Counted(vec![])), Has::All);
+        assert_eq!(cycles(&Cycles::Counted(CpuEvents::default())), Has::All);
         assert_eq!(cycles(&none()), Has::Unknown("no PMU; use time".into()));
     }
 }

@@ -91,6 +91,11 @@ impl Accountant {
         })
     }
 
+    /// Every record from now on carries that flag.
+    pub fn mark(&mut self, flag: &str) {
+        self.records.mark(flag, true);
+    }
+
     /// Takes one entry in.
     pub fn take(&mut self, entry: Entry, slices: Option<&mut Slices>, effects: &mut Vec<Effect>) {
         match entry {

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! tick      [1, package, number, t, [counter or null, …], [clock, …]] and, as far as there are any:
-//!           [weight of the cores, …], [book of the cores, …], [beside, …], [cycles, …], null for one that is not
+//!           [weight of the cores, …], [book of the cores, …], [beside, …], [cycles, …],
+//!           [cache misses, …], null for one that is not
 //! reading   [2, domain, t, count or null, split] and, of a device: [ns, …]
 //! boundary  [3, what, request, connection, consumer, process, t, events, [clock, …]]
 //! others    {"Host": …} {"Finished": …} {"Distrust": …} {"Mark": …} {"End": …}
@@ -83,6 +84,7 @@ struct Last {
     book: [u64; CONSUMERS],
     beside: [u64; CONSUMERS],
     cycles: [u64; CONSUMERS],
+    misses: [u64; CONSUMERS],
 }
 
 /// Writes entries.
@@ -156,7 +158,8 @@ fn told(error: impl Display) -> String {
 
 fn put_tick(tick: &Tick, last: &mut Last, out: &mut Out<'_>) -> Written {
     let (weight, book) = tick.cores.as_ref().map(|c| (&c.weight, &c.book)).unzip();
-    let lists = [weight, book, tick.beside.as_deref(), tick.cycles.as_deref()];
+    let Tick { beside, cycles, misses, .. } = tick;
+    let lists = [weight, book, beside.as_deref(), cycles.as_deref(), misses.as_deref()];
     let more = lists.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
     out.array(6 + more as u64)?.u64(TICK)?.u64(tick.package as u64)?;
     difference(out, tick.number, &mut last.number)?;
@@ -170,7 +173,8 @@ fn put_tick(tick: &Tick, last: &mut Last, out: &mut Out<'_>) -> Written {
         }
     }
     list(out, &tick.clock, &mut last.clock)?;
-    let before = [&mut last.weight, &mut last.book, &mut last.beside, &mut last.cycles];
+    let Last { weight, book, beside, cycles, misses, .. } = last;
+    let before = [weight, book, beside, cycles, misses];
     lists.into_iter().zip(before).take(more).try_for_each(|(now, before)| match now {
         Some(now) => list(out, now, before),
         None => out.null()?.ok(),
@@ -298,7 +302,7 @@ impl Decoder {
 
     fn frequent(&mut self, length: usize, input: &mut In<'_>) -> Result<Entry, NoEntry> {
         match (input.number()?, length) {
-            (TICK, 6..=10) => self.tick(length - 6, input).map(Entry::Tick),
+            (TICK, 6..=11) => self.tick(length - 6, input).map(Entry::Tick),
             (READING, 5 | 6) => {
                 let domain = DomainId(input.small()?);
                 let (t, count) = (input.number()?, input.optional()?);
@@ -337,8 +341,9 @@ impl Decoder {
             *now = input.step(before)?;
         }
         input.list(&mut last.clock)?;
-        let places = [&mut last.weight, &mut last.book, &mut last.beside, &mut last.cycles];
-        let mut have = [false; 4];
+        let Last { weight, book, beside, cycles, misses, .. } = last;
+        let places = [weight, book, beside, cycles, misses];
+        let mut have = [false; 5];
         for (have, before) in have.iter_mut().zip(places).take(lists) {
             *have = input.perhaps(before)?;
         }
@@ -347,7 +352,7 @@ impl Decoder {
             [false, false, ..] => None,
             _ => return Err(NoEntry),
         };
-        let [_, _, beside, cycles] = have;
+        let [_, _, beside, cycles, misses] = have;
         Ok(Tick {
             package,
             t,
@@ -357,6 +362,7 @@ impl Decoder {
             cores: cores.map(Box::new),
             beside: beside.then(|| Box::new(last.beside)),
             cycles: cycles.then(|| Box::new(last.cycles)),
+            misses: misses.then(|| Box::new(last.misses)),
         })
     }
 }

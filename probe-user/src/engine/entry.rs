@@ -15,6 +15,10 @@ use crate::{
 
 /// One fact.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are ticks: a box would be an allocation each"
+)]
 pub enum Entry {
     /// The first: what the books are opened with.
     Host(Box<Host>),

@@ -289,6 +289,7 @@ impl HostDomain {
             failed: 0,
             splits: <_>::default(),
             weighed: self.shared_by.is_some(),
+            memory: self.name.starts_with("dram-") && matches!(self.scope, HostScope::Package(_)),
         }
     }
 

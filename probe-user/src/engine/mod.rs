@@ -60,17 +60,20 @@ use self::{
 };
 use crate::{
     clock::Clock,
+    cycles::CpuEvents,
     export::Exports,
     kernel::{Probe, alive, sweep},
     privilege,
     roots::Roots,
     snapshot::Snapshot,
-    source::{Domain, PerfEvent, Reading, Selection},
+    source::{Domain, Reading, Selection},
     tape,
     target::{Selector, find, listening, visible},
     topology::Topology,
 };
 
+/// Flag of a run, or a replay, whose weight policy asks for what there is not: it goes by time.
+pub const WEIGHT_UNKNOWN: &str = "weight-unknown";
 /// Flag of a run whose slice stream could not be written.
 pub const SLICES_INCOMPLETE: &str = "slices-incomplete";
 /// Flag of a run whose tape could not be written to its end.
@@ -92,8 +95,8 @@ pub struct Options {
     pub topology: Topology,
     /// The two CPUs of each core that has two threads.
     pub siblings: Vec<(u32, u32)>,
-    /// The cycle counter of each CPU, where slices are weighed by cycles.
-    pub cycles: Vec<PerfEvent>,
+    /// The counters of the CPUs, where slices are weighed by cycles.
+    pub cycles: CpuEvents,
     /// Slice stream.
     pub slices: Option<PathBuf>,
     /// A new tape.

@@ -19,7 +19,7 @@ use super::{
     core::consumer,
     entry::Reading,
     samplers::Taken,
-    weighing::{By, by_policy},
+    weighing::{By, by_misses, by_policy},
 };
 use crate::{
     event::{CoreBooks, Tick},
@@ -64,6 +64,8 @@ pub struct Fed {
     pub splits: BTreeSet<&'static str>,
     /// Its energy is shared by what was drawn on the cores, not by time.
     pub weighed: bool,
+    /// It is the memory of a package: its energy is shared by misses of the last cache level where they are counted.
+    pub memory: bool,
 }
 
 /// Cumulative clocks, idle left out: the ledger's order of consumers.
@@ -77,6 +79,8 @@ pub struct Readings {
     last: [Option<Last>; MAX_PACKAGES],
     /// Ticks, of whatever package, without weights by policy; and of them those that the machine's domains know of.
     unweighted: (u64, u64),
+    /// Misses have come: then memory is never shared by anything else but time.
+    misses: bool,
 }
 
 /// A package's last tick.
@@ -88,13 +92,22 @@ struct Last {
     drawn: Option<Clocks>,
     /// By the weight policy, where it says anything else than the clocks.
     policy: Option<Clocks>,
+    /// Misses of the last cache level.
+    misses: Option<Clocks>,
 }
 
 impl Readings {
     /// Begins with no tick seen.
     #[must_use]
     pub fn new(domains: Vec<Fed>, packages: usize, weight: Weight) -> Self {
-        Self { domains, packages, weight, last: [None; MAX_PACKAGES], unweighted: (0, 0) }
+        Self {
+            domains,
+            packages,
+            weight,
+            last: [None; MAX_PACKAGES],
+            unweighted: (0, 0),
+            misses: false,
+        }
     }
 
     /// How many packages the machine has.
@@ -152,7 +165,11 @@ impl Readings {
         let policy = slot.as_ref().and_then(|last| last.policy.as_ref());
         let policy = by_policy(self.weight, tick, policy);
         self.unweighted.0 += u64::from(policy.is_none());
-        let now = Last { t: tick.t, clocks, drawn, policy };
+        let misses = slot.as_ref().and_then(|last| last.misses.as_ref());
+        let misses = by_misses(self.weight, tick, misses);
+        self.misses |= misses.is_some();
+        let counted_misses = self.misses;
+        let now = Last { t: tick.t, clocks, drawn, policy, misses };
         let before = slot.replace(now);
         let machine = |d: &Fed| d.scope == Scope::Machine;
         let whole = self.domains.iter().any(|d| machine(d) && d.package == tick.package);
@@ -165,7 +182,12 @@ impl Readings {
         for domain in self.domains.iter_mut().filter(|domain| domain.package == tick.package) {
             let (id, others) = (domain.id, others.as_ref().filter(|_| machine(domain)));
             let measured = domain.weighed;
-            let pick = |last: &Last| if measured { last.drawn } else { last.policy };
+            let memory = domain.memory && counted_misses;
+            let pick = |last: &Last| match (measured, memory) {
+                (true, _) => last.drawn,
+                (false, true) => last.misses,
+                (false, false) => last.policy,
+            };
             let by = |weights| By { weights, nobody: 0, measured };
             let weights = pick(&now).map(by);
             let mut sample = |t, counter, clocks: Clocks, split, by: Option<By>| {

@@ -89,6 +89,7 @@ pub fn probe(
         cores: !cores.is_empty(),
         siblings,
         cycles: cycles.any(),
+        misses: cycles.misses(),
     })?;
     let counters: Vec<KernelCounter<'_>> = counters.iter().filter_map(Place::for_kernel).collect();
     probe.set_counters(&counters)?;

@@ -18,6 +18,13 @@ pub(super) struct By {
     pub measured: bool,
 }
 
+/// By misses of the last cache level, what memory follows: `None` where they are not known. They stand still as weights by
+/// policy do.
+pub(super) fn by_misses(weight: Weight, tick: &Tick, before: Option<&Clocks>) -> Option<Clocks> {
+    let misses = tick.misses.as_ref().filter(|_| weight == Weight::Cycles)?;
+    Some(std::array::from_fn(|k| before.map_or(0, |before| before[k]).max(misses[k + 1])))
+}
+
 /// By the policy: `None` where it asks for nothing but the clocks, or for what this machine does not have.
 ///
 /// Of a slice at whose end the sibling's clock was torn the kernel takes back what it told while the slice was in progress.
@@ -48,7 +55,7 @@ mod tests {
     fn tick(clock: u64, beside: Option<u64>) -> Tick {
         let counter = [None; MAX_COUNTERS];
         let beside = beside.map(|ns| Box::new([ns; CONSUMERS]));
-        let (cores, cycles) = (None, None);
+        let (cores, cycles, misses) = (None, None, None);
         Tick {
             package: 0,
             t: 1,
@@ -58,6 +65,7 @@ mod tests {
             cores,
             beside,
             cycles,
+            misses,
         }
     }
 
@@ -128,6 +136,16 @@ mod tests {
 
     /// And how many windows lacked the weights that others had.
     fn run_by(weight: Weight, packages: usize, tell: impl Fn(&mut Tick)) -> ([u64; 2], u64) {
+        run_of(false, weight, packages, tell)
+    }
+
+    /// The domain may be memory.
+    fn run_of(
+        memory: bool,
+        weight: Weight,
+        packages: usize,
+        tell: impl Fn(&mut Tick),
+    ) -> ([u64; 2], u64) {
         let scope = if packages == 1 { Scope::Package(0) } else { Scope::Machine };
         let config = Config {
             domains: vec![domain(scope)],
@@ -141,7 +159,8 @@ mod tests {
         let mut ledger = Ledger::new(config).unwrap();
         let (id, package, feed) = (DomainId(0), 0, Feed::Kernel { slot: 0 });
         let (splits, weighed) = (<_>::default(), false);
-        let fed = Fed { id, package, scope, additive: true, feed, failed: 0, splits, weighed };
+        let fed =
+            Fed { id, package, scope, additive: true, feed, failed: 0, splits, weighed, memory };
         let mut readings = Readings::new(vec![fed], packages, weight);
         for i in 0..=10_u64 {
             for package in (0..packages).rev() {
@@ -186,6 +205,28 @@ mod tests {
             let none = charged_by(Weight::Cycles, packages, |_| {});
             assert_eq!(none, charged(Weight::Time, packages, false));
         }
+    }
+
+    #[test]
+    fn memory_follows_misses_where_they_are_counted_and_the_policy_where_they_are_not() {
+        let run = |weight, misses: fn(&Tick) -> Option<u64>| {
+            run_of(true, weight, 1, |tick| {
+                let mut cycles = tick.clock;
+                cycles[5] *= 3;
+                tick.cycles = Some(Box::new(cycles));
+                let mut of = tick.clock;
+                tick.misses = misses(tick).map(|times| {
+                    of[4] *= times;
+                    Box::new(of)
+                });
+            })
+        };
+        assert_eq!(run(Weight::Cycles, |_| Some(7)), ([14_000_000_000, 2_000_000_000], 0));
+        assert_eq!(run(Weight::Cycles, |_| None), ([4_000_000_000, 12_000_000_000], 0));
+        // Once they were counted a window without them goes by time.
+        let once = run(Weight::Cycles, |tick| (tick.number != 6).then_some(7));
+        assert_eq!(once, ([12_800_000_000, 3_200_000_000], 2));
+        assert_eq!(run(Weight::Time, |_| Some(7)), ([8_000_000_000; 2], 0));
     }
 
     #[test]

@@ -284,6 +284,7 @@ mod tests {
             cores: false,
             siblings: &[],
             cycles: false,
+            misses: false,
         };
         let mut probe = Probe::load(&settings).unwrap();
         // Runs in 200 ms, and how many had been before.

@@ -2,8 +2,8 @@
 //! is `None` all the same, never a panic.
 
 use probe_common::{
-    CoreTickRecord, HAVE_BESIDE, HAVE_CORES, HAVE_CYCLES, IoRecord, Kind, MAX_COUNTERS,
-    ProcessRecord, SliceRecord, TickRecord, WideTickRecord,
+    CoreTickRecord, HAVE_BESIDE, HAVE_CORES, HAVE_CYCLES, HAVE_MISSES, IoRecord, Kind,
+    MAX_COUNTERS, ProcessRecord, SliceRecord, TickRecord, WideTickRecord,
 };
 
 use crate::event::{ConnId, CoreBooks, Event, Io, IoKind, Process, ProcessChange, Tick};
@@ -59,11 +59,12 @@ fn tick(bytes: &[u8]) -> Option<Event> {
     } else {
         None
     };
-    let (mut beside, mut cycles) = (None, None);
-    if have(HAVE_BESIDE | HAVE_CYCLES) {
+    let (mut beside, mut cycles, mut misses) = (None, None, None);
+    if have(HAVE_BESIDE | HAVE_CYCLES | HAVE_MISSES) {
         let wide: WideTickRecord = read(bytes)?;
         beside = have(HAVE_BESIDE).then(|| Box::new(wide.beside));
         cycles = have(HAVE_CYCLES).then(|| Box::new(wide.cycles));
+        misses = have(HAVE_MISSES).then(|| Box::new(wide.misses));
     }
     Some(Event::Tick(Tick {
         package: record.package as usize,
@@ -74,6 +75,7 @@ fn tick(bytes: &[u8]) -> Option<Event> {
         cores,
         beside,
         cycles,
+        misses,
     }))
 }
 
@@ -144,6 +146,11 @@ mod tests {
         bytes[std::mem::offset_of!(WideTickRecord, cycles) + 16] = 9;
         let Some(Event::Tick(tick)) = event(&bytes) else { panic!("no tick") };
         assert_eq!((tick.beside.unwrap()[1], tick.cycles.unwrap()[2]), (0, 9));
+        assert_eq!(tick.misses, None);
+        let mut bytes = wide(HAVE_MISSES);
+        bytes[std::mem::offset_of!(WideTickRecord, misses) + 16] = 9;
+        let Some(Event::Tick(tick)) = event(&bytes) else { panic!("no tick") };
+        assert_eq!((tick.cycles, tick.misses.unwrap()[2]), (None, 9));
         assert!(event(&wide(HAVE_CORES)[..size_of::<TickRecord>()]).is_none());
     }
 

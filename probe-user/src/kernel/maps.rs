@@ -76,6 +76,8 @@ pub(super) struct Maps {
     sibling: Array<MapData, u32>,
     /// As `energy`; by CPU.
     cycle_events: MapData,
+    /// As `cycle_events`.
+    miss_events: MapData,
     slots: Array<MapData, CpuSlot>,
 }
 
@@ -130,6 +132,7 @@ impl Maps {
             epoch: 0,
             sibling: array(bpf, "SIBLING")?,
             cycle_events: events(bpf, "CYCLE_EVENTS")?,
+            miss_events: events(bpf, "MISS_EVENTS")?,
             slots: array(bpf, "SLOTS")?,
         })
     }
@@ -237,6 +240,15 @@ impl Maps {
         counters: &[(u32, BorrowedFd<'_>)],
     ) -> Result<(), KernelError> {
         let map = self.cycle_events.fd().as_fd();
+        counters.iter().try_for_each(|(cpu, fd)| put_event(map, *cpu, *fd))
+    }
+
+    /// The same of misses of the last cache level.
+    pub(super) fn set_misses(
+        &mut self,
+        counters: &[(u32, BorrowedFd<'_>)],
+    ) -> Result<(), KernelError> {
+        let map = self.miss_events.fd().as_fd();
         counters.iter().try_for_each(|(cpu, fd)| put_event(map, *cpu, *fd))
     }
 

@@ -69,6 +69,8 @@ pub struct Settings<'a> {
     /// Whether slices are weighed by cycles: there is then room to hand over each CPU's counter, and ticks bring cycles, and
     /// not the time beside a busy sibling. Not where `cores` have counters, which know more.
     pub cycles: bool,
+    /// Whether misses of the last cache level are counted too, beside `cycles`.
+    pub misses: bool,
 }
 
 /// What a second program does at every context switch, a second resync at its time, and the tick.
@@ -170,7 +172,11 @@ impl Probe {
         for name in ["SIBLING", "BESIDE"] {
             loader.map_max_entries(name, if also == Also::Beside { nr_cpus } else { 1 });
         }
+        let misses = settings.misses && also == Also::Cycles;
         loader.map_max_entries("CYCLES", if also == Also::Cycles { nr_cpus } else { 1 });
+        loader.map_max_entries("MISSES", if misses { nr_cpus } else { 1 });
+        let misses = u32::from(misses);
+        loader.override_global("READ_MISSES", &misses, true);
         if let Some(bytes) = settings.slice_bytes {
             loader.map_max_entries("SLICES", bytes);
         }
@@ -265,6 +271,15 @@ impl Probe {
     /// When the kernel refuses one.
     pub fn set_cycles(&mut self, counters: &[(u32, BorrowedFd<'_>)]) -> Result<(), KernelError> {
         self.maps.set_cycles(counters)
+    }
+
+    /// As [`Self::set_cycles`], of misses of the last cache level.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses one.
+    pub fn set_misses(&mut self, counters: &[(u32, BorrowedFd<'_>)]) -> Result<(), KernelError> {
+        self.maps.set_misses(counters)
     }
 
     /// Closes no window of these cores any more, so that they can have other counters. The cores are named by the

@@ -7,6 +7,7 @@ mod walk;
 
 use std::path::Path;
 
+use probe_ledger::Weight;
 use serde::Serialize;
 
 pub use error::ReplayError;
@@ -14,6 +15,7 @@ pub use walk::{Walked, walk};
 
 use crate::{
     engine::{
+        WEIGHT_UNKNOWN,
         accountant::Accountant,
         books::{self, Energy},
         core::Effect,
@@ -28,7 +30,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Others {
     /// Between consumers.
-    pub weight: Option<probe_ledger::Weight>,
+    pub weight: Option<Weight>,
     /// Between overlapping requests.
     pub share: Option<probe_ledger::Share>,
     /// For idle energy.
@@ -43,7 +45,7 @@ impl Others {
                 other.clone_into(name);
             }
         };
-        set(&mut policies.weight, self.weight.map(probe_ledger::Weight::name));
+        set(&mut policies.weight, self.weight.map(Weight::name));
         set(&mut policies.share, self.share.map(probe_ledger::Share::name));
         set(&mut policies.idle, self.idle.map(probe_ledger::Idle::name));
     }
@@ -129,15 +131,24 @@ pub fn replay(
     mut each: impl FnMut(&RequestRecord) -> Result<(), ReplayError>,
 ) -> Result<Replayed, ReplayError> {
     let (mut info, mut accounts, mut effects) = (Info::default(), None, Vec::new());
+    // Whether the run counted cycles its first tick tells; a run by cycles has told it itself.
+    let mut in_doubt = others.weight == Some(Weight::Cycles);
     let walked = walk(dir, |entry| {
         info.count(&entry);
         let books = match (entry, &mut accounts) {
             (Entry::Host(mut host), _) => {
+                in_doubt &= host.policies.weight != Weight::Cycles.name();
                 others.over(&mut host);
                 accounts = Some(Accountant::open(&host)?);
                 return Ok(());
             }
             (entry, Some(books)) => {
+                if let Entry::Tick(tick) = &entry
+                    && std::mem::take(&mut in_doubt)
+                    && tick.cycles.is_none()
+                {
+                    books.mark(WEIGHT_UNKNOWN);
+                }
                 books.take(entry, None, &mut effects);
                 books
             }

@@ -119,8 +119,9 @@ fn tick(selection: &Selection, package: usize, ms: u64, perf: Perf) -> Event {
     }
     let mut clock = [0; CONSUMERS];
     (clock[FIRST_TARGET as usize], clock[OTHER as usize]) = (ms * MS / 2, ms * MS / 2);
-    let (t, number, cores, beside, cycles) = (ms * MS, ms / EVERY, None, None, None);
-    Event::Tick(Tick { package, t, number, counter, clock, cores, beside, cycles })
+    let (t, number) = (ms * MS, ms / EVERY);
+    let (cores, beside, cycles, misses) = (None, None, None, None);
+    Event::Tick(Tick { package, t, number, counter, clock, cores, beside, cycles, misses })
 }
 
 fn io(ms: u64, kind: IoKind, packages: usize, payload: &[u8]) -> Event {

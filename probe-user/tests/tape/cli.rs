@@ -77,6 +77,11 @@ fn a_whole_tape_is_verified_told_replayed_and_exported() {
     let others = text(&tape(&["replay", "--share", "tokens"], dir.path()).stdout);
     assert_eq!(others.lines().count(), 56);
     assert!(others.contains("\"share\":\"tokens\"") && others != lines);
+    // Cycles were not counted: it is said that it went by time.
+    let cycles = text(&tape(&["replay", "--weight", "cycles"], dir.path()).stdout);
+    assert_eq!(cycles.matches("\"weight\":\"cycles\"").count(), 56);
+    assert_eq!(cycles.matches("\"weight-unknown\"").count(), 56);
+    assert!(!others.contains("weight-unknown"));
 }
 
 #[test]

@@ -83,6 +83,7 @@ pub(crate) fn millisecond(n: u64, mut give: impl FnMut(Entry)) {
         cores: None,
         beside: None,
         cycles: None,
+        misses: None,
     }));
     let boundary = |request: u64, what| {
         let (request, conn) = (RequestId(request), ConnId(request));

@@ -5,7 +5,7 @@ use probe_ledger::Weight;
 use super::{Row, unusable};
 use crate::{
     cli::weight::{Has, has},
-    cycles::Cycles,
+    cycles::{CpuEvents, Cycles},
     siblings::Siblings,
     source::Domain,
 };
@@ -16,7 +16,13 @@ pub(super) fn rows(siblings: &Siblings, cycles: &Cycles, domains: &[Domain]) -> 
     policies
         .map(|weight| {
             let there = match weight {
-                Weight::Cycles => format!("CPUs that count cycles: {}", cycles.counters().len()),
+                Weight::Cycles => {
+                    let CpuEvents { cycles, misses } = cycles.counters();
+                    let (cycles, misses) = (cycles.len(), misses.len());
+                    format!(
+                        "CPUs that count cycles: {cycles}, misses of the last cache level: {misses}"
+                    )
+                }
                 _ => format!("cores of two threads: {}", siblings.pairs().len()),
             };
             row(weight, has(weight, siblings, cycles, domains), there)

@@ -70,8 +70,8 @@ pub(super) fn tick(number: u64, t: u64, busy: u64) -> Event {
     let mut clock = [0; CONSUMERS];
     clock[FIRST_TARGET as usize] = busy;
     let counter = [None; MAX_COUNTERS];
-    let (cores, beside, cycles) = (None, None, None);
-    Event::Tick(Tick { package: 0, t, number, counter, clock, cores, beside, cycles })
+    let (cores, beside, cycles, misses) = (None, None, None, None);
+    Event::Tick(Tick { package: 0, t, number, counter, clock, cores, beside, cycles, misses })
 }
 
 pub(super) fn io(t: u64, busy: u64, kind: IoKind, payload: &[u8]) -> Event {

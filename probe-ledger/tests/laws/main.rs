@@ -7,6 +7,7 @@ mod conservation;
 mod cut;
 mod faults;
 mod gaps;
+mod host;
 mod hostile;
 mod lost;
 mod machine;

@@ -26,9 +26,28 @@ pub(crate) struct Row {
     pub(crate) curve: Curve,
     /// The same of idle energy that follows the charge.
     pub(crate) idle: Curve,
+    /// How much of either has found its place in the books.
+    pub(crate) booked: Booked,
     turn: usize,
     /// Boundaries were passed unseen since the last window closed: whose its energy is, nobody can tell.
     pub(crate) skipped: bool,
+}
+
+/// How much of what was laid out is in the books. Windows that close late may lie before what is settled: a sum is compared with
+/// the one last booked, and not with what the curve shows of an instant by then.
+#[derive(Debug, Default)]
+pub(crate) struct Booked {
+    pub(crate) charge: u64,
+    pub(crate) idle: u64,
+}
+
+impl Booked {
+    /// What is new of two sums, charge and idle energy.
+    pub(crate) fn up_to(&mut self, charge: u64, idle: u64) -> (u64, u64) {
+        let new = (charge.saturating_sub(self.charge), idle.saturating_sub(self.idle));
+        *self = Self { charge: self.charge.max(charge), idle: self.idle.max(idle) };
+        new
+    }
 }
 
 /// One target in one window of one domain.

@@ -75,10 +75,6 @@ impl Settlement {
         self.open.is_empty()
     }
 
-    pub(crate) fn until(&self) -> u64 {
-        self.until
-    }
-
     /// When somebody's last interval ends who has left; `None`: nobody's does.
     pub(crate) fn due(&self, desk: &Desk) -> Option<u64> {
         let leave = |slot: &Slot| desk.get(*slot).and_then(|request| request.leave);

@@ -147,3 +147,40 @@ fn a_request_that_comes_after_its_window_was_closed_keeps_its_part_and_doubts_al
     assert_eq!(accounts[1].energy.unwrap().low, Nanojoules(0));
     assert_eq!(l.books(DomainId(0)).unwrap().consumers[0].requests, Nanojoules(1_000));
 }
+
+#[test]
+fn what_a_stalled_domain_brings_of_time_that_is_settled_goes_to_background() {
+    let config = Config {
+        domains: vec![exact("package-0"), exact("package-1")],
+        consumers: 2,
+        packages: 1,
+        horizon: Nanos(22),
+        patience: Nanos(100),
+        policies: Policies::default(),
+    };
+    let mut ledger = Ledger::new(config).unwrap();
+    let both = |ledger: &mut Ledger, t| {
+        (0..2).for_each(|d| {
+            sample(ledger, d, t, t, &[t, 0]);
+        });
+    };
+    both(&mut ledger, 0);
+    at(&mut ledger, 0, 5, &[5], 1, Enter).unwrap();
+    at(&mut ledger, 0, 10, &[10], 2, Enter).unwrap();
+    at(&mut ledger, 0, 20, &[20], 2, Leave).unwrap();
+    both(&mut ledger, 25);
+    // Another target's boundary: domain 1 is not waited for.
+    at(&mut ledger, 1, 30, &[0], 3, Enter).unwrap();
+    sample(&mut ledger, 0, 60, 60, &[60, 0]);
+    // Patience with request 1 ends: all is settled up to 100.
+    sample(&mut ledger, 0, 200, 200, &[200, 0]);
+    assert_eq!(only(&mut ledger).request, RequestId(2));
+    both(&mut ledger, 220);
+    at(&mut ledger, 0, 230, &[230], 1, Leave).unwrap();
+    both(&mut ledger, 240);
+    ledger.finish(Nanos(240));
+    let target = ledger.books(DomainId(1)).unwrap().consumers[0];
+    assert_eq!((target.active, target.unsettled()), (Nanojoules(240), Some(Nanojoules(0))));
+    // 5 before request 1 and 10 after it; 75 between 25, where domain 1 was when it stalled, and 100.
+    assert_eq!((target.background, target.requests), (Nanojoules(90), Nanojoules(150)));
+}

@@ -77,29 +77,23 @@ impl Ledger {
             return;
         }
         let cpu = &self.targets[k].cpu;
-        let from: Vec<u64> =
-            parts.iter().map(|part| part.curve.at(self.settlements[k].until())).collect();
-        let to: Vec<u64> = parts.iter().map(|part| part.curve.at(limit)).collect();
-        let idle_at = |part: &Part<'_>, t| part.idle.at(t);
-        let from_idle = self.settlements[k].until();
-        let idle: Vec<u64> = parts
-            .iter()
-            .map(|part| idle_at(part, limit).saturating_sub(idle_at(part, from_idle)))
-            .collect();
+        let sums = |part: &Part<'_>| (part.curve.at(limit), part.idle.at(limit));
+        let sums: Vec<(u64, u64)> = parts.iter().map(sums).collect();
         let (charged, done) =
             self.settlements[k].settle(limit, self.policies.share, &parts, cpu, &mut self.desk);
         for (d, Charged { energy: charged, idle: given, waiting }) in charged.iter().enumerate() {
-            let kept = idle[d].saturating_sub(*given);
+            let row = &mut self.rows[d * width + k];
+            let (laid, idle) = row.booked.up_to(sums[d].0, sums[d].1);
+            row.idle.forget(limit);
+            row.curve.forget(limit);
             self.books[d].idle_given.0 += given;
-            self.books[d].idle_kept.0 += kept;
-            self.rows[d * width + k].idle.forget(limit);
+            self.books[d].idle_kept.0 += idle.saturating_sub(*given);
             let book = &mut self.books[d].consumers[k];
             book.requests.0 += charged;
-            let background = to[d].saturating_sub(from[d]).saturating_sub(*charged);
+            let background = laid.saturating_sub(*charged);
             book.background.0 += background;
             book.during.waiting.0 += waiting;
             book.during.after.0 += background.saturating_sub(*waiting);
-            self.rows[d * width + k].curve.forget(limit);
         }
         self.targets[k].cpu.forget(limit);
         for slot in done {
@@ -116,20 +110,14 @@ impl Ledger {
     /// Nobody has a part in what is left of a target's curves.
     fn forget(&mut self, k: usize) {
         let width = self.targets.len();
-        let until = self.settlements[k].until();
         for (d, book) in self.books.iter_mut().enumerate() {
             let row = &mut self.rows[d * width + k];
-            if !row.idle.is_empty() {
-                book.idle_kept.0 += row.idle.total().saturating_sub(row.idle.at(until));
-                row.idle.clear();
-            }
             // Boundaries that a domain has not passed are somebody's who was settled without it.
-            if row.curve.is_empty() {
-                continue;
-            }
-            let left = row.curve.total().saturating_sub(row.curve.at(until));
+            let (left, idle) = row.booked.up_to(row.curve.total(), row.idle.total());
+            book.idle_kept.0 += idle;
             book.consumers[k].background.0 += left;
             book.consumers[k].during.after.0 += left;
+            row.idle.clear();
             row.curve.clear();
         }
         self.targets[k].cpu.clear();

@@ -115,3 +115,31 @@ fn without_faults_everything_counted_is_measured() {
         Ok(())
     });
 }
+
+#[test]
+fn the_idle_policy_changes_nothing_that_is_charged() {
+    hold(216, &machines(Kind { faults: true, hasty: true }), |policies, machine| {
+        let told = machine.tape(policies).tell();
+        let none = machine.tape(Policies { idle: Idle::None, ..policies }).tell();
+        for d in 0..machine.domains.len() {
+            let (a, b) = (told.book(d), none.book(d));
+            prop_assert_eq!((a.measured, a.idle, a.residual), (b.measured, b.idle, b.residual));
+            prop_assert_eq!(&a.consumers, &b.consumers);
+            prop_assert_eq!((b.idle_given, b.idle_kept), (Nanojoules(0), b.idle));
+            let unknown = told.ledger.idle(DomainId(d)).is_none() && a.idle == Nanojoules(0);
+            let given = told.accounts.iter().any(|account| account.domains[d].idle.is_some());
+            prop_assert!(!(unknown && given), "0 J of an idle power that nobody knows");
+        }
+        prop_assert_eq!(told.accounts.len(), none.accounts.len());
+        for (a, b) in told.accounts.iter().zip(&none.accounts) {
+            prop_assert_eq!(
+                (a.request, a.energy, a.cpu, a.flags),
+                (b.request, b.energy, b.cpu, b.flags)
+            );
+            for (a, b) in a.domains.iter().zip(&b.domains) {
+                prop_assert_eq!((a.active, a.prefill, a.flags), (b.active, b.prefill, b.flags));
+            }
+        }
+        Ok(())
+    });
+}

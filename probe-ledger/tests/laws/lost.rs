@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use crate::hold;
-use crate::machine::{BEGIN, Kind, machines, next};
+use crate::host::next;
+use crate::machine::{BEGIN, Kind, machines};
 use crate::tape::{Input, Tape};
 
 /// Without some of the records that `may` be lost: so many of 256.

@@ -7,7 +7,8 @@
 use proptest::prelude::*;
 
 use crate::hold;
-use crate::machine::{Kind, Machine, machines, next};
+use crate::host::next;
+use crate::machine::{Kind, Machine, machines};
 
 fn shuffled(machine: &Machine, seed: u64) -> Machine {
     let (mut machine, mut seed) = (machine.clone(), seed);

@@ -3,7 +3,8 @@
 
 use probe_ledger::*;
 
-use crate::machine::{CONSUMERS, PACKAGES, modulus};
+use crate::host::modulus;
+use crate::machine::{CONSUMERS, PACKAGES};
 
 /// One call of the ledger.
 #[derive(Clone, Debug)]

@@ -5,7 +5,8 @@ use probe_ledger::*;
 use proptest::prelude::*;
 
 use crate::hold;
-use crate::machine::{Kind, Machine, machines, modulus};
+use crate::host::modulus;
+use crate::machine::{Kind, Machine, machines};
 use crate::tape::Input;
 
 /// Every counter starts so that it wraps about where that sample of its domain shows it.

@@ -154,6 +154,7 @@ fn what_a_stalled_domain_brings_of_time_that_is_settled_goes_to_background() {
         domains: vec![exact("package-0"), exact("package-1")],
         consumers: 2,
         packages: 1,
+        cpus: 1,
         horizon: Nanos(22),
         patience: Nanos(100),
         policies: Policies::default(),

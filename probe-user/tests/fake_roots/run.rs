@@ -61,7 +61,7 @@ pub(crate) fn run(
     let mut targets = Targets::default();
     targets.0.push(Target::new(0, "a".into(), Selector::Port(1)));
     let (names, clock) = (targets.names(), Clock::start());
-    let host = Host::new(&selection.domains, packages, <_>::default(), names, clock);
+    let host = Host::new(&selection.domains, (packages, 1), <_>::default(), names, clock);
     let accounts = Accountant::open(&host).map_err(|e| text(&e))?;
     let mut core = Core::new(Parts { accounts, targets, slices: None, recorder: None });
     let mut effects = vec![];

@@ -107,7 +107,9 @@ fn idle_energy_is_given_to_requests_afterwards_and_the_books_say_how_much() {
         // Six seconds at 5 W, residents nearly always.
         assert!((29_000_000_000..=30_000_000_000).contains(&idle), "{idle}");
         assert!(given <= idle && (given > idle / 2) == gives, "{policy}: {given} of {idle}");
-        assert!((sum * 1e9 - given as f64).abs() < 56.0, "{policy}: {sum} J, {given} nJ");
+        // Four were resident in the last 400 ms, 2 J of idle energy, and have no records.
+        let without = given as f64 - sum * 1e9;
+        assert!((-56.0..=2e9).contains(&without), "{policy}: {sum} J, {given} nJ");
     }
 }
 

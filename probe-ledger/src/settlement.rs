@@ -32,7 +32,9 @@ pub(crate) struct Settlement {
     /// Many have waited for prices in vain.
     gave_up: bool,
     fit: Fit,
+    /// Whose turn it is to get odd nanojoules; of idle energy, so that its policy moves nobody's charge.
     turn: usize,
+    idle_turn: usize,
     scratch: Scratch,
 }
 
@@ -221,7 +223,7 @@ impl Settlement {
         let idle = |part: &Part<'_>| part.idle.at(to).saturating_sub(part.idle.at(from));
         for (d, amount) in domains.iter().map(idle).enumerate().filter(|(_, amount)| *amount > 0) {
             if even {
-                equally(amount, workers.len(), &mut self.turn, parts);
+                equally(amount, workers.len(), &mut self.idle_turn, parts);
             } else {
                 apportion(amount, weights, parts, remainders);
             }

@@ -2,8 +2,8 @@
 //! their energies, prefills and decodes differ by one odd nanojoule at most in every interval they are settled in. So do their parts
 //! of idle energy.
 //!
-//! That holds for energy whatever the ledger's patience. Where it ended while they were resident, the older part of their
-//! time was settled before the second one's phases were told, and its prefill does not contain what the first one's does.
+//! Where the ledger's patience ended while they were resident, the older part of their time is settled before they are told of, and one
+//! tick of it between the two tellings: there the first was perhaps queued, and of the second nothing is known.
 
 use probe_ledger::*;
 use proptest::prelude::*;
@@ -22,10 +22,11 @@ fn identical_requests_that_overlap_pay_the_same() {
         let Some(residency) = tape.residency(100) else { return Ok(()) };
         let told = tape.tell();
         let odd = tape.intervals(residency);
+        let known = residency.1 - residency.0 < machine.patience;
         let of = |id| told.account(id).unwrap();
         for (a, b) in ids.map(|id| (of(100), of(id))) {
             prop_assert_eq!((a.resident, a.flags, a.target), (b.resident, b.flags, b.target));
-            prop_assert!(a.cpu.get().abs_diff(b.cpu.get()) <= odd);
+            prop_assert!(!known || a.cpu.get().abs_diff(b.cpu.get()) <= odd);
             for (a, b) in a.domains.iter().zip(&b.domains) {
                 let nj = |e: Option<Nanojoules>| e.map_or(0, Nanojoules::get);
                 let active = |share: &DomainShare| share.active.map(|e| e.energy);
@@ -36,10 +37,8 @@ fn identical_requests_that_overlap_pay_the_same() {
                     ("idle", a.idle, b.idle),
                 ] {
                     prop_assert_eq!(a.is_some(), b.is_some());
-                    if matches!(what, "prefill" | "decode") && machine.patience < u64::MAX {
-                        continue;
-                    }
-                    prop_assert!(nj(a).abs_diff(nj(b)) <= odd, "{} {:?} {:?} {}", what, a, b, odd);
+                    let apart = nj(a).abs_diff(nj(b));
+                    prop_assert!(!known || apart <= odd, "{} {:?} {:?} {}", what, a, b, odd);
                 }
                 prop_assert_eq!((a.covered, a.flags), (b.covered, b.flags));
             }

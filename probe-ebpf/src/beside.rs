@@ -13,9 +13,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use probe_common::{
-    CpuSlot, Loss, WideTickRecord, CONSUMERS, IDLE, NO_SIBLING, TORN,
-};
+use probe_common::{CpuSlot, Loss, WideTickRecord, CONSUMERS, IDLE, NO_SIBLING, TORN};
 
 use crate::{
     atomic, clock,

@@ -5,8 +5,8 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
-mod beside;
 mod bench;
+mod beside;
 mod bound;
 mod capture;
 mod clock;

@@ -7,9 +7,9 @@ use aya_ebpf::{
     Global,
 };
 use probe_common::{
-    BesideState, Conn, ConnKey, Control, CoreState, CoreWeights, CountState, CpuClocks,
-    CpuCore, CpuSlot, IoRecord, Process, TickState, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS,
-    MAX_PACKAGES, WideTickRecord,
+    BesideState, Conn, ConnKey, Control, CoreState, CoreWeights, CountState, CpuClocks, CpuCore,
+    CpuSlot, IoRecord, Process, TickState, WideTickRecord, CONSUMERS, HEAD_BYTES, LOSSES,
+    MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 /// Key: CPU. Written by `sched_switch` and the resync on that CPU alone, read by ticks and boundaries on

@@ -204,3 +204,8 @@ impl Told {
         self.accounts.iter().filter(|a| a.target == ConsumerId(consumer)).map(nj).sum()
     }
 }
+
+/// Nothing but zeros of such a counter is not measured: whether somebody got the odd nanojoule decides whether he has joules.
+pub(crate) fn zeros_are_nothing(share: &DomainShare) -> bool {
+    [Flag::CounterLate, Flag::CounterStuck].iter().any(|flag| share.flags.contains(*flag))
+}

@@ -109,10 +109,14 @@ static void on_switch(void *data, bool preempt, struct task_struct *prev, struct
 	raw_spin_lock(&c->lock);
 	if (unlikely(c->package < 0))
 		place(c, smp_processor_id());
+	/*
+	 * The instant is taken where readers already wait. An emulated CPU may be held up at any place: a
+	 * reader with a later instant would show what is never drawn, and the register would go back.
+	 */
+	raw_write_seqcount_begin(&c->seq);
 	now = sim_clock();
 	dt = now > c->last ? now - c->last : 0;
 	pj = dt * c->mw;
-	raw_write_seqcount_begin(&c->seq);
 	c->last += dt;
 	c->pj += pj;
 	c->mw = task_mw(next);

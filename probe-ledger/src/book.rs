@@ -1,5 +1,8 @@
 //! The books: what each domain measured and who was charged.
 
+use std::collections::BTreeMap;
+
+use crate::sample::Void;
 use crate::unit::{Nanojoules, Nanos};
 
 /// One domain's books. Always, to the nanojoule: `measured = idle + residual + Σ active`.
@@ -22,8 +25,8 @@ pub struct Book {
     /// Windows charged to nobody because they were implausible, the counter was reset or stuck, or what happened in them
     /// makes the counter worthless.
     pub void_windows: u64,
-    /// Of those, because the counter was stuck.
-    pub stuck_windows: u64,
+    /// The same by cause; a cause that has not been seen is not there.
+    pub voids: BTreeMap<Void, u64>,
     /// Valid windows at whose end the counter was known to move much more seldom than declared.
     pub late_windows: u64,
     /// Samples that left the window open because the counter had not moved.
@@ -99,6 +102,11 @@ impl Book {
             gross_units: vec![0; consumers],
             ..Self::default()
         }
+    }
+
+    pub(crate) fn void(&mut self, cause: Void) {
+        self.void_windows += 1;
+        *self.voids.entry(cause).or_default() += 1;
     }
 
     /// Whether the books close.

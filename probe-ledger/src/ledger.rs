@@ -17,7 +17,7 @@ use crate::kernel_books::kernel_charge;
 use crate::layout::{Layout, Row};
 use crate::meter::{Energy, Interval, Meter, Reading};
 use crate::policy::{Idle, Policies};
-use crate::sample::{Cause, Closed, Ignored, Sample, Void, Window};
+use crate::sample::{Cause, Closed, Ignored, Sample, Window};
 use crate::settlement::Settlement;
 use crate::split::{Seen, Split};
 use crate::tally::Whole;
@@ -129,8 +129,7 @@ impl Ledger {
                     Reading::Valid(interval, energy) => self.close(d, interval, energy),
                     Reading::Void(interval, reason) => {
                         self.add_cpu(d);
-                        self.books[d].void_windows += 1;
-                        self.books[d].stuck_windows += u64::from(reason == Void::Stuck);
+                        self.books[d].void(reason);
                         self.void(d, interval, reason.flags());
                         Window::Void(reason)
                     }

@@ -59,7 +59,7 @@ pub struct Closed {
 }
 
 /// Why a window is void.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Void {
     /// The counter went backwards other than by a plausible wrap.
     Reset,
@@ -98,6 +98,20 @@ pub enum Ignored {
 }
 
 impl Void {
+    /// Its word in summaries.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Implausible => "implausible",
+            Self::Ambiguous => "ambiguous",
+            Self::Full => "full",
+            Self::Stuck => "stuck",
+            Self::Suspended => "suspended",
+            Self::Hotplug => "hotplug",
+        }
+    }
+
     /// What requests that were resident in such a window carry.
     pub(crate) fn flags(self) -> Flags {
         let why = match self {

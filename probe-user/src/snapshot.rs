@@ -45,8 +45,11 @@ pub struct DomainBook {
     pub splits: Vec<String>,
     /// Targets by name, `other`, `kernel`, `self`.
     pub consumers: BTreeMap<String, ConsumerBook>,
-    /// Windows that were implausible and charged to nobody.
+    /// Windows that were charged to nobody.
     pub void_windows: u64,
+    /// The same by cause: `reset`, `implausible`, `ambiguous`, `full`, `stuck`, `suspended`, `hotplug`, as many as there were.
+    #[serde(default)]
+    pub void_causes: BTreeMap<String, u64>,
     /// Windows closed.
     pub windows: u64,
     /// Kernel books against these, where the kernel reads the counter.

@@ -37,16 +37,14 @@ pub(crate) fn run(paths: &Paths) -> Result<()> {
     );
     note("eBPF object", build_ebpf::run(paths, true));
     match provision::cargo_deny(paths) {
-        // Advisories need a database from the network; the other checks read the lock file only.
+        // Advisories need a database from the network; the other checks read the lock file and the manifests of all
+        // crates, also of those for other systems, which no build has fetched.
         Ok(deny) => note(
             "dependencies",
-            process::run(Command::new(deny).current_dir(&paths.root).args([
-                "--offline",
-                "check",
-                "bans",
-                "licenses",
-                "sources",
-            ])),
+            process::run(&mut cargo("fetch --quiet --locked")).and_then(|()| {
+                let checks = ["--offline", "check", "bans", "licenses", "sources"];
+                process::run(Command::new(deny).current_dir(&paths.root).args(checks))
+            }),
         ),
         Err(why) => println!("lint: not run: dependencies, because {why:#}"),
     }

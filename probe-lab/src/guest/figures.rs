@@ -12,6 +12,7 @@
 //! | `perf.true_j` | packages, and memory where it has registers, whatever the probe sums |
 //! | `perf.DOMAIN.measured_j`, `.true_j`, `.additive`, `.void_windows`, `.windows` | one domain |
 //! | `perf.void_windows`, `perf.domains` | all domains together; how many |
+//! | `perf.voids` | which windows were void, and why (a text) |
 //! | `perf.flag:NAME` | 1 where the summary has the flag, 0 where the scenario asks for it and it has not |
 //! | `perf.kernel_books_compared` | domains whose books in the kernel could be compared |
 //! | `perf.kernel_books_agree` | 1 unless one of those differs; none where none was compared |
@@ -39,6 +40,7 @@ struct Domain {
     additive: bool,
     measured_nj: u64,
     void_windows: u64,
+    void_causes: BTreeMap<String, u64>,
     windows: u64,
     kernel_books: Option<Books>,
 }
@@ -117,6 +119,13 @@ impl Summary {
             self.domains.iter().map(|(name, d)| format!("{name}={}", d.source)).collect();
         into.text(format!("{prefix}.sources"), sources.join(" "));
         into.text(format!("{prefix}.flags"), self.flags.join(" "));
+        let voids = self.domains.iter().flat_map(|(name, domain)| {
+            domain.void_causes.iter().map(move |(why, n)| format!("{name} {why} {n}"))
+        });
+        let voids: Vec<_> = voids.collect();
+        if !voids.is_empty() {
+            into.text(format!("{prefix}.voids"), voids.join(", "));
+        }
     }
 
     fn domains(&self, truths: &Truths, put: &mut impl FnMut(&str, f64)) {
@@ -250,11 +259,11 @@ mod tests {
 
     const SUMMARY: &str = r#"{"domains": {
         "package-0": {"source": "rapl-perf", "additive": true, "measured_nj": 60000000000, "void_windows": 1,
-            "windows": 7, "kernel_books": {"agree": true, "windows": 7}},
-        "dram-0": {"source": "rapl-perf", "additive": true, "measured_nj": 0, "void_windows": 0, "windows": 7,
-            "kernel_books": null},
-        "core-0": {"source": "rapl-perf", "additive": false, "measured_nj": 5, "void_windows": 0, "windows": 7,
-            "kernel_books": null}},
+            "void_causes": {"reset": 1}, "windows": 7, "kernel_books": {"agree": true, "windows": 7}},
+        "dram-0": {"source": "rapl-perf", "additive": true, "measured_nj": 0, "void_windows": 0, "void_causes": {},
+            "windows": 7, "kernel_books": null},
+        "core-0": {"source": "rapl-perf", "additive": false, "measured_nj": 5, "void_windows": 0, "void_causes": {},
+            "windows": 7, "kernel_books": null}},
         "targets": {"tgt": {"requests_nj": 0, "background_nj": 12000000000, "cpu_ns": 1000000000}},
         "flags": ["idle-unknown"], "schema": 1}"#;
 
@@ -286,6 +295,7 @@ mod tests {
         near("p.kernel_books_agree", 1.0);
         near("p.flag:idle-unknown", 1.0);
         near("p.flag:counter-stuck", 0.0);
+        assert_eq!(found.texts["p.voids"], "package-0 reset 1");
         assert_eq!(
             found.texts["p.sources"],
             "core-0=rapl-perf dram-0=rapl-perf package-0=rapl-perf"

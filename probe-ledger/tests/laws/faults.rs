@@ -27,7 +27,11 @@ fn windows(spec: &DomainSpec, windows: &[Seen], book: &Book) -> Result<(), TestC
     let count =
         |why: fn(Void) -> bool| windows.iter().filter(|w| w.void.is_some_and(why)).count() as u64;
     prop_assert_eq!(book.void_windows, count(|_| true));
-    prop_assert_eq!(book.stuck_windows, count(|why| why == Void::Stuck));
+    for (cause, n) in &book.voids {
+        let seen = windows.iter().filter(|w| w.void == Some(*cause)).count() as u64;
+        prop_assert_eq!(*n, seen, "{}", cause.name());
+    }
+    prop_assert_eq!(book.voids.values().sum::<u64>(), book.void_windows);
     prop_assert_eq!(book.windows, windows.len() as u64 - count(|_| true));
     Ok(())
 }

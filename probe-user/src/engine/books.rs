@@ -109,6 +109,7 @@ pub(super) fn domain(
         splits: splits.collect(),
         consumers: consumers.collect(),
         void_windows: book.void_windows,
+        void_causes: book.voids.iter().map(|(why, n)| (why.name().to_owned(), *n)).collect(),
         windows: book.windows,
         kernel_books,
     }

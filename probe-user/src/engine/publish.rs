@@ -6,7 +6,7 @@ use std::{
 };
 
 use probe_common::{LOSSES, Loss};
-use probe_ledger::{DomainId, Flag, Scope};
+use probe_ledger::{DomainId, Flag, Scope, Void};
 use rustix::system::uname;
 
 use super::{
@@ -224,7 +224,7 @@ fn counters(core: &Core) -> Vec<String> {
     let books = || {
         core.accounts.readings.domains().iter().filter_map(|fed| core.accounts.ledger.books(fed.id))
     };
-    let stuck = books().any(|book| book.stuck_windows > 0);
+    let stuck = books().any(|book| book.voids.contains_key(&Void::Stuck));
     let late = books().any(|book| book.late_windows > 0);
     let mut flags = Vec::new();
     flags.extend(stuck.then(|| Flag::CounterStuck.name()));

@@ -98,6 +98,7 @@ fn domain(seconds: f64, additive: bool, watts: &Watts) -> DomainBook {
         residual_nj,
         consumers,
         void_windows: 0,
+        void_causes: BTreeMap::new(),
         windows: (seconds * 1000.0) as u64,
         kernel_books: additive.then_some(KernelBooks {
             windows: (seconds * 1000.0) as u64,

@@ -12,8 +12,6 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wattprobe::engine::entry::{End, Entry};
-use wattprobe::engine::recorder::Recorder;
 use wattprobe::tape::Writer;
 
 /// An hour.
@@ -22,14 +20,10 @@ const TIME_BOUND: Duration = Duration::from_secs(5);
 const MEMORY_BOUND: u64 = 50_000_000;
 
 fn write(dir: &Path) -> Result<(), Box<dyn Error>> {
-    let mut recorder = Recorder::begin(Writer::create(dir, <_>::default())?, made::host());
-    for n in 1..=TICKS {
-        made::millisecond(n, |entry| recorder.record(&entry));
-        recorder.keep(n * 1_000_000);
-    }
-    recorder.record(&Entry::End(End { t: (TICKS + 1) * 1_000_000, ..End::default() }));
-    drop(recorder.finish());
-    recorder.failure().map_or(Ok(()), |error| Err(error.into()))
+    let mut run = made::Run::begin(Writer::create(dir, <_>::default())?);
+    run.go(TICKS + 1, |_| {});
+    run.end(TICKS + 1, |_| {});
+    Ok(())
 }
 
 /// The most memory that a process had so far, bytes.

@@ -8,7 +8,11 @@
 //!
 //! Facilities: capabilities(7), `PR_SET_NO_NEW_PRIVS` (3.5); CAP_BPF and CAP_PERFMON (5.8).
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use rustix::io;
+use rustix::process::{getegid, geteuid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
     clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
@@ -109,6 +113,22 @@ fn keep_only(keep: CapabilitySet) -> io::Result<()> {
     set_capabilities(None, CapabilitySets { effective: keep, permitted: keep, inheritable })
 }
 
+/// Whether this process may make files in a directory by the directory's owner and mode alone, as a probe must that has given
+/// up every privilege to pass over them.
+///
+/// # Errors
+/// What the kernel says of the directory.
+pub fn may_write(dir: &Path) -> std::io::Result<bool> {
+    let meta = dir.metadata()?;
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let grants = match () {
+        () if meta.uid() == uid => 0o300,
+        () if meta.gid() == gid => 0o030,
+        () => 0o003,
+    };
+    Ok(meta.mode() & grants == grants)
+}
+
 /// Names of the capabilities in a set that matter here, or `none`.
 #[must_use]
 pub fn names(set: CapabilitySet) -> String {
@@ -119,6 +139,8 @@ pub fn names(set: CapabilitySet) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
     use super::*;
     use crate::source::testing::Tree;
 
@@ -185,5 +207,24 @@ mod tests {
         }
         let never = on_a_thread(|| reduce(|| false).unwrap());
         assert_eq!(never, RUNNING | SIGHT[2], "what cannot be judged is not taken away");
+    }
+
+    #[test]
+    fn a_directory_is_ours_by_its_owner_and_mode_whatever_we_may_pass_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |mode| std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(mode));
+        for (bits, grants) in [(0o755, true), (0o500, false), (0o577, false)] {
+            mode(bits).unwrap();
+            assert_eq!(may_write(dir.path()).unwrap(), grants, "{bits:o}");
+        }
+        if chown(dir.path(), Some(65_534), Some(65_534)).is_err() {
+            eprintln!("not run further: needs root");
+            return;
+        }
+        for (bits, grants) in [(0o755, false), (0o770, false), (0o773, true)] {
+            mode(bits).unwrap();
+            assert_eq!(may_write(dir.path()).unwrap(), grants, "{bits:o} of another user");
+        }
+        assert!(may_write(Path::new("/nowhere")).is_err());
     }
 }

@@ -104,11 +104,11 @@ pub enum TapeCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check every frame, and that the books close; status 3 where they do not
+    /// Check every frame, that the books close, and that they are what the run published; status 3 where not
     Verify {
         /// The tape's directory
         dir: PathBuf,
-        /// A tape without an end record does not pass either
+        /// A tape whose writer was killed, or that was cut so that it looks like one, does not pass either
         #[arg(long)]
         require_end: bool,
     },
@@ -116,18 +116,12 @@ pub enum TapeCommand {
     Replay {
         /// The tape's directory
         dir: PathBuf,
-        /// Write the energy of domains and targets, one JSON object
+        /// Write the summary as the run did; of a tape without an end its policies, requests, domains and targets
         #[arg(long, value_name = "FILE")]
         summary: Option<PathBuf>,
-        /// Another weight policy
-        #[arg(long, value_name = "POLICY", value_parser = weight)]
-        weight: Option<Weight>,
-        /// Another share policy
-        #[arg(long, value_name = "POLICY", value_parser = share)]
-        share: Option<Share>,
-        /// Another idle policy
-        #[arg(long, value_name = "POLICY", value_parser = idle)]
-        idle: Option<Idle>,
+        /// Other policies
+        #[command(flatten)]
+        policies: OtherPolicies,
     },
     /// Write the request records into a file
     Export {
@@ -142,7 +136,24 @@ pub enum TapeCommand {
         /// Replace the file if it is there
         #[arg(long)]
         force: bool,
+        /// Other policies
+        #[command(flatten)]
+        policies: OtherPolicies,
     },
+}
+
+/// Policies to attribute the energy of a tape by once more; without them the run's.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct OtherPolicies {
+    /// Another weight policy
+    #[arg(long, value_name = "POLICY", value_parser = weight)]
+    pub weight: Option<Weight>,
+    /// Another share policy
+    #[arg(long, value_name = "POLICY", value_parser = share)]
+    pub share: Option<Share>,
+    /// Another idle policy
+    #[arg(long, value_name = "POLICY", value_parser = idle)]
+    pub idle: Option<Idle>,
 }
 
 /// Arguments of `doctor`.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     calibration::{Calibration, CalibrationError},
     cycles::{CpuEvents, Cycles},
-    engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE, WEIGHT_UNKNOWN},
+    engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE},
     export::{ExportError, books::Closure, plan},
     instance::{Instance, InstanceError, NAME},
     kernel::KernelError,
@@ -67,7 +67,6 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         Has::Other(what) => log.info(&format!("weight {}: {what}", weight.name())),
         Has::Unknown(why) => {
             log.warn(&format!("weight {}: time is taken instead: {why}", weight.name()));
-            selection.flags.push(WEIGHT_UNKNOWN.to_owned());
         }
     }
     let term = std::env::var("TERM").ok();
@@ -91,7 +90,7 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
         targets: config.targets.iter().map(|t| (t.selector.clone(), t.label())).collect(),
         selection,
         topology,
-        siblings: siblings.pairs().to_vec(),
+        siblings,
         cycles,
         slices: config.slices.clone(),
         tape,

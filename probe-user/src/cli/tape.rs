@@ -10,15 +10,16 @@ use std::{
 use serde_json::json;
 
 use super::{
-    args::TapeCommand,
+    args::{OtherPolicies, TapeCommand},
     exit::{Classify, ExitStatus, Failure},
     log::Log,
 };
 use crate::{
     export::parquet::Parquet,
+    export::summary,
     record::RequestRecord,
-    replay::{self, Info, Others, ReplayError, Walked},
-    tape::{Ending, TapeError},
+    replay::{self, Info, Others, ReplayError, Replayed, Walked},
+    tape::{Counts, Ending, TapeError},
 };
 
 /// Does one of its commands.
@@ -34,23 +35,36 @@ pub fn run(command: TapeCommand, log: Log) -> Result<ExitStatus, Failure> {
             Ok(ExitStatus::Done)
         }
         TapeCommand::Verify { dir, require_end } => verify(&dir, require_end, log),
-        TapeCommand::Replay { dir, summary, weight, share, idle } => {
-            let others = Others { weight, share, idle };
-            let replayed = to_lines(&dir, others, Box::new(io::stdout().lock()))?;
-            if let (Some(path), Some(energy)) = (summary, &replayed.energy) {
-                let mut text = serde_json::to_vec_pretty(energy)
-                    .map_err(io::Error::from)
-                    .map_err(ReplayError::Write)?;
-                text.push(b'\n');
-                std::fs::write(path, text).map_err(ReplayError::Write)?;
+        TapeCommand::Replay { dir, summary, policies } => {
+            let replayed = to_lines(&dir, policies.into(), Box::new(io::stdout().lock()))?;
+            if let Some(path) = summary {
+                write_summary(&replayed, &path)?;
             }
             Ok(ExitStatus::Done)
         }
-        TapeCommand::Export { dir, format, output, force } => {
-            export(&dir, format, &output, force)?;
+        TapeCommand::Export { dir, format, output, force, policies } => {
+            export(&dir, policies.into(), format, &output, force)?;
             Ok(ExitStatus::Done)
         }
     }
+}
+
+impl From<OtherPolicies> for Others {
+    fn from(OtherPolicies { weight, share, idle }: OtherPolicies) -> Self {
+        Self { weight, share, idle }
+    }
+}
+
+/// The summary as `--summary` of the run wrote it; of a run without an end, its energy.
+fn write_summary(replayed: &Replayed, path: &Path) -> Result<(), ReplayError> {
+    let text = match (&replayed.summary, &replayed.energy) {
+        (Some(summary), _) => serde_json::to_vec_pretty(summary),
+        (None, Some(energy)) => serde_json::to_vec_pretty(energy),
+        (None, None) => return Err(ReplayError::Empty),
+    };
+    let mut text = text.map_err(io::Error::from)?;
+    text.push(b'\n');
+    Ok(summary::write(path, &text)?)
 }
 
 /// How records are exported.
@@ -64,10 +78,18 @@ pub enum Format {
 }
 
 /// Into a file beside the one that was named, which takes its place at the end: it is complete or not there.
-fn export(dir: &Path, format: Format, output: &Path, force: bool) -> Result<(), ReplayError> {
+fn export(
+    dir: &Path,
+    others: Others,
+    format: Format,
+    output: &Path,
+    force: bool,
+) -> Result<(), ReplayError> {
     let taken = || ReplayError::Taken(output.to_owned());
-    if !force && output.symlink_metadata().is_ok() {
-        return Err(taken());
+    match output.symlink_metadata() {
+        Ok(there) if !there.is_file() => return Err(ReplayError::Special(output.to_owned())),
+        Ok(_) if !force => return Err(taken()),
+        _ => {}
     }
     let beside = output.parent().filter(|parent| !parent.as_os_str().is_empty());
     // As any new file; the umask holds.
@@ -77,10 +99,10 @@ fn export(dir: &Path, format: Format, output: &Path, force: bool) -> Result<(), 
         .permissions(mode)
         .tempfile_in(beside.unwrap_or(Path::new(".")))?;
     match format {
-        Format::Jsonl => to_lines(dir, Others::default(), Box::new(file.as_file())).map(drop)?,
+        Format::Jsonl => to_lines(dir, others, Box::new(file.as_file())).map(drop)?,
         Format::Parquet => {
             let mut rows = Parquet::begin(BufWriter::new(file.as_file()))?;
-            replay::replay(dir, Others::default(), |record| Ok(rows.record(record)?))?;
+            replay::replay(dir, others, |record| Ok(rows.record(record)?))?;
             rows.finish()?.flush()?;
         }
     }
@@ -95,16 +117,18 @@ fn export(dir: &Path, format: Format, output: &Path, force: bool) -> Result<(), 
 fn verify(dir: &Path, require_end: bool, log: Log) -> Result<ExitStatus, Failure> {
     let replayed = replay::replay(dir, Others::default(), |_| Ok(()))?;
     let Walked { counts, ending, last, hash } = replayed.walked;
-    let what = format!(
-        "{} frames with {} entries in {} segments; the books close; hash {hash}",
-        counts.frames, counts.items, counts.segments
-    );
+    let Counts { frames, items, segments } = counts;
+    let what = format!("{frames} frames with {items} entries in {segments} segments");
     let (segment, frame) = last;
     match ending {
-        Ending::Ended(_) => super::emit(format!("whole: {what}\n").as_bytes())?,
+        Ending::Ended(_) => super::emit(
+            format!("whole: {what}; the books close and are what the run published; hash {hash}\n")
+                .as_bytes(),
+        )?,
         Ending::Open { unfinished_bytes } => {
+            let books = if items > 0 { "the books close" } else { "nothing is booked yet" };
             let line = format!(
-                "no end: whole up to segment {segment}, frame {frame}: {what}; {unfinished_bytes} bytes of an unfinished frame follow\n"
+                "no end: whole up to segment {segment}, frame {frame}: {what}; {books}; hash {hash}; {unfinished_bytes} bytes of an unfinished frame follow\n"
             );
             super::emit(line.as_bytes())?;
             if require_end {
@@ -117,11 +141,7 @@ fn verify(dir: &Path, require_end: bool, log: Log) -> Result<ExitStatus, Failure
 }
 
 /// As `--requests` writes them.
-fn to_lines(
-    dir: &Path,
-    others: Others,
-    out: Box<dyn Write + '_>,
-) -> Result<replay::Replayed, ReplayError> {
+fn to_lines(dir: &Path, others: Others, out: Box<dyn Write + '_>) -> Result<Replayed, ReplayError> {
     let mut out = BufWriter::new(out);
     let mut gone = false;
     let mut line = Vec::new();
@@ -166,20 +186,26 @@ fn as_json(walked: &Walked, info: &Info) -> String {
     format!("{value}\n")
 }
 
+/// Names come from the tape: no byte of them controls a terminal.
 fn as_text(walked: &Walked, info: &Info) -> String {
     let mut lines = Vec::new();
     if let Some(host) = &info.host {
-        lines.push(format!("wattprobe   {}", host.version));
-        lines.push(format!("kernel      {}", host.kernel));
+        lines.push(format!("wattprobe   {}", host.version.escape_debug()));
+        lines.push(format!("kernel      {}", host.kernel.escape_debug()));
         lines.push(format!("packages    {}", host.packages));
         for domain in &host.domains {
-            lines.push(format!("domain      {} from {}", domain.name, domain.source));
+            lines.push(format!(
+                "domain      {} from {}",
+                domain.name.escape_debug(),
+                domain.source.escape_debug()
+            ));
         }
         for name in host.targets.values() {
-            lines.push(format!("target      {name}"));
+            lines.push(format!("target      {}", name.escape_debug()));
         }
         let policies = &host.policies;
-        let (weight, share, idle) = (&policies.weight, &policies.share, &policies.idle);
+        let [weight, share, idle] =
+            [&policies.weight, &policies.share, &policies.idle].map(|name| name.escape_debug());
         lines.push(format!("policies    weight {weight}, share {share}, idle {idle}"));
         let clock = host.clock();
         lines.push(format!("begin       {}", clock.rfc3339(host.begin)));
@@ -193,6 +219,9 @@ fn as_text(walked: &Walked, info: &Info) -> String {
     lines.push(format!("readings    {}", entries.readings));
     lines.push(format!("boundaries  {}", entries.boundaries));
     lines.push(format!("requests    {}", entries.requests));
+    if let Some(published) = &info.published {
+        lines.push(format!("published   records with hash {}", published.records.escape_debug()));
+    }
     let counts = &walked.counts;
     lines.push(format!("frames      {} in {} segments", counts.frames, counts.segments));
     lines.push(format!("ending      {}", ending(walked.ending)));
@@ -212,7 +241,7 @@ pub fn create(dir: &Option<PathBuf>) -> Result<Option<crate::tape::Writer>, Tape
 impl Classify for TapeError {
     fn status(&self) -> ExitStatus {
         match self {
-            Self::Taken(_) | Self::None(_) => ExitStatus::Usage,
+            Self::Taken(_) | Self::None(_) | Self::Foreign(_) => ExitStatus::Usage,
             Self::Damaged { .. } => ExitStatus::Invalid,
             _ => ExitStatus::Failed,
         }
@@ -223,8 +252,8 @@ impl Classify for ReplayError {
     fn status(&self) -> ExitStatus {
         match self {
             Self::Tape(error) => error.status(),
-            Self::Taken(_) => ExitStatus::Usage,
-            Self::Books(_) | Self::Write(_) => ExitStatus::Failed,
+            Self::Taken(_) | Self::Special(_) => ExitStatus::Usage,
+            Self::Empty | Self::Books(_) | Self::Write(_) => ExitStatus::Failed,
         }
     }
 }

@@ -7,7 +7,7 @@ use probe_common::CONSUMERS;
 use probe_ledger::{Boundary, Cause, Change, Flag, Ledger, Nanos, RequestId};
 
 use super::{
-    EngineError,
+    EngineError, WEIGHT_UNKNOWN,
     core::{Effect, consumer},
     cross_check::{CrossCheck, DISAGREE},
     entry::{Distrust, Entry},
@@ -76,6 +76,7 @@ impl Accountant {
         for flag in &host.marks {
             records.mark(flag, true);
         }
+        records.mark(WEIGHT_UNKNOWN, host.lacks_weights());
         Ok(Self {
             ledger,
             readings,
@@ -91,16 +92,11 @@ impl Accountant {
         })
     }
 
-    /// Every record from now on carries that flag.
-    pub fn mark(&mut self, flag: &str) {
-        self.records.mark(flag, true);
-    }
-
     /// Takes one entry in.
     pub fn take(&mut self, entry: Entry, slices: Option<&mut Slices>, effects: &mut Vec<Effect>) {
         match entry {
-            // It was what these books were opened with.
-            Entry::Host(_) => return,
+            // What these books were opened with, and what they came to.
+            Entry::Host(_) | Entry::Published(_) => return,
             Entry::Tick(tick) => {
                 self.tick(&tick, slices);
                 effects.extend(self.check.met().into_iter().map(Effect::Disagree));
@@ -120,6 +116,12 @@ impl Accountant {
                 effects.push(Effect::Record(Box::new(record)));
             }
         }
+    }
+
+    /// Requests that are resident.
+    #[must_use]
+    pub fn open_requests(&self) -> usize {
+        self.entered.len()
     }
 
     /// On-CPU time of a consumer since the first tick.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{accountant::Accountant, core::consumer, records::DomainLabel};
 use crate::{
     record::End,
-    snapshot::{ConsumerBook, DomainBook, KernelBooks, Policies, TargetBook},
+    snapshot::{ConsumerBook, DomainBook, KernelBooks, Policies, Snapshot, TargetBook},
 };
 
 /// Energy by domain and target.
@@ -26,6 +26,16 @@ pub struct Energy {
 }
 
 impl Energy {
+    /// The summary of a run with this in its place. What the kernel booked stays: it knows no policies.
+    #[must_use]
+    pub fn within(self, summary: Snapshot) -> Snapshot {
+        let Self { policies, requests, mut domains, targets } = self;
+        for (name, domain) in &mut domains {
+            domain.kernel_books = summary.domains.get(name).and_then(|told| told.kernel_books);
+        }
+        Snapshot { policies, requests, domains, targets, ..summary }
+    }
+
     /// Whether all energy of the targets is a request's or background: so once everything is settled.
     #[must_use]
     pub fn closes(&self) -> bool {
@@ -37,6 +47,22 @@ impl Energy {
         let booked =
             |book: &TargetBook| u128::from(book.requests_nj) + u128::from(book.background_nj);
         self.targets.iter().all(|(name, book)| booked(book) == active(name))
+    }
+}
+
+impl Snapshot {
+    /// Its energy part.
+    #[must_use]
+    pub fn energy(&self) -> Energy {
+        let without = |(name, book): (&String, &DomainBook)| {
+            (name.clone(), DomainBook { kernel_books: None, ..book.clone() })
+        };
+        Energy {
+            policies: self.policies.clone(),
+            requests: self.requests.clone(),
+            domains: self.domains.iter().map(without).collect(),
+            targets: self.targets.clone(),
+        }
     }
 }
 

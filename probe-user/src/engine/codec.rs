@@ -10,7 +10,7 @@
 //!           [cache misses, …], null for one that is not
 //! reading   [2, domain, t, count or null, split] and, of a device: [ns, …]
 //! boundary  [3, what, request, connection, consumer, process, t, events, [clock, …]]
-//! others    {"Host": …} {"Finished": …} {"Distrust": …} {"Mark": …} {"End": …}
+//! others    {"Host": …} {"Finished": …} {"Distrust": …} {"Mark": …} {"End": …} {"Published": …}
 //! split     0 clocks · 1 exclusive · 2 utilisation · 3 partition · 4 equal · 5 unknown
 //! what      0 start · 1 body · 2 head · 3 first · 4 chunk · 5 end · 6 abort
 //! ```
@@ -25,7 +25,7 @@ use probe_ledger::{Cause, DomainId, Flag, Split};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entry::{Distrust, End, Entry, Reading},
+    entry::{Distrust, End, Entry, Published, Reading},
     host::Host,
     watch::Stretch,
 };
@@ -61,6 +61,7 @@ enum Told<'a> {
     Distrust { package: Option<usize>, begin: u64, end: u64, cause: &'a str },
     Mark(&'a str),
     End(&'a End),
+    Published(&'a Published),
 }
 
 /// And as it is read.
@@ -71,6 +72,7 @@ enum Read {
     Distrust { package: Option<usize>, begin: u64, end: u64, cause: String },
     Mark(String),
     End(End),
+    Published(Box<Published>),
 }
 
 /// The numbers of a package's last tick.
@@ -117,8 +119,9 @@ fn list(out: &mut Out<'_>, now: &[u64], before: &mut [u64]) -> Written {
     steps.into_iter().try_for_each(|(now, before)| difference(out, *now, before))
 }
 
-fn place(index: Option<usize>) -> u64 {
-    index.unwrap_or(0) as u64
+/// The number of a word. Every word has one: a test encodes them all.
+fn number<T: PartialEq>(words: &[T], word: &T) -> u64 {
+    words.iter().position(|w| w == word).unwrap_or(words.len()) as u64
 }
 
 impl Encoder {
@@ -147,6 +150,7 @@ impl Encoder {
             }
             Entry::Mark(flag) => Told::Mark(flag.name()),
             Entry::End(end) => Told::End(end),
+            Entry::Published(published) => Told::Published(published),
         };
         entry.serialize(&mut minicbor_serde::Serializer::new(bytes)).map_err(told)
     }
@@ -185,7 +189,7 @@ fn put_reading(reading: &Reading, out: &mut Out<'_>) -> Written {
     out.array(if reading.used.is_some() { 6 } else { 5 })?.u64(READING)?;
     out.u64(reading.domain.0 as u64)?.u64(reading.t)?;
     optional(out, reading.count)?;
-    out.u64(place(SPLITS.iter().position(|split| *split == reading.split)))?;
+    out.u64(number(&SPLITS, &reading.split))?;
     match &reading.used {
         Some(used) => list(out, &used[..], &mut [0; CONSUMERS - 1]),
         None => Ok(()),
@@ -194,7 +198,7 @@ fn put_reading(reading: &Reading, out: &mut Out<'_>) -> Written {
 
 fn put_boundary(boundary: &Boundary, out: &mut Out<'_>) -> Written {
     let Boundary { what, request, conn, who, tgid, at, events } = boundary;
-    out.array(9)?.u64(BOUNDARY)?.u64(place(WHATS.iter().position(|w| w == what)))?;
+    out.array(9)?.u64(BOUNDARY)?.u64(number(&WHATS, what))?;
     for n in [request.0, conn.0, u64::from(*who), u64::from(*tgid), at.t, u64::from(*events)] {
         out.u64(n)?;
     }
@@ -206,6 +210,11 @@ fn name(cause: Cause) -> &'static str {
         Cause::Suspended => Flag::Suspended.name(),
         Cause::Hotplug => Flag::Hotplug.name(),
     }
+}
+
+/// There are so many consumers and no more.
+fn consumer(who: u32) -> Result<(), NoEntry> {
+    if (who as usize) < CONSUMERS { Ok(()) } else { Err(NoEntry) }
 }
 
 /// Reads entries.
@@ -287,7 +296,10 @@ impl Decoder {
         *bytes = &bytes[input.decoder().position()..];
         Ok(Some(match read {
             Read::Host(host) => Entry::Host(host),
-            Read::Finished(facts) => Entry::Finished(facts),
+            Read::Finished(facts) => {
+                consumer(facts.who)?;
+                Entry::Finished(facts)
+            }
             Read::Distrust { package, begin, end, cause } => {
                 let causes = [Cause::Suspended, Cause::Hotplug];
                 let cause = causes.into_iter().find(|c| name(*c) == cause).ok_or(NoEntry)?;
@@ -297,6 +309,7 @@ impl Decoder {
                 Entry::Mark(Flag::ALL.into_iter().find(|f| f.name() == flag).ok_or(NoEntry)?)
             }
             Read::End(end) => Entry::End(end),
+            Read::Published(published) => Entry::Published(published),
         }))
     }
 
@@ -320,6 +333,7 @@ impl Decoder {
                 let what = *WHATS.get(input.small::<usize>()?).ok_or(NoEntry)?;
                 let (request, conn) = (RequestId(input.number()?), ConnId(input.number()?));
                 let (who, tgid, t) = (input.small()?, input.small()?, input.number()?);
+                consumer(who)?;
                 let (events, mut clock) = (input.small()?, [0; MAX_PACKAGES]);
                 input.list(&mut clock)?;
                 let at = Moment { t, clock };
@@ -366,3 +380,6 @@ impl Decoder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use probe_common::{IDLE, LOSSES, TORN};
+use probe_common::{IDLE, TORN};
 use probe_ledger::{Cause, ConsumerId, Flag};
 
 use super::{
@@ -57,8 +57,6 @@ pub struct Core {
     pub recorder: Option<Recorder>,
     /// Events handled.
     pub seen: u64,
-    /// Losses, as the kernel side counted them last.
-    pub lost: [u64; LOSSES],
     /// Connections that were closed without a byte having been read or written on them.
     pub silent: u64,
     /// The last tick taken in, by package.
@@ -93,7 +91,6 @@ impl Core {
             slices,
             recorder,
             seen: 0,
-            lost: [0; LOSSES],
             silent: 0,
             ticked: BTreeMap::new(),
             reorder: Reorder::default(),
@@ -169,8 +166,7 @@ impl Core {
         let Self { tracker, accounts, outputs, .. } = self;
         tracker.interrupt(self.last_t, |who| accounts.readings.target_clock(who), outputs);
         self.drain(effects);
-        let end = End { t: self.last_t, seen: self.seen, lost: self.lost.to_vec() };
-        self.give(Entry::End(end), effects);
+        self.give(Entry::End(End { t: self.last_t }), effects);
     }
 
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {

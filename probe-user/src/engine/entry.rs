@@ -11,6 +11,7 @@ use super::{host::Host, readings::Clocks, watch::Stretch};
 use crate::{
     boundary::{Boundary, Facts},
     event::Tick,
+    snapshot::Snapshot,
 };
 
 /// One fact.
@@ -34,8 +35,10 @@ pub enum Entry {
     Distrust(Distrust),
     /// Something happened to the machine.
     Mark(Flag),
-    /// The last of a run that ended: everything settles.
+    /// The run ended: everything settles.
     End(End),
+    /// What the run then published, which a replay must come to by itself. Nothing follows.
+    Published(Box<Published>),
 }
 
 /// A sensor's reading.
@@ -64,13 +67,18 @@ pub struct Distrust {
     pub cause: Cause,
 }
 
-/// The end of a run, and what no entry tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The end of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// The last instant that anything was seen at, `CLOCK_MONOTONIC` ns.
     pub t: u64,
-    /// Records of the kernel that were read.
-    pub seen: u64,
-    /// Losses by `probe_common::Loss`.
-    pub lost: Vec<u64>,
+}
+
+/// What a run published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// BLAKE3 of its record lines, in hexadecimal digits: of the file that `--requests` wrote.
+    pub records: String,
+    /// Its summary.
+    pub summary: Snapshot,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     kernel::KernelError,
     source::{OpenError, ReadError},
+    tape::TapeError,
     target::TargetError,
 };
 
@@ -29,6 +30,9 @@ pub enum EngineError {
     /// Domains that contradict each other.
     #[error(transparent)]
     Ledger(#[from] probe_ledger::ConfigError),
+    /// The tape cannot be written.
+    #[error(transparent)]
+    Tape(#[from] TapeError),
     /// A tape of another version.
     #[error(
         "these books are of another version of wattprobe, or under policies that this one has not; use the version that wrote them"

@@ -36,7 +36,7 @@ const PATIENCE: Nanos = Nanos(120_000_000_000);
 /// thousand of its periods, and a package at one watt has counted ten thousand steps.
 const PULSE: Nanos = Nanos(1_000_000_000);
 /// More domains than any machine has.
-const MOST_DOMAINS: usize = 1024;
+const MOST_DOMAINS: usize = 256;
 
 /// Everything that does not change during a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,12 +57,25 @@ pub struct Host {
     pub targets: BTreeMap<u32, String>,
     /// Policies by name.
     pub policies: Policies,
+    /// What ticks bring besides clocks.
+    pub brings: Brings,
     /// What every record carries, by name.
     pub marks: Vec<String>,
     /// Wall-clock ns minus `CLOCK_MONOTONIC` ns.
     pub wall_offset_ns: i64,
     /// `CLOCK_MONOTONIC` ns at which it was opened.
     pub begin: u64,
+}
+
+/// What there is to weigh on-CPU time by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brings {
+    /// Ticks bring time beside a busy sibling.
+    pub beside: bool,
+    /// Ticks bring cycles.
+    pub cycles: bool,
+    /// Every core has one thread: nobody is beside anybody.
+    pub one_thread: bool,
 }
 
 /// A domain in numbers.
@@ -170,6 +183,7 @@ impl Host {
             domains: domains.collect(),
             targets,
             policies: policies.into(),
+            brings: Brings::default(),
             marks: Vec::new(),
             wall_offset_ns: clock.offset(),
             begin: clock.now(),
@@ -191,6 +205,21 @@ impl Host {
             share: Share::ALL.into_iter().find(|p| p.name() == share)?,
             idle: Idle::ALL.into_iter().find(|p| p.name() == idle)?,
         })
+    }
+
+    /// Whether its weight policy asks for what there is not: time is taken, and every record says so. Where cores have energy
+    /// counters they weigh, whatever the policy.
+    #[must_use]
+    pub fn lacks_weights(&self) -> bool {
+        let Brings { beside, cycles, one_thread } = self.brings;
+        let cores = self.domains.iter().any(|domain| domain.feed == HostFeed::Cores);
+        let has = match self.known_policies().map(|policies| policies.weight) {
+            Some(Weight::Time) => true,
+            Some(Weight::Smt) => beside || one_thread,
+            Some(Weight::Cycles) => cycles,
+            _ => false,
+        };
+        !(has || cores)
     }
 
     /// Opens empty books.

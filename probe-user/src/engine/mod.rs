@@ -14,6 +14,7 @@ pub mod codec;
 pub mod core;
 pub mod cross_check;
 mod cycles;
+pub mod digest;
 pub mod entry;
 mod error;
 pub mod host;
@@ -48,7 +49,7 @@ use self::{
     accountant::Accountant,
     core::{Core, Effect, Parts},
     cycles::Cycles,
-    host::Host,
+    host::{Brings, Host},
     places::Places,
     publish::Publisher,
     recorder::Recorder,
@@ -65,6 +66,7 @@ use crate::{
     kernel::{Probe, alive, sweep},
     privilege,
     roots::Roots,
+    siblings::Siblings,
     snapshot::Snapshot,
     source::{Domain, Reading, Selection},
     tape,
@@ -93,8 +95,8 @@ pub struct Options {
     pub selection: Selection,
     /// The machine.
     pub topology: Topology,
-    /// The two CPUs of each core that has two threads.
-    pub siblings: Vec<(u32, u32)>,
+    /// Which CPUs share a core.
+    pub siblings: Siblings,
     /// The counters of the CPUs, where slices are weighed by cycles.
     pub cycles: CpuEvents,
     /// Slice stream.
@@ -188,10 +190,15 @@ impl<'a> Engine<'a> {
         let size = (packages, cpus.unwrap_or(1));
         let mut host = Host::new(chosen, size, options.policies, names.clone(), clock);
         host.marks.clone_from(&options.selection.flags);
+        let cycles = Cycles::open(options.cycles)?;
+        host.brings = Brings {
+            beside: !options.siblings.pairs().is_empty() && !cycles.any(),
+            cycles: cycles.any(),
+            one_thread: options.siblings == Siblings::None,
+        };
         let accounts = Accountant::open(&host)?;
         let Counters { counters, cores, sensors } = setup::open(chosen, &host)?;
-        let (siblings, sliced) = (&options.siblings, options.slices.is_some());
-        let cycles = Cycles::open(options.cycles)?;
+        let (siblings, sliced) = (options.siblings.pairs(), options.slices.is_some());
         let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, &cycles, sliced)?;
         let slices = match &options.slices {
             Some(path) => {
@@ -203,10 +210,12 @@ impl<'a> Engine<'a> {
             }
             None => None,
         };
-        let publisher =
+        let mut publisher =
             Publisher::new(clock, &host.policies, accounts.records.labels(), options.flags);
-        let recorder = options.tape.map(|tape| Recorder::begin(tape, host));
-        let core = Core::new(Parts { accounts, targets, slices, recorder });
+        if host.lacks_weights() {
+            publisher.flag(WEIGHT_UNKNOWN);
+        }
+        let core = Core::new(Parts { accounts, targets, slices, recorder: None });
         let cpus = options.topology.online().collect();
         let wide = |d: &Domain| matches!(&d.reading, Reading::Polled(p) if p.needs_sight());
         let wide_sight = options.selection.domains.iter().any(wide);
@@ -235,6 +244,9 @@ impl<'a> Engine<'a> {
         engine.give_up_privileges()?;
         // After that: a thread inherits what its parent holds.
         engine.samplers = Samplers::start(sensors, clock).map_err(EngineError::Thread)?;
+        // What cannot be attached leaves no tape. No entry has been made yet.
+        let tape = options.tape.map(|tape| Recorder::begin(tape, host));
+        engine.core.recorder = tape.transpose()?;
         engine.begin()?;
         Ok(engine)
     }
@@ -409,6 +421,9 @@ impl<'a> Engine<'a> {
                 }
                 Effect::Record(record) => {
                     self.finished += 1;
+                    if let Some(recorder) = &mut self.core.recorder {
+                        recorder.publish(&record);
+                    }
                     self.exports.request(&record);
                 }
                 Effect::ProcessEnded(tgid) => self.probe.unwatch_process(tgid),
@@ -496,12 +511,8 @@ impl<'a> Engine<'a> {
         self.take_events();
         self.look_for_suspend();
         let mut effects = Vec::new();
-        self.core.lost = self.probe.lost();
         self.core.finish(&mut effects);
         self.carry_out(effects);
-        if let Some(hash) = self.core.recorder.as_mut().and_then(Recorder::finish) {
-            (self.report)(&format!("tape: whole, hash {hash}"));
-        }
         self.keep_tape();
         if let Some(slices) = &mut self.core.slices
             && let Err(error) = slices.finish()
@@ -512,6 +523,20 @@ impl<'a> Engine<'a> {
             self.publisher.flag(SLICES_INCOMPLETE);
         }
         self.publisher.last();
-        Ok(self.publisher.snapshot(&self.core, &self.probe))
+        let mut summary = self.publisher.snapshot(&self.core, &self.probe);
+        self.end_tape(&mut summary);
+        Ok(summary)
+    }
+
+    /// The summary is on the tape, too; only that the tape could not be ended is not.
+    fn end_tape(&mut self, summary: &mut Snapshot) {
+        let Some(recorder) = &mut self.core.recorder else { return };
+        if let Some(hash) = recorder.finish(summary) {
+            (self.report)(&format!("tape: whole, hash {hash}"));
+        }
+        if let Some(error) = recorder.failure() {
+            (self.report)(&format!("the tape has no end: {error}"));
+            summary.flags.push(TAPE_INCOMPLETE.to_owned());
+        }
     }
 }

@@ -1,7 +1,16 @@
 //! Writes entries onto a tape. A write that fails ends the tape where it is, never the run.
 
-use super::{codec::Encoder, entry::Entry, host::Host};
-use crate::tape::{TapeError, Writer};
+use super::{
+    codec::Encoder,
+    digest::Digest,
+    entry::{Entry, Published},
+    host::Host,
+};
+use crate::{
+    record::RequestRecord,
+    snapshot::Snapshot,
+    tape::{TapeError, Writer},
+};
 
 /// How long entries wait for their frame at most.
 const FRAME_NS: u64 = 1_000_000_000;
@@ -11,19 +20,23 @@ pub struct Recorder {
     /// `None` once it has ended.
     writer: Option<Writer>,
     encoder: Encoder,
+    records: Digest,
     flushed: u64,
     failure: Option<TapeError>,
 }
 
 impl Recorder {
     /// Begins with the host, on disk at once.
-    #[must_use]
-    pub fn begin(writer: Writer, host: Host) -> Self {
-        let mut recorder =
-            Self { writer: Some(writer), encoder: Encoder::default(), flushed: 0, failure: None };
-        recorder.record(&Entry::Host(Box::new(host)));
-        recorder.attempt(Writer::flush);
-        recorder
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn begin(mut writer: Writer, host: Host) -> Result<Self, TapeError> {
+        let mut encoder = Encoder::default();
+        let host = Entry::Host(Box::new(host));
+        writer.append(|out| encoder.entry(&host, out))?;
+        writer.flush()?;
+        let (records, writer) = (Digest::default(), Some(writer));
+        Ok(Self { writer, encoder, records, flushed: 0, failure: None })
     }
 
     /// Adds an entry.
@@ -35,6 +48,12 @@ impl Recorder {
         }
     }
 
+    /// A record is about to be published: all that it follows from goes to disk before.
+    pub fn publish(&mut self, record: &RequestRecord) {
+        self.records.record(record);
+        self.attempt(Writer::flush);
+    }
+
     /// Writes a frame if the last one is old.
     pub fn keep(&mut self, now: u64) {
         if now.saturating_sub(self.flushed) >= FRAME_NS {
@@ -43,8 +62,10 @@ impl Recorder {
         }
     }
 
-    /// Signs off. Returns the hash of the whole tape, unless it ended before or ends here.
-    pub fn finish(&mut self) -> Option<String> {
+    /// Signs off with what was published. Returns the hash of the whole tape, unless it ended before or ends here.
+    pub fn finish(&mut self, summary: &Snapshot) -> Option<String> {
+        let (records, summary) = (self.records.hex(), summary.clone());
+        self.record(&Entry::Published(Box::new(Published { records, summary })));
         match self.writer.take()?.finish() {
             Ok((_, hash)) => Some(hash),
             Err(error) => {

@@ -1,7 +1,8 @@
 //! `--summary FILE` and `--format json`: the last snapshot as one JSON object.
 //!
 //! The file appears whole or not at all: a temporary file beside it is renamed onto it. What is not
-//! a regular file (`/dev/null`, a pipe) is written to directly, never replaced.
+//! a regular file (`/dev/null`, a pipe) is written to directly, never replaced; and so is a file in a directory in which the
+//! probe could make no other once it has given up its privileges.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{ExportError, STDOUT, Sink};
+use crate::privilege;
 use crate::record::RequestRecord;
 use crate::snapshot::Snapshot;
 
@@ -19,7 +21,15 @@ pub struct Summary {
 
 enum Place {
     File(PathBuf),
-    Stream { out: Box<dyn Write + Send>, name: &'static str },
+    /// Opened before the privileges were given up.
+    Open {
+        file: File,
+        path: PathBuf,
+    },
+    Stream {
+        out: Box<dyn Write + Send>,
+        name: &'static str,
+    },
 }
 
 impl Summary {
@@ -34,20 +44,29 @@ impl Summary {
         }
         // A link stays a link: what it points to is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let check = if is_special(&path) {
-            OpenOptions::new().append(true).open(&path).map(drop)
-        } else {
-            let beside = beside(&path);
-            File::create(&beside).and_then(|_| fs::remove_file(&beside))
-        };
-        check.map_err(|source| open_error(&path, source))?;
-        Ok(Self { place: Place::File(path) })
+        let place = place(path.clone()).map_err(|source| open_error(&path, source))?;
+        Ok(Self { place })
     }
 
     /// One line to a stream, for `--format json`; `name` is the stream's in messages.
     pub fn to(out: impl Write + Send + 'static, name: &'static str) -> Self {
         Self { place: Place::Stream { out: Box::new(out), name } }
     }
+}
+
+fn place(path: PathBuf) -> io::Result<Place> {
+    if is_special(&path) {
+        let file = OpenOptions::new().append(true).open(&path)?;
+        return Ok(Place::Open { file, path });
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    if privilege::may_write(dir.unwrap_or(Path::new(".")))? {
+        let beside = beside(&path);
+        File::create(&beside).and_then(|_| fs::remove_file(&beside))?;
+        return Ok(Place::File(path));
+    }
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+    Ok(Place::Open { file, path })
 }
 
 fn open_error(path: &Path, source: io::Error) -> ExportError {
@@ -65,7 +84,11 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn write_file(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Writes a whole file, or leaves what was there.
+///
+/// # Errors
+/// What the system says.
+pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     if is_special(path) {
         return OpenOptions::new().append(true).open(path)?.write_all(text);
     }
@@ -79,6 +102,16 @@ fn write_file(path: &Path, text: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| {
         let _ = fs::remove_file(&beside);
     })
+}
+
+/// What a file held before is gone; what is no file has nothing to be gone.
+fn write_over(file: &mut File, text: &[u8]) -> io::Result<()> {
+    if !file.metadata()?.is_file() {
+        return file.write_all(text);
+    }
+    file.set_len(0)?;
+    file.write_all(text)?;
+    file.sync_all()
 }
 
 impl Sink for Summary {
@@ -96,7 +129,12 @@ impl Sink for Summary {
             Place::File(path) => {
                 let mut text = serde_json::to_vec_pretty(summary).map_err(encode)?;
                 text.push(b'\n');
-                write_file(path, &text).map_err(|source| open_error(path, source))
+                write(path, &text).map_err(|source| open_error(path, source))
+            }
+            Place::Open { file, path } => {
+                let mut text = serde_json::to_vec_pretty(summary).map_err(encode)?;
+                text.push(b'\n');
+                write_over(file, &text).map_err(|source| open_error(path, source))
             }
             Place::Stream { out, name } => {
                 let mut text = serde_json::to_vec(summary).map_err(encode)?;
@@ -111,7 +149,7 @@ impl Sink for Summary {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{FileTypeExt, symlink};
+    use std::os::unix::fs::{FileTypeExt, chown, symlink};
 
     use super::super::example;
     use super::*;
@@ -137,6 +175,26 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "older");
         sink.finish(&example::snapshot(10.0)).unwrap();
         assert!(fs::read_to_string(&path).unwrap().starts_with('{'));
+    }
+
+    #[test]
+    fn in_another_users_directory_the_file_is_written_over_without_any_privilege() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary.json");
+        fs::write(&path, "older, and longer than a summary".repeat(1000)).unwrap();
+        if chown(dir.path(), Some(65_534), Some(65_534)).is_err() {
+            eprintln!("not run: needs root");
+            return;
+        }
+        let mut sink = Summary::create(&path).unwrap();
+        let renounced = std::thread::spawn(move || {
+            privilege::renounce().unwrap();
+            assert!(fs::write(path.with_extension("new"), "").is_err(), "no other file");
+            sink.finish(&example::snapshot(10.0)).unwrap();
+            fs::read(&path).unwrap()
+        });
+        let read: Snapshot = serde_json::from_slice(&renounced.join().unwrap()).unwrap();
+        assert_eq!(read, example::snapshot(10.0));
     }
 
     #[test]

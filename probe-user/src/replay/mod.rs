@@ -19,12 +19,18 @@ use crate::{
         accountant::Accountant,
         books::{self, Energy},
         core::Effect,
-        entry::Entry,
+        digest::Digest,
+        entry::{Entry, Published},
         host::Host,
     },
     record::RequestRecord,
-    tape::{Damage, Ending, TapeError},
+    snapshot::Snapshot,
+    tape::Damage,
 };
+use walk::Refused;
+
+/// More requests than a server ever had open at once: a tape with more is none of ours.
+const MOST_OPEN: usize = 1 << 14;
 
 /// Policies to replay under; those that are `None` are the run's.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +44,9 @@ pub struct Others {
 }
 
 impl Others {
-    fn over(self, host: &mut Host) {
+    /// Sets them; says whether any is another than the run's.
+    fn over(self, host: &mut Host) -> bool {
+        let before = host.policies.clone();
         let policies = &mut host.policies;
         let set = |name: &mut String, other: Option<&str>| {
             if let Some(other) = other {
@@ -48,6 +56,7 @@ impl Others {
         set(&mut policies.weight, self.weight.map(Weight::name));
         set(&mut policies.share, self.share.map(probe_ledger::Share::name));
         set(&mut policies.idle, self.idle.map(probe_ledger::Idle::name));
+        *policies != before
     }
 }
 
@@ -60,8 +69,8 @@ pub struct Info {
     pub entries: Entries,
     /// First and last tick, `CLOCK_MONOTONIC` ns.
     pub span_ns: Option<(u64, u64)>,
-    /// The run came to its end.
-    pub over: bool,
+    /// What the run published; `None`: it did not come to its end.
+    pub published: Option<Published>,
 }
 
 /// Entries by kind.
@@ -93,7 +102,8 @@ impl Info {
             Entry::Boundary(_) => entries.boundaries += 1,
             Entry::Finished(_) => entries.requests += 1,
             Entry::Distrust(_) | Entry::Mark(_) => entries.events += 1,
-            Entry::End(_) => self.over = true,
+            Entry::End(_) => {}
+            Entry::Published(published) => self.published = Some((**published).clone()),
         }
     }
 }
@@ -106,6 +116,8 @@ pub struct Replayed {
     pub info: Info,
     /// Its energy; `None`: the tape ends before its host.
     pub energy: Option<Energy>,
+    /// The summary that the run published, with the energy of the replay; `None`: it published none.
+    pub summary: Option<Snapshot>,
 }
 
 /// Only looks: chain and entries.
@@ -124,49 +136,80 @@ pub fn info(dir: &Path) -> Result<(Walked, Info), ReplayError> {
 /// Keeps the books once more and hands each record on, in the order of the run.
 ///
 /// # Errors
-/// The tape is damaged, its books do not close, or what `each` says.
+/// The tape is damaged, its books do not close, under the run's policies they are not what the run published, or what `each`
+/// says.
 pub fn replay(
     dir: &Path,
     others: Others,
     mut each: impl FnMut(&RequestRecord) -> Result<(), ReplayError>,
 ) -> Result<Replayed, ReplayError> {
-    let (mut info, mut accounts, mut effects) = (Info::default(), None, Vec::new());
-    // Whether the run counted cycles its first tick tells; a run by cycles has told it itself.
-    let mut in_doubt = others.weight == Some(Weight::Cycles);
+    let (mut info, mut books) = (Info::default(), None);
     let walked = walk(dir, |entry| {
         info.count(&entry);
-        let books = match (entry, &mut accounts) {
-            (Entry::Host(mut host), _) => {
-                in_doubt &= host.policies.weight != Weight::Cycles.name();
-                others.over(&mut host);
-                accounts = Some(Accountant::open(&host)?);
-                return Ok(());
+        match (entry, &mut books) {
+            (Entry::Host(mut host), books) => {
+                let differ = others.over(&mut host);
+                let (accounts, lacks) = (Accountant::open(&host)?, host.lacks_weights());
+                *books = Some(Books { accounts, differ, lacks, records: Digest::default() });
+                Ok(())
             }
-            (entry, Some(books)) => {
-                if let Entry::Tick(tick) = &entry
-                    && std::mem::take(&mut in_doubt)
-                    && tick.cycles.is_none()
-                {
-                    books.mark(WEIGHT_UNKNOWN);
-                }
-                books.take(entry, None, &mut effects);
-                books
-            }
+            (Entry::Published(published), Some(books)) => books.published(&published),
+            (entry, Some(books)) => books.take(entry, &mut each),
             // The walk has seen to it that the host is the first.
-            (_, None) => return Ok(()),
-        };
-        for effect in effects.drain(..) {
+            (_, None) => Ok(()),
+        }
+    })?;
+    let energy = books.as_ref().map(|books| books::energy(&books.accounts));
+    let summary = books.zip(info.published.as_ref()).map(|(books, told)| books.summary(told));
+    Ok(Replayed { walked, info, energy, summary })
+}
+
+/// The books of a replay.
+struct Books {
+    accounts: Accountant,
+    /// Under other policies than the run's: its numbers are others, too.
+    differ: bool,
+    /// Its weight policy goes by time.
+    lacks: bool,
+    records: Digest,
+}
+
+impl Books {
+    fn take(
+        &mut self,
+        entry: Entry,
+        each: &mut impl FnMut(&RequestRecord) -> Result<(), ReplayError>,
+    ) -> Result<(), Refused> {
+        let mut effects = Vec::new();
+        self.accounts.take(entry, None, &mut effects);
+        for effect in effects {
             if let Effect::Record(record) = effect {
+                self.records.record(&record);
                 each(&record)?;
             }
         }
-        if books::closes(books) { Ok(()) } else { Err(walk::Refused::Books) }
-    })?;
-    let energy = accounts.as_ref().map(books::energy);
-    let whole = || energy.as_ref().is_some_and(Energy::closes) && info.over;
-    if matches!(walked.ending, Ending::Ended(_)) && !whole() {
-        let (segment, frame) = walked.last;
-        return Err(TapeError::Damaged { segment, frame, damage: Damage::Books }.into());
+        if self.accounts.open_requests() > MOST_OPEN {
+            return Err(Refused::Damage(Damage::Content));
+        }
+        if books::closes(&self.accounts) { Ok(()) } else { Err(Refused::Damage(Damage::Books)) }
     }
-    Ok(Replayed { walked, info, energy })
+
+    /// The run is over: all is settled, and the numbers are those that it published.
+    fn published(&self, published: &Published) -> Result<(), Refused> {
+        let energy = books::energy(&self.accounts);
+        if !energy.closes() {
+            return Err(Refused::Damage(Damage::Books));
+        }
+        let same = self.records.hex() == published.records && energy == published.summary.energy();
+        if same || self.differ { Ok(()) } else { Err(Refused::Damage(Damage::Published)) }
+    }
+
+    fn summary(&self, published: &Published) -> Snapshot {
+        let mut summary = books::energy(&self.accounts).within(published.summary.clone());
+        if self.differ {
+            summary.flags.retain(|flag| flag != WEIGHT_UNKNOWN);
+            summary.flags.extend(self.lacks.then(|| WEIGHT_UNKNOWN.to_owned()));
+        }
+        summary
+    }
 }

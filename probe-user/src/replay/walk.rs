@@ -1,5 +1,5 @@
 //! One pass over the entries of a tape: each frame is checked before it is decoded, the first entry is the host and no
-//! other is, nothing follows the end.
+//! other is, after the end comes what was published, and nothing after that.
 
 use std::path::Path;
 
@@ -24,10 +24,33 @@ pub struct Walked {
 
 /// Why an entry is not taken.
 pub enum Refused {
-    /// The books do not close after it.
-    Books,
+    /// It proves that the tape is not what it says.
+    Damage(Damage),
     /// Something else.
     Other(ReplayError),
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Before,
+    Running,
+    Over,
+    Published,
+}
+
+impl Stage {
+    /// After that entry; `None`: it has no place there.
+    fn after(self, entry: &Entry) -> Option<Self> {
+        match (self, entry) {
+            (Self::Before, Entry::Host(_)) => Some(Self::Running),
+            (Self::Running, Entry::End(_)) => Some(Self::Over),
+            (Self::Over, Entry::Published(_)) => Some(Self::Published),
+            (_, Entry::Host(_) | Entry::End(_) | Entry::Published(_)) => None,
+            (Self::Running, _) => Some(Self::Running),
+            (Self::Before | Self::Over | Self::Published, _) => None,
+        }
+    }
 }
 
 impl<E: Into<ReplayError>> From<E> for Refused {
@@ -46,20 +69,17 @@ pub fn walk(
 ) -> Result<Walked, ReplayError> {
     let mut reader = Reader::open(dir)?;
     let (mut decoder, mut counts, mut last) = (Decoder::default(), Counts::default(), (1, 0));
-    let mut over = false;
+    let mut stage = Stage::Before;
     while let Some(frame) = reader.next_frame()? {
         last = (frame.segment, frame.frame);
         let damaged = |damage| TapeError::Damaged { segment: last.0, frame: last.1, damage };
         let mut bytes = frame.bytes();
         while let Some(entry) = decoder.next(&mut bytes).map_err(|_| damaged(Damage::Content))? {
-            if matches!(entry, Entry::Host(_)) != (counts.items == 0) || over {
-                return Err(damaged(Damage::Content).into());
-            }
-            over = matches!(entry, Entry::End(_));
+            stage = stage.after(&entry).ok_or_else(|| damaged(Damage::Content))?;
             counts.items += 1;
             match take(entry) {
                 Ok(()) => {}
-                Err(Refused::Books) => return Err(damaged(Damage::Books).into()),
+                Err(Refused::Damage(damage)) => return Err(damaged(damage).into()),
                 // The chain holds, so it was written like this: by another version.
                 Err(Refused::Other(ReplayError::Books(
                     EngineError::Scale(_) | EngineError::Ledger(_),
@@ -73,9 +93,13 @@ pub fn walk(
     let ending = reader.ending().unwrap_or(Ending::Open { unfinished_bytes: 0 });
     if let Ending::Ended(told) = ending {
         counts.segments = told.segments;
+        let (segment, frame) = (last.0, last.1 + 1);
+        let damaged = |damage| TapeError::Damaged { segment, frame, damage };
         if told.items != counts.items {
-            let (segment, frame) = (last.0, last.1 + 1);
-            return Err(TapeError::Damaged { segment, frame, damage: Damage::Counts }.into());
+            return Err(damaged(Damage::Counts).into());
+        }
+        if stage != Stage::Published {
+            return Err(damaged(Damage::Content).into());
         }
     }
     Ok(Walked { counts, ending, last, hash: reader.hash() })

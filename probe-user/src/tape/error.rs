@@ -12,6 +12,12 @@ pub enum TapeError {
     /// There is no segment.
     #[error("{} holds no tape; name the directory that --tape was given", .0.display())]
     None(PathBuf),
+    /// A running probe could not begin the next segment there.
+    #[error(
+        "{} is another user's, and a running probe has no privilege to write there; give --tape a directory that does not exist, or one of its own user's",
+        .0.display()
+    )]
+    Foreign(PathBuf),
     /// What the system said of a file.
     #[error("{}: {cause}; free or mount its disk, or correct its permissions, and try again", path.display())]
     Io {
@@ -72,9 +78,20 @@ pub enum Damage {
     /// The frame is whole and cannot be unpacked or understood.
     #[error("the frame is whole and holds nothing that a tape holds")]
     Content,
+    /// The note says that the tape was ended, and here it stops.
+    #[error("the tape was ended, and is cut before its end")]
+    Short,
+    /// The note and the end record differ.
+    #[error("the file `end` says something else than the end record")]
+    Note,
     /// The end record does not count what is there.
     #[error("the end record counts something else than what is there")]
     Counts,
+    /// What the run published is not what its entries make.
+    #[error(
+        "the run published other numbers than its entries make: another version of wattprobe wrote them, or they were forged"
+    )]
+    Published,
     /// Its entries are whole and make books that do not close.
     #[error("the books that its entries make do not close")]
     Books,

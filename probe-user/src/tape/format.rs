@@ -1,6 +1,7 @@
 //! The bytes of headers and frame heads, and the hashes. No IO.
 
 use super::error::Damage;
+use super::reader::Counts;
 
 /// Version of the format.
 pub(super) const VERSION: u32 = 1;
@@ -21,6 +22,13 @@ pub(super) const END: usize = 24;
 
 /// A link of the chain.
 pub(super) type Link = [u8; HASH];
+
+/// What the note of a tape that was ended says.
+pub(super) fn note(counts: &Counts, link: &Link) -> String {
+    let Counts { frames, items, segments } = counts;
+    let hash = hex(link);
+    format!("wattprobe tape: {segments} segments, {frames} frames, {items} entries, hash {hash}\n")
+}
 
 /// A link in hexadecimal digits.
 pub(super) fn hex(link: &Link) -> String {

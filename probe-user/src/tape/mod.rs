@@ -6,8 +6,9 @@
 //! the chain where it is. The last frame of a tape that was ended is an end record with the counts.
 //!
 //! A process that is killed leaves at most one unfinished frame at the end: a *beginning* of a frame, never another kind of
-//! damage. Such a tape is *open*, not damaged, and what can be read is all before it. Whoever cuts a tape at its end makes
-//! an open tape too: only the end record says that nothing is missing.
+//! damage. Such a tape is *open*, not damaged, and what can be read is all before it. Beside the segments of a tape that was ended
+//! lies a note, the file `end`, with its counts and its hash: with it, a tape that lacks its last frames or segments is damaged.
+//! Whoever takes the note away too makes an open tape: only the end record proves that nothing is missing.
 //!
 //! Knows nothing of what the items say. Every byte that is read here is hostile: lengths are bounded before
 //! anything is allocated, and the hash is checked before anything is unpacked.

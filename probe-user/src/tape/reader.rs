@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Damage, TapeError};
 use super::format::{self, END, HASH, HEAD, HEADER, Kind, Link};
 use super::segments;
+use crate::files;
 
 /// What is on a tape.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Reader {
     packed: Vec<u8>,
     plain: Vec<u8>,
     ending: Option<Ending>,
+    /// What the note of its end says, if there is one.
+    note: Option<Vec<u8>>,
 }
 
 impl Reader {
@@ -72,6 +75,11 @@ impl Reader {
     /// There is none, or the system refuses.
     pub fn open(dir: &Path) -> Result<Self, TapeError> {
         let last = segments::last(dir)?.ok_or_else(|| TapeError::None(dir.to_owned()))?;
+        let note = segments::note(dir);
+        let note = match files::bytes(&note) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read.map_err(|cause| TapeError::Io { path: note, cause })?),
+        };
         Ok(Self {
             dir: dir.to_owned(),
             last,
@@ -83,6 +91,7 @@ impl Reader {
             packed: Vec::new(),
             plain: Vec::new(),
             ending: None,
+            note,
         })
     }
 
@@ -205,7 +214,12 @@ impl Reader {
             self.frame += 1;
             return Err(self.damage(Damage::Added));
         }
-        self.ending = Some(Ending::Ended(Counts { frames, items, segments }));
+        let counts = Counts { frames, items, segments };
+        // A writer that is killed here leaves a whole tape without the note.
+        if self.note.as_ref().is_some_and(|n| *n != format::note(&counts, &self.link).as_bytes()) {
+            return Err(self.damage(Damage::Note));
+        }
+        self.ending = Some(Ending::Ended(counts));
         Ok(())
     }
 
@@ -213,6 +227,9 @@ impl Reader {
     fn unfinished(&mut self, bytes: usize) -> Result<(), TapeError> {
         if self.segment < self.last {
             return Err(self.damage(Damage::Cut));
+        }
+        if self.note.is_some() {
+            return Err(self.damage(Damage::Short));
         }
         self.ending = Some(Ending::Open { unfinished_bytes: bytes as u64 });
         Ok(())

@@ -9,6 +9,11 @@ pub(super) fn path(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{number:06}.tape"))
 }
 
+/// The note that a tape was ended.
+pub(super) fn note(dir: &Path) -> PathBuf {
+    dir.join("end")
+}
+
 /// The highest number of a segment in `dir`; `None` without one. Other files are not looked at.
 pub(super) fn last(dir: &Path) -> Result<Option<u32>, TapeError> {
     let told = |cause| TapeError::Io { path: dir.to_owned(), cause };

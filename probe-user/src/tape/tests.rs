@@ -1,7 +1,7 @@
 //! A tape is written, then changed in every way that it must notice.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use super::*;
@@ -82,14 +82,20 @@ fn a_flip_of_any_byte_is_damage_in_its_own_segment() {
 }
 
 #[test]
-fn a_tape_cut_at_any_byte_of_its_last_segment_is_open_up_to_its_last_whole_frame() {
+fn a_tape_cut_at_any_byte_of_its_last_segment_is_damaged_by_its_note_and_without_it_open_up_to_its_last_whole_frame()
+ {
     let dir = tempfile::tempdir().unwrap();
     let counts = written(dir.path(), 100);
-    let path = segment(dir.path(), u32::try_from(counts.segments).unwrap());
-    let bytes = fs::read(&path).unwrap();
+    let last = u32::try_from(counts.segments).unwrap();
+    let (path, note) = (segment(dir.path(), last), segments::note(dir.path()));
+    let (bytes, said) = (fs::read(&path).unwrap(), fs::read(&note).unwrap());
     let mut before = 0;
     for length in 0..bytes.len() {
         fs::write(&path, &bytes[..length]).unwrap();
+        fs::write(&note, &said).unwrap();
+        let (number, _, kind) = damage(read(dir.path()));
+        assert_eq!((number, kind), (last, Damage::Short), "{length}");
+        fs::remove_file(&note).unwrap();
         let (items, ending) = read(dir.path()).unwrap();
         assert!(matches!(ending, Ending::Open { .. }), "{length}");
         assert!(items.len() >= before, "{length}");
@@ -97,6 +103,73 @@ fn a_tape_cut_at_any_byte_of_its_last_segment_is_open_up_to_its_last_whole_frame
         assert_eq!(items, (0..before as u64).map(item).collect::<Vec<_>>());
     }
     assert_eq!(before, 100);
+}
+
+#[test]
+fn a_note_that_says_anything_else_is_damage_and_one_that_is_missing_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 100);
+    let note = segments::note(dir.path());
+    let said = fs::read(&note).unwrap();
+    for other in [b"".to_vec(), [&said[..], b"\n"].concat(), said[1..].to_vec()] {
+        fs::write(&note, other).unwrap();
+        assert_eq!(damage(read(dir.path())).2, Damage::Note);
+    }
+    // Killed just before it.
+    fs::remove_file(&note).unwrap();
+    assert!(matches!(read(dir.path()), Ok((_, Ending::Ended(_)))));
+    fs::create_dir(&note).unwrap();
+    assert!(matches!(read(dir.path()), Err(TapeError::Io { .. })));
+}
+
+#[test]
+fn a_writer_that_is_dropped_before_its_first_frame_leaves_nothing_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let tape = dir.path().join("tape");
+    drop(Writer::create(&tape, SMALL).unwrap());
+    assert!(!tape.exists());
+    fs::create_dir(&tape).unwrap();
+    drop(Writer::create(&tape, SMALL).unwrap());
+    assert_eq!(fs::read_dir(&tape).unwrap().count(), 0, "the directory was there before");
+}
+
+#[test]
+fn a_directory_in_which_a_running_probe_could_not_go_on_is_refused_at_the_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    if chown(dir.path(), Some(65_534), Some(65_534)).is_err() {
+        eprintln!("not run: needs root");
+        return;
+    }
+    let refused = Writer::create(dir.path(), SMALL).unwrap_err();
+    assert!(matches!(refused, TapeError::Foreign(_)), "{refused}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_version_that_is_not_known_and_counts_that_are_not_true_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = segment(dir.path(), 1);
+    let mut header = format::header(1, &[0; format::HASH]);
+    header[8] = 2;
+    fs::write(&path, header).unwrap();
+    assert_eq!(damage(read(dir.path())), (1, 0, Damage::Version(2)));
+    let header = format::header(1, &[0; format::HASH]);
+    let link = format::first_link(&header);
+    for (counts, seen) in [([0_u64, 0, 1], None), ([1, 0, 1], Some(Damage::Counts))] {
+        let end: Vec<u8> = counts.iter().flat_map(|count| count.to_le_bytes()).collect();
+        let head = format::head(format::Kind::End, 24, 24, &link);
+        let hash = format::link(&link, &head, &end);
+        let bytes = [&header[..], &head, &end, &hash].concat();
+        fs::write(&path, &bytes).unwrap();
+        match seen {
+            None => assert!(read(dir.path()).is_ok()),
+            Some(kind) => assert_eq!(damage(read(dir.path())), (1, 1, kind)),
+        }
+        if seen.is_none() {
+            fs::write(&path, [&bytes[..], b"x"].concat()).unwrap();
+            assert_eq!(damage(read(dir.path())), (1, 2, Damage::Added));
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writes a tape, frame by frame. A frame is written with one call: what a killed process leaves is whole frames and at most
 //! the beginning of one more. Reads no clock: who writes says when a frame is due ([`Writer::flush`]).
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use super::error::TapeError;
 use super::format::{self, Kind, Link, MAX_PLAIN};
 use super::reader::Counts;
 use super::segments;
+use crate::privilege;
 
 /// When a frame and a segment are full.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +27,14 @@ impl Default for Limits {
     }
 }
 
-/// A tape that is being written.
+/// A tape that is being written. Dropped before it has a frame, it leaves nothing.
 #[derive(Debug)]
 pub struct Writer {
     dir: PathBuf,
+    /// The same, open: new names in it are on disk once it is synchronised.
+    names: File,
+    /// It was not there before.
+    made: bool,
     limits: Limits,
     /// `None` once a write has failed.
     pub(super) file: Option<File>,
@@ -48,8 +53,9 @@ impl Writer {
     /// Begins a tape in `dir`, which is made if it is not there.
     ///
     /// # Errors
-    /// The directory holds a tape, or the system refuses.
+    /// The directory holds a tape, it is another user's, or the system refuses.
     pub fn create(dir: &Path, limits: Limits) -> Result<Self, TapeError> {
+        let made = !dir.exists();
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -58,8 +64,13 @@ impl Writer {
         if segments::last(dir)?.is_some() {
             return Err(TapeError::Taken(dir.to_owned()));
         }
+        if !privilege::may_write(dir).map_err(|cause| told(dir, cause))? {
+            return Err(TapeError::Foreign(dir.to_owned()));
+        }
         let mut writer = Self {
             dir: dir.to_owned(),
+            names: File::open(dir).map_err(|cause| told(dir, cause))?,
+            made,
             limits,
             file: None,
             segment: 0,
@@ -127,7 +138,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what waits and the end record, and waits for the disk. Returns the hash of everything, in hexadecimal digits.
+    /// Writes what waits, the end record and the note, and waits for the disk. Returns the hash of everything, in hexadecimal
+    /// digits.
     ///
     /// # Errors
     /// As [`Writer::append`].
@@ -139,6 +151,10 @@ impl Writer {
             end.extend(count.to_le_bytes());
         }
         self.write_frame(Kind::End, &end, end.len())?;
+        self.sync()?;
+        let note = self.new_file(&segments::note(&self.dir))?;
+        (self.file, self.written) = (Some(note), 0);
+        self.put(format::note(&counts, &self.link).as_bytes())?;
         self.sync()?;
         Ok((counts, format::hex(&self.link)))
     }
@@ -167,19 +183,21 @@ impl Writer {
     fn begin_segment(&mut self) -> Result<(), TapeError> {
         self.file = None;
         let number = self.segment + 1;
-        let path = segments::path(&self.dir, number);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|cause| told(&path, cause))?;
+        let file = self.new_file(&segments::path(&self.dir, number))?;
         (self.file, self.segment, self.written) = (Some(file), number, 0);
         let header = format::header(number, &self.link);
         self.put(&header)?;
         self.link = format::first_link(&header);
         self.counts.segments += 1;
         Ok(())
+    }
+
+    fn new_file(&self, path: &Path) -> Result<File, TapeError> {
+        let mut new = OpenOptions::new();
+        let file = new.write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|cause| told(path, cause))?;
+        self.names.sync_all().map_err(|cause| told(&self.dir, cause))?;
+        Ok(file)
     }
 
     /// Writes all of it, or nothing: then the tape ends here.
@@ -195,9 +213,23 @@ impl Writer {
         Ok(())
     }
 
+    /// Waits for the disk; what it refuses ends the tape.
     fn sync(&mut self) -> Result<(), TapeError> {
-        let file = self.file.as_ref().ok_or(TapeError::Broken)?;
-        file.sync_data().map_err(|cause| told(&segments::path(&self.dir, self.segment), cause))
+        let file = self.file.take().ok_or(TapeError::Broken)?;
+        file.sync_data().map_err(|cause| told(&segments::path(&self.dir, self.segment), cause))?;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.counts.frames == 0 {
+            drop(fs::remove_file(segments::path(&self.dir, 1)));
+            if self.made {
+                drop(fs::remove_dir(&self.dir));
+            }
+        }
     }
 }
 

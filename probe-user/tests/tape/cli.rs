@@ -6,8 +6,7 @@ use std::process::{Command, Output};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
-use wattprobe::engine::entry::{End, Entry};
-use wattprobe::engine::recorder::Recorder;
+use wattprobe::record::RequestRecord;
 use wattprobe::tape::{Limits, Writer};
 
 use crate::made;
@@ -22,26 +21,27 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
-/// Six seconds, with an end or without.
-fn written(dir: &Path, end: bool) {
+/// Six seconds, with an end or without; its record lines and its summary, as the run would have written them.
+fn written(dir: &Path, end: bool) -> (String, String) {
     let limits = Limits { frame_bytes: 4096, segment_bytes: 16 << 10 };
-    let mut recorder = Recorder::begin(Writer::create(dir, limits).expect("a tape"), made::host());
-    for n in 1..6_000 {
-        made::millisecond(n, |entry| recorder.record(&entry));
-    }
+    let mut run = made::Run::begin(Writer::create(dir, limits).expect("a tape"));
+    let (mut lines, mut summary) = (String::new(), String::new());
+    let mut publish = |record: &RequestRecord| {
+        lines += &serde_json::to_string(record).expect("an object");
+        lines.push('\n');
+    };
+    run.go(6_000, &mut publish);
     if end {
-        recorder.record(&Entry::End(End { t: 6_000_000_000, seen: 1, lost: vec![0] }));
-        assert!(recorder.finish().is_some());
-    } else {
-        recorder.keep(u64::MAX);
+        let snapshot = run.end(6_000, &mut publish);
+        summary = serde_json::to_string_pretty(&snapshot).expect("an object") + "\n";
     }
-    assert!(recorder.failure().is_none());
+    (lines, summary)
 }
 
 #[test]
 fn a_whole_tape_is_verified_told_replayed_and_exported() {
     let dir = tempfile::tempdir().expect("a directory");
-    written(dir.path(), true);
+    let (records, published) = written(dir.path(), true);
     let output = tape(&["verify", "--require-end"], dir.path());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let whole = text(&output.stdout);
@@ -58,14 +58,13 @@ fn a_whole_tape_is_verified_told_replayed_and_exported() {
     assert!(
         text(&tape(&["info"], dir.path()).stdout).contains("domain      dram-0 from rapl-perf")
     );
-    let summary = dir.path().join("energy.json");
+    let place = tempfile::tempdir().expect("a directory");
+    let summary = place.path().join("summary.json");
     let summary = summary.to_str().expect("text");
     let lines = text(&tape(&["replay", "--summary", summary], dir.path()).stdout);
-    assert_eq!(lines.lines().count(), 56);
-    let energy: serde_json::Value =
-        serde_json::from_slice(&fs::read(summary).expect("a file")).expect("an object");
-    assert_eq!(energy["requests"]["complete"], 56);
-    let file = dir.path().join("records.jsonl");
+    assert_eq!((lines.lines().count(), &lines), (56, &records));
+    assert_eq!(fs::read_to_string(summary).expect("a file"), published);
+    let file = place.path().join("records.jsonl");
     let output = tape(&["export", "--output", file.to_str().expect("text")], dir.path());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(fs::read_to_string(&file).expect("a file"), lines);
@@ -77,11 +76,22 @@ fn a_whole_tape_is_verified_told_replayed_and_exported() {
     let others = text(&tape(&["replay", "--share", "tokens"], dir.path()).stdout);
     assert_eq!(others.lines().count(), 56);
     assert!(others.contains("\"share\":\"tokens\"") && others != lines);
-    // Cycles were not counted: it is said that it went by time.
-    let cycles = text(&tape(&["replay", "--weight", "cycles"], dir.path()).stdout);
+    let exported = ["export", "--share", "tokens", "--force", "--output"];
+    let output = tape(&[&exported[..], &[file.to_str().expect("text")]].concat(), dir.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(fs::read_to_string(&file).expect("a file"), others);
+    // Cycles were not counted: it is said that it went by time. Its cores have one thread each, so nothing is missing for smt.
+    let cycles = ["replay", "--weight", "cycles", "--summary", summary];
+    let cycles = text(&tape(&cycles, dir.path()).stdout);
     assert_eq!(cycles.matches("\"weight\":\"cycles\"").count(), 56);
     assert_eq!(cycles.matches("\"weight-unknown\"").count(), 56);
-    assert!(!others.contains("weight-unknown"));
+    assert!(fs::read_to_string(summary).expect("a file").contains("\"weight-unknown\""));
+    let smt = text(&tape(&["replay", "--weight", "smt"], dir.path()).stdout);
+    assert!(!smt.contains("weight-unknown") && !others.contains("weight-unknown"));
+    // A device or a link is not replaced, whatever is asked for.
+    let special = tape(&["export", "--force", "--output", "/dev/null"], dir.path());
+    assert_eq!(special.status.code(), Some(2));
+    assert!(fs::metadata("/dev/null").is_ok_and(|meta| !meta.is_file()));
 }
 
 #[test]
@@ -107,7 +117,7 @@ fn idle_energy_is_given_to_requests_afterwards_and_the_books_say_how_much() {
         // Six seconds at 5 W, residents nearly always.
         assert!((29_000_000_000..=30_000_000_000).contains(&idle), "{idle}");
         assert!(given <= idle && (given > idle / 2) == gives, "{policy}: {given} of {idle}");
-        // Four were resident in the last 400 ms, 2 J of idle energy, and have no records.
+        // Four were resident in the last 400 ms, 2 J of idle energy, and were never finished.
         let without = given as f64 - sum * 1e9;
         assert!((-56.0..=2e9).contains(&without), "{policy}: {sum} J, {given} nJ");
     }

@@ -1,13 +1,14 @@
-//! A writer that is killed leaves a tape that is whole up to its last frame.
+//! A writer that is killed leaves a tape that is whole up to its last frame, and has published nothing that it does not show.
 //!
 //! The writer is this test binary once more, told by its environment.
 
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use wattprobe::engine::recorder::Recorder;
 use wattprobe::replay::{Others, replay};
 use wattprobe::tape::{Ending, Limits, Writer};
 
@@ -15,15 +16,33 @@ use crate::made;
 
 /// Where the killed one writes.
 const PLACE: &str = "WATTPROBE_TEST_TAPE";
-/// How many are killed; 200 in the full form.
-const KILLS: &str = "WATTPROBE_TEST_KILLS";
+const KILLS: u64 = 200;
 
 fn write_for_ever(dir: &Path) {
-    let limits = Limits { frame_bytes: 2048, segment_bytes: 64 << 10 };
-    let mut recorder = Recorder::begin(Writer::create(dir, limits).expect("a tape"), made::host());
-    for n in 1..100_000_000 {
-        made::millisecond(n, |entry| recorder.record(&entry));
+    let limits = Limits { frame_bytes: 2048, segment_bytes: 16 << 10 };
+    let mut run = made::Run::begin(Writer::create(dir, limits).expect("a tape"));
+    let mut records = File::create(dir.join("requests.jsonl")).expect("a file");
+    run.go(u64::MAX, |record| {
+        let line = serde_json::to_string(record).expect("an object") + "\n";
+        records.write_all(line.as_bytes()).expect("a disk");
+    });
+}
+
+/// Starts one and waits until it writes.
+fn writer(place: &Path) -> Child {
+    let me = std::env::current_exe().expect("this test");
+    let mut child = Command::new(me)
+        .args(["--exact", "kill::whoever_is_killed_while_writing_leaves_whole_frames"])
+        .env(PLACE, place)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("this test runs");
+    while !place.join("requests.jsonl").exists() {
+        let ended = child.try_wait().expect("it is ours");
+        assert!(ended.is_none(), "it ended before it wrote anything: {ended:?}");
+        thread::sleep(Duration::from_millis(1));
     }
+    child
 }
 
 #[test]
@@ -32,27 +51,31 @@ fn whoever_is_killed_while_writing_leaves_whole_frames() {
         write_for_ever(Path::new(&dir));
         return;
     }
-    let kills = std::env::var(KILLS).ok().and_then(|n| n.parse().ok()).unwrap_or(10_u64);
-    let me = std::env::current_exe().expect("this test");
-    let mut most = 0;
-    for kill in 0..kills {
+    let (mut unfinished, mut records, mut segments) = (0, 0, 0);
+    for kill in 0..KILLS {
         let dir = tempfile::tempdir().expect("a directory");
         let place = dir.path().join("tape");
-        let mut child = Command::new(&me)
-            .args(["--exact", "kill::whoever_is_killed_while_writing_leaves_whole_frames"])
-            .env(PLACE, &place)
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .expect("this test runs");
-        while !place.join("000001.tape").exists() {
-            thread::sleep(Duration::from_millis(1));
-        }
-        thread::sleep(Duration::from_micros(kill.wrapping_mul(7_919) % 40_000));
+        let mut child = writer(&place);
+        thread::sleep(Duration::from_micros(kill.wrapping_mul(7_919) % 120_000));
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
-        let replayed = replay(&place, Others::default(), |_| Ok(())).expect("it is whole");
-        assert!(matches!(replayed.walked.ending, Ending::Open { .. }));
-        most = most.max(replayed.walked.counts.frames);
+        let mut lines = String::new();
+        let replayed = replay(&place, Others::default(), |record| {
+            lines += &(serde_json::to_string(record).expect("an object") + "\n");
+            Ok(())
+        });
+        let walked = replayed.expect("it is whole").walked;
+        let Ending::Open { unfinished_bytes } = walked.ending else { panic!("it has an end") };
+        unfinished += u64::from(unfinished_bytes > 0);
+        segments = segments.max(walked.counts.segments);
+        let published = fs::read_to_string(place.join("requests.jsonl")).expect("a file");
+        let whole = published.rfind('\n').map_or("", |end| &published[..=end]);
+        assert!(lines.starts_with(whole), "it has published what its tape does not show");
+        records += whole.lines().count();
     }
-    assert!(most > 20, "{most} frames: they were killed before they wrote anything");
+    println!("{KILLS} kills: {unfinished} within a frame; {records} records published");
+    assert!(
+        segments > 1 && records > 200,
+        "{segments} segments, {records} records: they had no time"
+    );
 }

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use probe_common::{CONSUMERS, FIRST_TARGET, KERNEL, MAX_COUNTERS, MAX_PACKAGES, OTHER};
 use wattprobe::boundary::{Boundary, Facts, Flags, Moment, RequestId, ServerTimings, What};
-use wattprobe::engine::entry::Entry;
-use wattprobe::engine::host::{ENTRIES, Host, HostDomain, HostFeed, HostScope};
+use wattprobe::engine::accountant::Accountant;
+use wattprobe::engine::books;
+use wattprobe::engine::core::Effect;
+use wattprobe::engine::entry::{self, Entry};
+use wattprobe::engine::host::{Brings, ENTRIES, Host, HostDomain, HostFeed, HostScope};
+use wattprobe::engine::recorder::Recorder;
 use wattprobe::event::{ConnId, Tick};
-use wattprobe::record::{End, Quality, TokenSource};
-use wattprobe::snapshot::Policies;
+use wattprobe::record::{End, Quality, RequestRecord, TokenSource};
+use wattprobe::snapshot::{Policies, SCHEMA, Snapshot};
+use wattprobe::tape::Writer;
 
 const MS: u64 = 1_000_000;
 /// Ticks between two requests.
@@ -51,9 +56,77 @@ pub(crate) fn host() -> Host {
         domains: vec![domain("package-0", 0), domain("dram-0", 1)],
         targets: BTreeMap::from([(FIRST_TARGET, "made".to_owned())]),
         policies: Policies { weight: name("time"), share: name("equal"), idle: name("none") },
+        brings: Brings { one_thread: true, ..Brings::default() },
         marks: Vec::new(),
         wall_offset_ns: 1_700_000_000_000_000_000,
         begin: 0,
+    }
+}
+
+/// A run as the probe has it: its entries go on a tape and into the books, and what these make is published.
+pub(crate) struct Run {
+    recorder: Recorder,
+    accounts: Accountant,
+}
+
+impl Run {
+    pub(crate) fn begin(writer: Writer) -> Self {
+        let accounts = Accountant::open(&host()).expect("its numbers make books");
+        Self { recorder: Recorder::begin(writer, host()).expect("it is written"), accounts }
+    }
+
+    /// So many milliseconds; a frame is written where one is due. Each record is handed on.
+    pub(crate) fn go(&mut self, milliseconds: u64, mut publish: impl FnMut(&RequestRecord)) {
+        for n in 1..milliseconds {
+            millisecond(n, |entry| self.give(entry, &mut publish));
+            self.recorder.keep(n * MS);
+        }
+    }
+
+    fn give(&mut self, entry: Entry, publish: &mut impl FnMut(&RequestRecord)) {
+        self.recorder.record(&entry);
+        let mut effects = Vec::new();
+        self.accounts.take(entry, None, &mut effects);
+        for effect in effects {
+            if let Effect::Record(record) = effect {
+                self.recorder.publish(&record);
+                publish(&record);
+            }
+        }
+    }
+
+    /// It ends then; the summary is what it published.
+    pub(crate) fn end(
+        mut self,
+        milliseconds: u64,
+        mut publish: impl FnMut(&RequestRecord),
+    ) -> Snapshot {
+        self.give(Entry::End(entry::End { t: milliseconds * MS }), &mut publish);
+        let summary = books::energy(&self.accounts).within(blank());
+        assert!(self.recorder.finish(&summary).is_some());
+        assert!(self.recorder.failure().is_none());
+        summary
+    }
+}
+
+/// What a summary says beside its energy.
+fn blank() -> Snapshot {
+    let text = |word: &str| word.to_owned();
+    let books = books::energy(&Accountant::open(&host()).expect("its numbers make books"));
+    Snapshot {
+        schema: SCHEMA,
+        started: text("2026-03-01T12:00:00.000000000Z"),
+        ended: text("2026-03-01T12:00:06.000000000Z"),
+        kernel: text("6.1.0"),
+        requests: books.requests,
+        in_flight: BTreeMap::new(),
+        domains: books.domains,
+        targets: books.targets,
+        host: <_>::default(),
+        events: <_>::default(),
+        self_cost: <_>::default(),
+        policies: books.policies,
+        flags: vec![text("made")],
     }
 }
 

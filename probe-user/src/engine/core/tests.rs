@@ -46,7 +46,7 @@ pub(super) fn core_with(tape: Option<crate::tape::Writer>) -> Core {
         accounts,
         targets,
         slices: None,
-        recorder: tape.map(|tape| Recorder::begin(tape, host)),
+        recorder: tape.map(|tape| Recorder::begin(tape, host).unwrap()),
     })
 }
 

@@ -42,17 +42,7 @@ enum Command {
     /// Start a demo server, attach to it, send requests, print what each cost.
     Demo(demo::Args),
     /// Run every test that this machine can run, and name the others.
-    Test {
-        /// Only tests that need neither root nor a real server.
-        #[arg(long)]
-        quick: bool,
-        /// Only end-to-end tests whose name contains this.
-        #[arg(long, value_name = "NAME")]
-        only: Option<String>,
-        /// A virtual machine that cannot run is a failure.
-        #[arg(long, conflicts_with_all = ["quick", "only"])]
-        require_vm: bool,
-    },
+    Test(test::Args),
     /// Formatting, clippy, documentation, dependencies, the committed eBPF object.
     Lint,
     /// Rewrite generated files and golden outputs.
@@ -81,9 +71,7 @@ fn run(paths: &Paths, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::BuildEbpf { check } => build_ebpf::run(paths, check)?,
         Command::Demo(args) => demo::run(paths, &args)?,
-        Command::Test { quick, only, require_vm } => {
-            return test::run(paths, quick, only.as_deref(), require_vm);
-        }
+        Command::Test(args) => return test::run(paths, &args),
         Command::Lint => lint::run(paths)?,
         Command::Bless => bless::run(paths)?,
         Command::Bench(command) => bench::run(paths, &command)?,

@@ -64,3 +64,9 @@ fn a_connection_open_before_the_probe_is_seen() {
 fn a_tape_is_whole_and_replays_to_the_same_bytes() {
     tape::says_what_the_run_said(&Recipe::llamacpp());
 }
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn a_probe_that_is_killed_has_published_nothing_that_its_tape_does_not_show() {
+    tape::survives_kills(&Recipe::llamacpp());
+}

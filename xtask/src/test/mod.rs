@@ -28,16 +28,30 @@ const NEEDS: [(&str, &[&str]); 4] = [
     ("prometheus::", &["prometheus"]),
 ];
 
-/// Runs the tests; the last line printed holds the real counts.
-pub(crate) fn run(
-    paths: &Paths,
+/// Which tests.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only tests that need neither root nor a real server.
+    #[arg(long)]
     quick: bool,
-    only: Option<&str>,
+    /// Only end-to-end tests whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// A virtual machine that cannot run is a failure.
+    #[arg(long, conflicts_with_all = ["quick", "only"])]
     require_vm: bool,
-) -> Result<ExitCode> {
+    /// The full form of those that have a short one: 200 kills of a running probe instead of 8.
+    #[arg(long, conflicts_with = "quick")]
+    long: bool,
+}
+
+/// Runs the tests; the last line printed holds the real counts.
+pub(crate) fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
+    let Args { quick, ref only, require_vm, long } = *args;
+    let only = only.as_deref();
     let mut total = Tally::default();
     if only.is_none() {
-        total.add(&cargo_test(paths, &[])?);
+        total.add(&tallied(&mut cargo(paths))?);
     }
     let marked = list_marked(paths, only)?;
     let mut not_run = BTreeMap::new();
@@ -50,7 +64,7 @@ pub(crate) fn run(
         not_run = cannot;
         if !runnable.is_empty() {
             build_lab(paths)?;
-            total.add(&run_marked(paths, only, &not_run)?);
+            total.add(&run_marked(paths, only, &not_run, long)?);
         }
     }
     if only.is_none() && !quick {
@@ -134,17 +148,22 @@ fn run_marked(
     paths: &Paths,
     only: Option<&str>,
     not_run: &BTreeMap<String, String>,
+    long: bool,
 ) -> Result<Tally> {
     let mut arguments = vec!["--tests", "--", "--ignored", "--test-threads=1"];
     arguments.extend(only);
     for name in not_run.keys() {
         arguments.extend(["--skip", name]);
     }
-    cargo_test(paths, &arguments)
+    let mut cargo = cargo(paths);
+    if long {
+        cargo.env("WATTPROBE_LONG", "1");
+    }
+    tallied(cargo.args(arguments))
 }
 
-fn cargo_test(paths: &Paths, arguments: &[&str]) -> Result<Tally> {
-    let (lines, success) = tee(cargo(paths).args(arguments))?;
+fn tallied(cargo: &mut Command) -> Result<Tally> {
+    let (lines, success) = tee(cargo)?;
     let tally = Tally::of(&lines);
     if !success && tally.failed.is_empty() {
         bail!("the tests did not run to their end: see above");

@@ -130,7 +130,7 @@ pub fn run(args: &CalibrateArgs, roots: &Roots, log: Log) -> Result<ExitStatus, 
     let topology = Topology::read(roots)?;
     let selection = select(roots, &topology, &args.source)?;
     let clock = Clock::start();
-    // Without procfs nobody is hidden either: the fake machines of tests.
+    // Where procfs does not say what is held, nobody is taken to be hidden.
     let [.., all] = privilege::SIGHT;
     let sight = privilege::held(roots).is_none_or(|held| held.contains(all));
     let mut measured = Vec::new();

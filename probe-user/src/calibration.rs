@@ -1,22 +1,28 @@
 //! Idle power that was measured before: what `wattprobe calibrate` keeps and `attach` reads.
 //!
 //! The file belongs to one machine. That is told by a keyed hash of its machine id (`/etc/machine-id`, found through
-//! procfs' `1/root` so that another root has another machine), never by the id itself. Idle power belongs to the machine and the
-//! source, not to a boot: it holds after a restart. Knows nothing of how it was measured. The file is hostile input.
+//! procfs' `1/root` so that another root has another machine), never by the id itself, and by its CPU: a disk may be moved into
+//! another chassis. Idle power belongs to the machine and the source, not to a boot: it holds after a restart, but not for ever
+//! ([`STALE`]). Knows nothing of how it was measured. The file is hostile input.
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
 use crate::roots::Roots;
-use crate::source::{Domain, Reading};
+use crate::source::{Domain, Reading, model};
+use crate::topology::excerpt;
 
 /// Version of the file's shape.
 pub const SCHEMA: u32 = 1;
+/// A calibration older than this is to be told of: fans age, firmware is updated, memory is added.
+pub const STALE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Where root keeps it.
 const SYSTEM: &str = "/var/lib/wattprobe/calibration.json";
 /// More than any machine has domains for.
@@ -33,7 +39,7 @@ pub struct Calibration {
     pub schema: u32,
     /// Hash of the machine id.
     pub host: String,
-    /// The CPU, as family, model and stepping.
+    /// The CPU, as vendor, family and model.
     pub cpu: Option<String>,
     /// Kernel release.
     pub kernel: Option<String>,
@@ -92,10 +98,36 @@ pub enum CalibrationError {
         why: String,
     },
     /// It is another machine's.
-    #[error("the calibration {} is of another machine; run wattprobe calibrate here", path.display())]
+    #[error("the calibration {} of {date} is of another machine; run wattprobe calibrate here", path.display())]
     OtherHost {
         /// The file.
         path: PathBuf,
+        /// When it was measured.
+        date: Timestamp,
+    },
+    /// The machine has another CPU now.
+    #[error("the calibration {} of {date} is of another CPU ({was:?}; this is {is:?}); run wattprobe calibrate again", path.display())]
+    OtherCpu {
+        /// The file.
+        path: PathBuf,
+        /// When it was measured.
+        date: Timestamp,
+        /// The CPU that it was measured with.
+        was: String,
+        /// The CPU there is.
+        is: String,
+    },
+    /// Nothing idles at that.
+    #[error(
+        "{domain}: {watts} W ±{error} W is no machine's idle power (at most {MOST_WATTS} W); choose another source with --source, or its true scale"
+    )]
+    Absurd {
+        /// Its name.
+        domain: String,
+        /// Power.
+        watts: f64,
+        /// Half of its interval.
+        error: f64,
     },
     /// It cannot be written.
     #[error("cannot keep the calibration in {}: {source}; choose a file with --output", path.display())]
@@ -141,7 +173,8 @@ pub fn host(roots: &Roots) -> Result<String, CalibrationError> {
 }
 
 impl Calibration {
-    /// Reads the calibration of this machine; `None` if there is no file.
+    /// Reads the calibration of this machine and its CPU; `None` if there is no file. Where it is not known which CPU it was or
+    /// is, that is not asked.
     ///
     /// # Errors
     /// When what is there cannot be used.
@@ -156,14 +189,27 @@ impl Calibration {
         if found.schema != SCHEMA {
             return Err(garbage(format!("schema {} is not {SCHEMA}", found.schema)));
         }
-        let power = |watts: f64| (0.0..=MOST_WATTS).contains(&watts);
-        if !found.domains.iter().all(|d| power(d.watts) && power(d.error_watts)) {
+        if found.absurd().is_some() {
             return Err(garbage("a power is out of range".to_owned()));
         }
+        let date = found.date.parse().map_err(|_| garbage("its date is none".to_owned()))?;
         if found.host != host(roots)? {
-            return Err(CalibrationError::OtherHost { path: path.into() });
+            return Err(CalibrationError::OtherHost { path: path.into(), date });
+        }
+        let cpu = model::CpuId::read(roots).map(|id| id.to_string());
+        if let (Some(was), Some(is)) = (&found.cpu, cpu)
+            && *was != is
+        {
+            let (path, was) = (path.into(), excerpt(was));
+            return Err(CalibrationError::OtherCpu { path, date, was, is });
         }
         Ok(Some(found))
+    }
+
+    /// A domain whose power no machine has.
+    fn absurd(&self) -> Option<&IdleDomain> {
+        let power = |watts: f64| (0.0..=MOST_WATTS).contains(&watts);
+        self.domains.iter().find(|d| !power(d.watts) || !power(d.error_watts))
     }
 
     /// Gives the domains it fits their idle power. Returns their names. The model's idle power is published and stays.
@@ -182,11 +228,15 @@ impl Calibration {
         named
     }
 
-    /// Keeps it: all of it or nothing is there, whatever happens meanwhile.
+    /// Keeps it: all of it or nothing is there, whatever happens meanwhile. What could not be read again is not written.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When a power is absurd, or the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), CalibrationError> {
+        if let Some(IdleDomain { domain, watts, error_watts, .. }) = self.absurd() {
+            let (domain, watts, error) = (domain.clone(), *watts, *error_watts);
+            return Err(CalibrationError::Absurd { domain, watts, error });
+        }
         let error = |source| CalibrationError::Write { path: path.into(), source };
         let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| error(e.into()))?;
         bytes.push(b'\n');
@@ -265,7 +315,7 @@ mod tests {
         calibration(&roots).write(&path).unwrap();
         let (_other, others) = machine("b");
         let error = Calibration::read(&path, &others).unwrap_err().to_string();
-        assert!(error.contains("another machine"), "{error}");
+        assert!(error.contains("2026-01-01T00:00:00Z is of another machine"), "{error}");
         let good = fs::read_to_string(&path).unwrap();
         for text in [
             "",
@@ -274,11 +324,48 @@ mod tests {
             "\u{0}",
             &good.replace("12.5", "-1"),
             &good.replace("12.5", "1e300"),
+            &good.replace("2026-01-01T00:00:00Z", "\\u001b[2J"),
         ] {
             fs::write(&path, text).unwrap();
             let error = Calibration::read(&path, &roots).unwrap_err().to_string();
             assert!(error.contains("is no calibration") && !error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn another_cpu_s_is_refused_and_one_that_nobody_knows_is_not() {
+        let (dir, roots) = machine("a");
+        let path = dir.path().join("c.json");
+        let kept = Calibration {
+            cpu: Some("AuthenticAMD family 25 model 17".into()),
+            ..calibration(&roots)
+        };
+        kept.write(&path).unwrap();
+        assert_eq!(Calibration::read(&path, &roots).unwrap().as_ref(), Some(&kept), "no cpuinfo");
+        let tree = probe_lab::fakeroot::FakeRoot::new(dir.path());
+        tree.cpuinfo("AuthenticAMD", 25, 17, 1).unwrap();
+        assert_eq!(Calibration::read(&path, &roots).unwrap().as_ref(), Some(&kept));
+        tree.cpuinfo("AuthenticAMD", 26, 2, 1).unwrap();
+        let error = Calibration::read(&path, &roots).unwrap_err().to_string();
+        assert!(error.contains("of 2026-01-01T00:00:00Z is of another CPU"), "{error}");
+        assert!(error.contains("model 17") && error.contains("family 26 model 2"), "{error}");
+        calibration(&roots).write(&path).unwrap();
+        assert!(Calibration::read(&path, &roots).unwrap().is_some(), "it was not known then");
+    }
+
+    #[test]
+    fn an_absurd_power_does_not_take_the_place_of_a_good_calibration() {
+        let (dir, roots) = machine("a");
+        let path = dir.path().join("c.json");
+        let good = calibration(&roots);
+        good.write(&path).unwrap();
+        for (watts, error_watts) in [(1e12, 0.1), (12.5, 1e12), (f64::NAN, 0.1), (-1.0, 0.1)] {
+            let mut absurd = good.clone();
+            (absurd.domains[0].watts, absurd.domains[0].error_watts) = (watts, error_watts);
+            let error = absurd.write(&path).unwrap_err().to_string();
+            assert!(error.starts_with("package-0: ") && error.contains("; choose"), "{error}");
+        }
+        assert_eq!(Calibration::read(&path, &roots).unwrap(), Some(good));
     }
 
     #[test]

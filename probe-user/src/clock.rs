@@ -3,6 +3,8 @@
 //! The kernel programs stamp with `CLOCK_MONOTONIC`; records show wall-clock time, converted with the
 //! offset taken at the start, so that a stepped wall clock does not tear a run apart.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -76,6 +78,14 @@ impl Clock {
         let wall = i128::from(monotonic) + self.offset;
         Timestamp::from_nanosecond(wall).map_or_else(|_| String::new(), |t| format!("{t:.9}"))
     }
+
+    /// How long ago an RFC 3339 instant was by the wall clock, nothing if it is still to come; `None`: it is no instant.
+    #[must_use]
+    pub fn since(&self, date: &str) -> Option<Duration> {
+        let then = date.parse::<Timestamp>().ok()?.as_nanosecond();
+        let passed = i128::from(self.now()) + self.offset - then;
+        Some(Duration::from_nanos(u64::try_from(passed.max(0)).unwrap_or(u64::MAX)))
+    }
 }
 
 fn nanos(clock: ClockId) -> i128 {
@@ -98,6 +108,17 @@ mod tests {
         let clock = Clock::start();
         let (first, second) = (clock.asleep(), clock.asleep());
         assert!(first.least <= first.most && second.least <= first.most);
+    }
+
+    #[test]
+    fn an_instant_was_so_long_ago_and_what_is_to_come_was_not() {
+        let clock = Clock::start();
+        let hour = 3_600 * 1_000_000_000;
+        let ago = clock.since(&Clock::at(clock.offset() - hour).rfc3339(clock.now())).unwrap();
+        assert!((3_600..3_700).contains(&ago.as_secs()), "{ago:?}");
+        let to_come = Clock::at(clock.offset() + hour).rfc3339(clock.now());
+        assert_eq!(clock.since(&to_come), Some(Duration::ZERO));
+        assert_eq!(clock.since("yesterday"), None);
     }
 
     #[test]

@@ -146,6 +146,23 @@ pub struct RequestRecord {
     pub joules_low: Option<f64>,
     /// Upper end of the error bar.
     pub joules_high: Option<f64>,
+    /// Of the bar, as ±: the sensor's period at both ends of the residency. All parts are null where `joules` is; all but the gap
+    /// and the split add in quadrature.
+    pub error_edges_j: Option<f64>,
+    /// Of the bar: the counter's step.
+    pub error_quantum_j: Option<f64>,
+    /// Of the bar: how well the idle power is known that was taken off.
+    pub error_idle_j: Option<f64>,
+    /// Of the bar: the power of others who ran at the same time.
+    pub error_weight_j: Option<f64>,
+    /// Of the bar: the class of the sensor.
+    pub error_class_j: Option<f64>,
+    /// Of the bar: how overlapping requests share; the larger of the two directions.
+    pub error_policy_j: Option<f64>,
+    /// Of the bar: long windows and missing coverage; the larger of the two directions.
+    pub error_gap_j: Option<f64>,
+    /// Of the bar: guesses at who used a device; the larger of the two directions.
+    pub error_split_j: Option<f64>,
     /// Part of `joules` from package domains.
     pub cpu_j: Option<f64>,
     /// Part of `joules` from dram domains.

@@ -72,7 +72,7 @@ pub struct KernelBooks {
 pub struct TargetBook {
     /// Charged to requests.
     pub requests_nj: u64,
-    /// Charged while no request was resident.
+    /// Charged while no request was in work: none was resident, or all of them waited.
     pub background_nj: u64,
     /// Of that, before its first request: model load, warm-up.
     #[serde(default)]

@@ -125,6 +125,19 @@ fn help_and_version_are_results() {
         assert!(help.contains(option), "{option}");
     }
     assert!(help.contains("[default: 127.0.0.1:9847]") && help.contains("--tape"));
+    let said = |option: &str| {
+        let (_, rest) = help.split_once(option).expect("it is there");
+        rest.split("--").next().expect("a text").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for policy in ["time", "smt", "cycles"] {
+        assert!(said("--weight <POLICY>").contains(policy), "{policy}");
+    }
+    for policy in ["equal", "tokens", "work"] {
+        assert!(said("--share <POLICY>").contains(policy), "{policy}");
+    }
+    let all = String::from_utf8(wattprobe(&["--help"]).stdout).expect("text");
+    let all = all.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(all.contains("3 the measurement is invalid, or an audit failed;"), "{all}");
 }
 
 #[test]

@@ -46,6 +46,14 @@ pub(crate) struct UtilisationSample {
     pub(crate) decoder: c_uint,
 }
 
+/// `nvmlUtilization_t`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct UtilisationRates {
+    pub(crate) gpu: c_uint,
+    pub(crate) memory: c_uint,
+}
+
 /// `nvmlFieldValue_t`.
 #[repr(C)]
 pub(crate) struct FieldValue {
@@ -63,4 +71,5 @@ const _: () = {
     assert!(size_of::<ProcessInfo>() == 24);
     assert!(size_of::<UtilisationSample>() == 32);
     assert!(size_of::<FieldValue>() == 40);
+    assert!(size_of::<UtilisationRates>() == 8);
 };

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use crate::abi::{
     DRIVER_NOT_LOADED, FieldValue, INSUFFICIENT_SIZE, INVALID_ARGUMENT, NO_INSTANCE, NOT_FOUND,
-    NOT_SUPPORTED, POWER_INSTANT, ProcessInfo, Return, SUCCESS, UNSIGNED_INT, UtilisationSample,
+    NOT_SUPPORTED, POWER_INSTANT, ProcessInfo, Return, SUCCESS, UNSIGNED_INT, UtilisationRates,
+    UtilisationSample,
 };
 use crate::script::{Gpu, Instance};
 use crate::state::{init, on_gpu, with};
@@ -294,6 +295,18 @@ unsafe extern "C" fn nvmlDeviceGetProcessUtilization(
         }
         // SAFETY: as the header demands of the caller.
         unsafe { put_list(count, to, &list) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetUtilizationRates(
+    device: *mut c_void,
+    to: *mut UtilisationRates,
+) -> Return {
+    code(on_gpu(split(device).0, "nvmlDeviceGetUtilizationRates", |gpu, _| {
+        let gpu = gpu.busy_percent().ok_or(NOT_SUPPORTED)?;
+        // SAFETY: as the header demands of the caller.
+        unsafe { put(to, UtilisationRates { gpu, memory: gpu / 2 }) }
     }))
 }
 

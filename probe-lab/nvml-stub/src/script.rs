@@ -163,6 +163,13 @@ impl Gpu {
         7_000_000 + (self.joules(moved) * 1e3) as u64
     }
 
+    /// What `nvmlDeviceGetUtilizationRates` shows, percent: all its processes together; nothing in MIG mode.
+    #[must_use]
+    pub fn busy_percent(&self) -> Option<u32> {
+        let sum = self.processes.iter().fold(0, |sum: u32, p| sum.saturating_add(p.utilisation));
+        self.mig.is_none().then_some(sum.min(100))
+    }
+
     /// What `nvmlDeviceGetPowerUsage` shows, mW.
     #[must_use]
     pub fn average_mw(&self, t: f64) -> u32 {

@@ -17,8 +17,8 @@ use crate::roots::Roots;
 use crate::source::{NAMES, SourceSpec, nvml};
 use crate::target::Selector;
 
-const EXIT_STATUSES: &str = "Exit status: 0 done; 1 failed; 2 usage; 3 the measurement is invalid; \
-    4 a privilege or kernel feature is missing.";
+const EXIT_STATUSES: &str = "Exit status: 0 done; 1 failed; 2 usage; 3 the measurement is invalid, or \
+    an audit failed; 4 a privilege or kernel feature is missing.";
 
 /// What each request of a running inference server costs in joules.
 #[derive(Debug, Parser)]
@@ -230,10 +230,10 @@ pub struct AttachArgs {
     #[arg(help = format!("Where joules come from: {NAMES}; repeatable"))]
     #[arg(long, value_name = "SPEC", value_parser = |s: &str| s.parse::<SourceSpec>())]
     pub source: Vec<SourceSpec>,
-    /// Weight of on-CPU time: time; smt: beside a busy sibling thread six tenths
+    /// Weight of on-CPU time: time; smt: beside a busy sibling thread six tenths; cycles: what each CPU counted meanwhile
     #[arg(long, value_name = "POLICY", default_value = "time", value_parser = weight)]
     pub weight: Weight,
-    /// Split between overlapping requests: equal
+    /// Split between overlapping requests: equal; tokens: what each received; work: what its tokens cost, as learned here
     #[arg(long, value_name = "POLICY", default_value = "equal", value_parser = share)]
     pub share: Share,
     /// Who is given idle energy, beside the joules: none, even (all residents alike), proportional (by active energy)

@@ -12,7 +12,8 @@ use super::{
     weight::{self, Has},
 };
 use crate::{
-    calibration::{Calibration, CalibrationError},
+    calibration::{Calibration, CalibrationError, STALE},
+    clock::Clock,
     cycles::{CpuEvents, Cycles},
     engine::{self, EngineError, Options, SLICES_INCOMPLETE, TAPE_INCOMPLETE},
     export::{ExportError, books::Closure, plan},
@@ -24,7 +25,7 @@ use crate::{
     snapshot::Snapshot,
     source::{Domain, Outcome, SourceSpec, select},
     target::TargetError,
-    topology::Topology,
+    topology::{Topology, excerpt},
 };
 
 /// Attaches, measures, prints.
@@ -132,8 +133,7 @@ fn calibrated(config: &AttachConfig, roots: &Roots, domains: &mut [Domain]) -> R
                 let text = "the calibration knows none of the domains that are read";
                 config.log.warn(&format!("{text}; run wattprobe calibrate with these sources"));
             } else {
-                let (names, date) = (names.join(", "), &found.date);
-                config.log.info(&format!("idle power of {names} as calibrated on {date}"));
+                tell_calibration(&found, &names.join(", "), config.log);
             }
         }
         (Ok(None), None) => {}
@@ -145,6 +145,19 @@ fn calibrated(config: &AttachConfig, roots: &Roots, domains: &mut [Domain]) -> R
         (Err(error), None) => config.log.warn(&format!("calibration not used: {error}")),
     }
     Ok(())
+}
+
+/// Of when and under which kernel idle power is; that it is old is a warning.
+fn tell_calibration(found: &Calibration, names: &str, log: Log) {
+    // The file is hostile input: what it says of the kernel is quoted.
+    let under = found.kernel.as_deref().map(|kernel| format!(" under {:?}", excerpt(kernel)));
+    let under = under.unwrap_or_default();
+    let told = format!("idle power of {names} as calibrated on {}{under}", found.date);
+    let age = Clock::start().since(&found.date).filter(|age| *age > STALE);
+    match age.map(|age| age.as_secs() / (24 * 3600)) {
+        Some(days) => log.warn(&format!("{told}, {days} days ago; run wattprobe calibrate again")),
+        None => log.info(&told),
+    }
 }
 
 /// A scale that the user declared is the user's word, not the machine's: every number says so.

@@ -1,30 +1,36 @@
 //! `wattprobe calibrate`: measures what every domain draws while nobody runs, and keeps it.
 //!
-//! The counters are read from user space, twenty intervals of them; nothing is attached to the kernel. How far the
-//! intervals' mean powers are apart gives the 95 % interval. A machine that was not quiet measures nothing that may be
+//! The counters are read from user space, twenty intervals of them (`measured`); nothing is attached to the kernel. How well
+//! the mean is known is said in `idle_error`. A machine that was not quiet (`quiet`) measures nothing that may be
 //! called idle: that is refused unless `--force` is given. The model is left out (its idle power is published), and so are
 //! counters of single cores (the probe sees itself when nobody is on a core).
+
+mod idle_error;
+mod measured;
+mod quiet;
 
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::measured::Measured;
+use self::quiet::{QUIET, busy, busy_share};
 use super::args::CalibrateArgs;
 use super::emit;
 use super::exit::{Classify, ExitStatus, Failure};
 use super::log::Log;
-use crate::calibration::{self, Calibration, CalibrationError, IdleDomain, SCHEMA};
+use crate::calibration::{self, Calibration, CalibrationError, SCHEMA};
 use crate::clock::Clock;
 use crate::files;
+use crate::privilege;
 use crate::roots::Roots;
-use crate::source::{Domain, OpenCounter, Range, Reading, Sensor, model, select};
+use crate::source::{model, select};
 use crate::topology::Topology;
 
 /// Intervals of a measurement; a mean of 20 has a 95 % interval of 2.1 standard errors.
 const INTERVALS: u32 = 20;
-const STUDENT: f64 = 2.093;
-/// The most that CPUs may be busy, of all their time.
-const QUIET: f64 = 0.02;
+/// How often devices' drivers are asked how busy they are: their answers cover a sixth of a second or more (`nvmlUtilization_t`).
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Why idle power was not measured.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,33 @@ pub enum CalibrateError {
     /// It is not known whether somebody ran.
     #[error("{} does not say how busy the CPUs were; add --force if they were not", .0.display())]
     Unknown(PathBuf),
+    /// Somebody used a device.
+    #[error("{domain} was used for {:.1} % of the time, more than {:.0} %: that is not idle; stop who uses it, leave its source out, or add --force", .share * 100.0, QUIET * 100.0)]
+    DeviceBusy {
+        /// Its name.
+        domain: String,
+        /// For which part of the time.
+        share: f64,
+    },
+    /// It is not known whether somebody used a device.
+    #[error(
+        "{domain}: somebody may be on it, and nothing tells whether it was used; stop who uses it, leave its source out, \
+         or add --force if it was not"
+    )]
+    DeviceUnknown {
+        /// Its name.
+        domain: String,
+    },
+    /// A counter that cannot stand still did.
+    #[error(
+        "{domain}: the counter did not move in {seconds:.0} s; choose another source with --source, see wattprobe doctor"
+    )]
+    Still {
+        /// Its name.
+        domain: String,
+        /// For how long it was watched.
+        seconds: f64,
+    },
     /// A counter gave nothing.
     #[error(
         "{domain}: the counter could not be read throughout ({why}); choose another source with --source"
@@ -57,7 +90,11 @@ impl Classify for CalibrateError {
     fn status(&self) -> ExitStatus {
         match self {
             Self::Nothing => ExitStatus::Unsupported,
-            Self::Busy(_) | Self::Unknown(_) => ExitStatus::Invalid,
+            Self::Busy(_)
+            | Self::Unknown(_)
+            | Self::DeviceBusy { .. }
+            | Self::DeviceUnknown { .. }
+            | Self::Still { .. } => ExitStatus::Invalid,
             Self::Read { .. } => ExitStatus::Failed,
             Self::NoPlace => ExitStatus::Usage,
         }
@@ -66,7 +103,10 @@ impl Classify for CalibrateError {
 
 impl Classify for CalibrationError {
     fn status(&self) -> ExitStatus {
-        ExitStatus::Failed
+        match self {
+            Self::Absurd { .. } => ExitStatus::Invalid,
+            _ => ExitStatus::Failed,
+        }
     }
 }
 
@@ -75,89 +115,6 @@ pub(super) fn place() -> Option<PathBuf> {
     let root = rustix::process::geteuid().is_root();
     let var = |name| std::env::var_os(name).map(PathBuf::from);
     calibration::default_path(root, var("XDG_STATE_HOME"), var("HOME"))
-}
-
-/// An open counter of either kind.
-enum Open {
-    Perf(OpenCounter),
-    Polled(Box<dyn Sensor>),
-}
-
-/// One domain while it is measured.
-struct Measured<'a> {
-    domain: &'a Domain,
-    open: Open,
-    last: (u64, u64),
-    watts: Vec<f64>,
-    joules: f64,
-    seconds: f64,
-}
-
-impl<'a> Measured<'a> {
-    fn open(domain: &'a Domain, clock: Clock) -> Result<Option<Self>, Failure> {
-        let open = match &domain.reading {
-            Reading::Kernel(event) => Open::Perf(event.open().map_err(|e| failed(domain, &e))?),
-            Reading::Polled(polled) => Open::Polled(polled.open().map_err(|e| failed(domain, &e))?),
-            Reading::Cores(_) | Reading::Model(_) => return Ok(None),
-        };
-        let mut this =
-            Self { domain, open, last: (0, 0), watts: vec![], joules: 0.0, seconds: 0.0 };
-        this.last = this.read(clock)?;
-        Ok(Some(this))
-    }
-
-    fn read(&mut self, clock: Clock) -> Result<(u64, u64), Failure> {
-        match &mut self.open {
-            Open::Perf(counter) => {
-                let before = clock.now();
-                let count = counter.read().map_err(|e| failed(self.domain, &e))?;
-                Ok((u64::midpoint(before, clock.now()), count))
-            }
-            Open::Polled(sensor) => {
-                let sensed = sensor.read(&|| clock.now()).map_err(|e| failed(self.domain, &e))?;
-                Ok((sensed.t(), sensed.count))
-            }
-        }
-    }
-
-    /// Ends an interval.
-    fn step(&mut self, clock: Clock) -> Result<(), Failure> {
-        let (t, count) = self.read(clock)?;
-        let ((before, from), range) = (self.last, self.domain.range);
-        self.last = (t, count);
-        let modulus = match range {
-            Range::Bits(bits) => 1u128 << bits.min(64),
-            Range::Max(most) => u128::from(most) + 1,
-        };
-        let counts = (u128::from(count) + modulus - u128::from(from) % modulus) % modulus;
-        let seconds = t.saturating_sub(before) as f64 / 1e9;
-        let joules = counts as f64 * self.domain.joules_per_count;
-        if seconds <= 0.0 || joules / seconds > self.domain.max_watts {
-            return Err(failed(self.domain, &"it jumped or went backwards"));
-        }
-        self.watts.push(joules / seconds);
-        (self.joules, self.seconds) = (self.joules + joules, self.seconds + seconds);
-        Ok(())
-    }
-
-    fn idle(&self) -> IdleDomain {
-        let (watts, n) = (self.joules / self.seconds, self.watts.len() as f64);
-        let squares: f64 = self.watts.iter().map(|w| (w - watts).powi(2)).sum();
-        let spread = STUDENT * (squares / (n - 1.0) / n).sqrt();
-        // At both ends the counter may be one update and one step late.
-        let ends = (self.domain.period_ns as f64 * watts + self.domain.quantum_nj as f64) / 1e9;
-        IdleDomain {
-            domain: self.domain.name.clone(),
-            source: self.domain.source.clone(),
-            watts,
-            error_watts: spread.hypot(ends / self.seconds),
-            intervals: self.watts.len() as u64,
-        }
-    }
-}
-
-fn failed(domain: &Domain, why: &dyn std::fmt::Display) -> Failure {
-    CalibrateError::Read { domain: domain.name.clone(), why: why.to_string() }.into()
 }
 
 /// Measures, keeps, prints.
@@ -173,32 +130,26 @@ pub fn run(args: &CalibrateArgs, roots: &Roots, log: Log) -> Result<ExitStatus, 
     let topology = Topology::read(roots)?;
     let selection = select(roots, &topology, &args.source)?;
     let clock = Clock::start();
+    // Where procfs does not say what is held, nobody is taken to be hidden.
+    let [.., all] = privilege::SIGHT;
+    let sight = privilege::held(roots).is_none_or(|held| held.contains(all));
     let mut measured = Vec::new();
     for domain in &selection.domains {
-        measured.extend(Measured::open(domain, clock)?);
+        measured.extend(Measured::open(domain, clock, sight)?);
     }
     if measured.is_empty() {
         return Err(CalibrateError::Nothing.into());
     }
     log.info(&format!("measuring {} domains, leave the machine alone", measured.len()));
     let before = busy(roots);
-    let every = args.duration / INTERVALS;
     let begin = clock.now();
-    for interval in 1..=INTERVALS {
-        let due = every * interval;
-        let passed = Duration::from_nanos(clock.now() - begin);
-        std::thread::sleep(due.saturating_sub(passed));
-        for one in &mut measured {
-            one.step(clock)?;
-        }
-    }
+    measure(args.duration / INTERVALS, clock, &mut measured)?;
     let share = before.zip(busy(roots)).and_then(|(from, to)| busy_share(from, to));
-    match share {
-        _ if args.force => {}
-        Some(share) if share > QUIET => return Err(CalibrateError::Busy(share).into()),
-        Some(_) => {}
-        None => return Err(CalibrateError::Unknown(roots.proc("stat")).into()),
+    if !args.force {
+        quiet(share, &measured, roots)?;
     }
+    // Where nobody says, the user did: they were not busy.
+    let busy_cpus = share.unwrap_or(QUIET) * topology.online().count() as f64;
     let release = files::text(&roots.proc("sys/kernel/osrelease")).ok();
     let found = Calibration {
         schema: SCHEMA,
@@ -209,7 +160,7 @@ pub fn run(args: &CalibrateArgs, roots: &Roots, log: Log) -> Result<ExitStatus, 
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seconds: (clock.now() - begin) as f64 / 1e9,
         busy: share,
-        domains: measured.iter().map(Measured::idle).collect(),
+        domains: measured.iter().map(|one| one.idle(busy_cpus)).collect::<Result<_, _>>()?,
     };
     found.write(&path)?;
     log.info(&format!("kept in {}", path.display()));
@@ -232,32 +183,38 @@ pub fn run(args: &CalibrateArgs, roots: &Roots, log: Log) -> Result<ExitStatus, 
     Ok(ExitStatus::Done)
 }
 
-/// All time and idle time of all CPUs so far, clock ticks; `None` where procfs does not say.
-fn busy(roots: &Roots) -> Option<(u64, u64)> {
-    let text = files::beginning(&roots.proc("stat"), 1024).ok()?;
-    let line = text.lines().next()?.strip_prefix("cpu ")?;
-    // user nice system idle iowait irq softirq steal; guest time is in user already.
-    let ticks: Option<Vec<u64>> =
-        line.split_whitespace().take(8).map(|word| word.parse().ok()).collect();
-    let ticks = ticks.filter(|ticks| ticks.len() >= 5)?;
-    let all = ticks.iter().try_fold(0u64, |sum, t| sum.checked_add(*t))?;
-    Some((all, ticks[3].checked_add(ticks[4])?))
-}
-
-/// The busy part of the time between two looks.
-fn busy_share(from: (u64, u64), to: (u64, u64)) -> Option<f64> {
-    let (all, idle) = (to.0.checked_sub(from.0)?, to.1.saturating_sub(from.1));
-    (all > 0).then(|| all.saturating_sub(idle) as f64 / all as f64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn busy_time_is_what_is_neither_idle_nor_waiting() {
-        assert_eq!(busy_share((1_000, 900), (2_000, 1_870)), Some(0.03));
-        assert_eq!(busy_share((1_000, 900), (1_000, 900)), None);
-        assert_eq!(busy_share((1_000, 900), (10, 9)), None);
+/// All intervals, of so long each; between their ends looks whether devices are busy.
+fn measure(
+    every: Duration,
+    clock: Clock,
+    measured: &mut [Measured<'_>],
+) -> Result<(), CalibrateError> {
+    let begin = clock.now();
+    for interval in 1..=INTERVALS {
+        loop {
+            let passed = Duration::from_nanos(clock.now().saturating_sub(begin));
+            let left = (every * interval).saturating_sub(passed);
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left.min(LOOK));
+            measured.iter_mut().for_each(Measured::look);
+        }
+        measured.iter_mut().try_for_each(|one| one.step(clock))?;
     }
+    Ok(())
+}
+
+/// Whether nobody ran, on the CPUs or on a device.
+fn quiet(
+    share: Option<f64>,
+    measured: &[Measured<'_>],
+    roots: &Roots,
+) -> Result<(), CalibrateError> {
+    match share {
+        Some(share) if share > QUIET => return Err(CalibrateError::Busy(share)),
+        Some(_) => {}
+        None => return Err(CalibrateError::Unknown(roots.proc("stat"))),
+    }
+    measured.iter().try_for_each(Measured::quiet)
 }

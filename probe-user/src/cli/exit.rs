@@ -20,7 +20,7 @@ pub enum ExitStatus {
     Failed,
     /// 2: the command line is wrong.
     Usage,
-    /// 3: the measurement is invalid.
+    /// 3: the measurement is invalid, or an audit failed.
     Invalid,
     /// 4: a privilege or a feature of the kernel is missing.
     Unsupported,

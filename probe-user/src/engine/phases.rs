@@ -35,7 +35,7 @@ pub fn work(facts: &Facts) -> Work {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         boundary::{Flags, Moment, RequestId, ServerTimings},
@@ -45,7 +45,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn facts() -> Facts {
+    pub(in crate::engine) fn facts() -> Facts {
         let at = |ms: u64| Moment { t: ms * MS, clock: [0; 8] };
         Facts {
             request: RequestId(1),

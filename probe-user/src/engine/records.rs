@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_ledger::{Account, DomainShare, Nanojoules};
+use probe_ledger::{Account, DomainShare, ErrorParts, Nanojoules};
 
 use crate::{
     boundary::Facts,
@@ -98,6 +98,7 @@ impl Records {
 
     fn record(&self, facts: &Facts, account: Option<&Account>) -> RequestRecord {
         let energy = account.and_then(|a| a.energy);
+        let part = |of: fn(ErrorParts) -> Nanojoules| energy.map(|e| of(e.parts).joules());
         let sum = |class: &str| self.sum(account, class);
         let (prefill, decode) = self.phases(account);
         let used: Vec<&DomainLabel> =
@@ -129,6 +130,14 @@ impl Records {
             joules: energy.map(|e| e.energy.joules()),
             joules_low: energy.map(|e| e.low.joules()),
             joules_high: energy.map(|e| e.high.joules()),
+            error_edges_j: part(|parts| parts.edges),
+            error_quantum_j: part(|parts| parts.quantum),
+            error_idle_j: part(|parts| parts.idle),
+            error_weight_j: part(|parts| parts.weight),
+            error_class_j: part(|parts| parts.class),
+            error_policy_j: part(|parts| parts.policy),
+            error_gap_j: part(|parts| parts.gap),
+            error_split_j: part(|parts| parts.split),
             cpu_j: sum("package"),
             dram_j: sum("dram"),
             gpu_j: sum("gpu"),
@@ -176,5 +185,63 @@ impl Records {
             parts.try_fold(Nanojoules(0), |sum, part| Some(sum.saturating_add(part?)))
         };
         (total(|share| share.prefill), total(|share| share.decode))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_ledger::{ConsumerId, Estimate, Flags, Nanos};
+
+    use super::*;
+    use crate::engine::phases::tests::facts;
+
+    /// A second of 2 J, each part of the bar another.
+    fn account() -> Account {
+        let mj = |n: u64| Nanojoules(n * 1_000_000);
+        let parts = ErrorParts {
+            edges: mj(1),
+            quantum: mj(2),
+            idle: mj(3),
+            weight: mj(4),
+            class: mj(5),
+            policy: mj(6),
+            gap: mj(7),
+            split: mj(8),
+        };
+        Account {
+            request: probe_ledger::RequestId(1),
+            target: ConsumerId(3),
+            domains: vec![],
+            energy: Some(Estimate { energy: mj(2000), low: mj(1900), high: mj(2200), parts }),
+            idle: None,
+            cpu: Nanos(1),
+            resident: Nanos(1),
+            mean_residents: 1.0,
+            flags: Flags::default(),
+        }
+    }
+
+    fn parts(record: &RequestRecord) -> [Option<f64>; 8] {
+        [
+            record.error_edges_j,
+            record.error_quantum_j,
+            record.error_idle_j,
+            record.error_weight_j,
+            record.error_class_j,
+            record.error_policy_j,
+            record.error_gap_j,
+            record.error_split_j,
+        ]
+    }
+
+    #[test]
+    fn every_part_of_the_error_bar_is_in_the_record_and_none_is_zero_without_energy() {
+        let policies = probe_ledger::Policies::default().into();
+        let records = Records::new(vec![], BTreeMap::new(), policies, Clock::at(0));
+        let record = records.record(&facts(), Some(&account()));
+        assert_eq!(parts(&record), [1, 2, 3, 4, 5, 6, 7, 8].map(|mj| Some(f64::from(mj) / 1e3)));
+        let unmeasured = Account { energy: None, ..account() };
+        assert_eq!(parts(&records.record(&facts(), Some(&unmeasured))), [None; 8]);
+        assert_eq!(parts(&records.without_account(&facts())), [None; 8]);
     }
 }

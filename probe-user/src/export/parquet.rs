@@ -31,7 +31,7 @@ enum Field {
 use Field::{Count, List, Number, Text, Time, Truth};
 
 /// Name, whether every record has it, and how it is taken, in the order of the record.
-const COLUMNS: [(&str, bool, Field); 33] = [
+const COLUMNS: [(&str, bool, Field); 41] = [
     ("schema", true, Count(|r| Some(r.schema.into()))),
     ("request", true, Count(|r| Some(r.request))),
     ("target", true, Text(|r| Some(&r.target))),
@@ -50,6 +50,14 @@ const COLUMNS: [(&str, bool, Field); 33] = [
     ("joules", false, Number(|r| r.joules)),
     ("joules_low", false, Number(|r| r.joules_low)),
     ("joules_high", false, Number(|r| r.joules_high)),
+    ("error_edges_j", false, Number(|r| r.error_edges_j)),
+    ("error_quantum_j", false, Number(|r| r.error_quantum_j)),
+    ("error_idle_j", false, Number(|r| r.error_idle_j)),
+    ("error_weight_j", false, Number(|r| r.error_weight_j)),
+    ("error_class_j", false, Number(|r| r.error_class_j)),
+    ("error_policy_j", false, Number(|r| r.error_policy_j)),
+    ("error_gap_j", false, Number(|r| r.error_gap_j)),
+    ("error_split_j", false, Number(|r| r.error_split_j)),
     ("cpu_j", false, Number(|r| r.cpu_j)),
     ("dram_j", false, Number(|r| r.dram_j)),
     ("gpu_j", false, Number(|r| r.gpu_j)),
@@ -266,6 +274,14 @@ mod tests {
             joules: None,
             joules_low: None,
             joules_high: None,
+            error_edges_j: None,
+            error_quantum_j: None,
+            error_idle_j: None,
+            error_weight_j: None,
+            error_class_j: None,
+            error_policy_j: None,
+            error_gap_j: None,
+            error_split_j: None,
             cpu_j: None,
             dram_j: None,
             gpu_j: None,

@@ -100,6 +100,11 @@ pub trait Sensor: Send {
     /// # Errors
     /// [`ReadError`]: there is no reading, which is not a reading of zero.
     fn read(&mut self, now: &dyn Fn() -> u64) -> Result<Sensed, ReadError>;
+
+    /// The part of the latest time, a second or less, that a device was busy, whoever used it; `None` where nothing says so.
+    fn busy(&mut self) -> Option<f64> {
+        None
+    }
 }
 
 /// What one read gave.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -110,6 +110,36 @@ fn three_capabilities_are_enough_for_a_user_and_his_own_server_and_two_are_left(
     once(&address, &Ask::health("seen")).expect("an answer");
     let outcome = probe.finish();
     assert!(books::by_id(&outcome).contains_key("seen"));
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn outputs_in_a_directory_of_another_user_are_complete() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let theirs = dir.path().join("theirs");
+    fs::create_dir(&theirs).expect("our own directory");
+    chown(&theirs, Some(65534), Some(65534)).expect("root may");
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o755)).expect("root may");
+    let server = Recipe::lab().start(dir.path(), "127.0.0.1", 0);
+    let slices = theirs.join("slices.jsonl").to_string_lossy().into_owned();
+    let more = [&METRICS[..], &["--slices", &slices]].concat();
+    let probe = Probe::on_port(&theirs, &server.address.port(), &more);
+    // No CAP_DAC_OVERRIDE: root is anybody there, and may read.
+    holds(probe.process.id(), BPF | PERFMON | SYS_PTRACE);
+    once(&server.address, &Ask::stream("seen", 8)).expect("an answer");
+    // It asserts the exit status 0 and that there is a summary.
+    let outcome = probe.finish();
+    books::close(&outcome);
+    assert!(books::by_id(&outcome).contains_key("seen"));
+    assert!(!outcome.slices.is_empty());
+    let outputs =
+        ["requests.jsonl", "slices.jsonl", "summary.json", "wattprobe.err", "wattprobe.out"];
+    let names =
+        fs::read_dir(&theirs).expect("it is there").map(|file| file.expect("an entry").file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, outputs, "nothing is left beside them");
 }
 
 /// A program of ours run by nobody; the build's own folder may be closed to others.

@@ -168,6 +168,8 @@ fn lines(
 
 fn energy() -> Vec<Panel> {
     let rest = format!("{SERVER},consumer=~\"other|kernel|self|idle|residual\"");
+    let background = per_second(&metric::TARGET_ENERGY, &format!("{TARGET},part=\"background\""));
+    let told = per_second(&metric::TARGET_BACKGROUND, TARGET);
     let (joules, tokens) = (joules(), completion_tokens());
     vec![
         Panel {
@@ -175,18 +177,29 @@ fn energy() -> Vec<Panel> {
             description: "Stacked, these are the counters: targets, other processes, the kernel, the probe, idle and what is charged to nobody.",
             draw: Draw::Stack,
             unit: "watt",
-            width: 12,
+            width: 8,
             queries: vec![ask(consumer_power(SERVER), "{{consumer}}")],
         },
         Panel {
             title: "Where the energy goes",
-            description: "The targets' power split into requests and background (no request resident), then the rest.",
+            description: "The targets' power split into requests and background (no request in work), then the rest.",
             draw: Draw::Stack,
             unit: "watt",
-            width: 12,
+            width: 8,
             queries: vec![
                 ask(by("part", &metric::TARGET_ENERGY, TARGET), "{{part}}"),
                 ask(consumer_power(&rest), "{{consumer}}"),
+            ],
+        },
+        Panel {
+            title: "Background of the targets",
+            description: "Before the first request (model load), while requests waited and none was in work, in the second after a last byte (spinning), and the rest: polling and keep-alive.",
+            draw: Draw::Stack,
+            unit: "watt",
+            width: 8,
+            queries: vec![
+                ask(by("during", &metric::TARGET_BACKGROUND, TARGET), "{{during}}"),
+                ask(format!("sum({background}) - sum({told})"), "rest"),
             ],
         },
         lines(

@@ -55,6 +55,7 @@ impl Collector for Latest {
         write(&contract::ENERGY, energy(snapshot))?;
         write(&contract::CONSUMER_ENERGY, consumer_energy(snapshot))?;
         write(&contract::TARGET_ENERGY, target_energy(snapshot))?;
+        write(&contract::TARGET_BACKGROUND, target_background(snapshot))?;
         write(&contract::CONSUMER_CPU, consumer_cpu(snapshot))?;
         write(&contract::IN_FLIGHT, in_flight(snapshot))?;
         write(&contract::SOURCE_UP, source_up(snapshot, &stalled))?;
@@ -133,6 +134,25 @@ fn target_energy(snapshot: &Snapshot) -> Vec<Sample> {
             [
                 sample(name, "requests", book.requests_nj),
                 sample(name, "background", book.background_nj),
+            ]
+        })
+        .collect()
+}
+
+fn target_background(snapshot: &Snapshot) -> Vec<Sample> {
+    if !present(snapshot).any(|(_, book)| book.additive) {
+        return Vec::new();
+    }
+    let sample = |target: &str, during, nj| {
+        (Labels::of(&contract::TARGET_BACKGROUND, [target, during]), joules(nj))
+    };
+    let targets = snapshot.targets.iter();
+    targets
+        .flat_map(|(name, book)| {
+            [
+                sample(name, "before", book.background_before_nj),
+                sample(name, "waiting", book.background_waiting_nj),
+                sample(name, "after", book.background_after_nj),
             ]
         })
         .collect()
@@ -224,6 +244,21 @@ mod tests {
                 "{domain}: {counted} {consumed}"
             );
         }
+    }
+
+    #[test]
+    fn the_background_of_a_target_is_shown_by_what_it_was() {
+        let mut snapshot = example::snapshot(10.0);
+        let book = snapshot.targets.get_mut("llama").unwrap();
+        (book.background_nj, book.background_before_nj) = (9_000_000_000, 4_000_000_000);
+        (book.background_waiting_nj, book.background_after_nj) = (3_000_000_000, 1_500_000_000);
+        let text = exposed(&[snapshot]);
+        let name = "wattprobe_target_background_joules_total";
+        for (during, joules) in [("before", 4.0), ("waiting", 3.0), ("after", 1.5)] {
+            assert_eq!(sum(&text, name, &format!("during=\"{during}\"")), joules, "{text}");
+        }
+        assert_eq!(sum(&text, "wattprobe_target_energy_joules_total", "background"), 9.0);
+        assert_eq!(sum(&text, name, "target=\"llama\""), 8.5, "the rest has no series of its own");
     }
 
     #[test]

@@ -99,7 +99,15 @@ pub const TARGET_ENERGY: Metric = Metric {
     kind: Kind::Counter,
     unit: Some("joules"),
     labels: &["target", "part"],
-    help: "Active energy of a target over the additive domains, by part: requests, or background (no request resident)",
+    help: "Active energy of a target over the additive domains, by part: requests, or background (no request in work)",
+};
+/// What the background of each target was.
+pub const TARGET_BACKGROUND: Metric = Metric {
+    name: "wattprobe_target_background_joules_total",
+    kind: Kind::Counter,
+    unit: Some("joules"),
+    labels: &["target", "during"],
+    help: "Of a target's background: before its first request (model load), waiting (requests resident, none in work: queued, a model loaded on demand), after (the second after a last byte); the rest is polling and keep-alive",
 };
 /// CPU time of each consumer.
 pub const CONSUMER_CPU: Metric = Metric {
@@ -235,6 +243,7 @@ pub const CONTRACT: &[Metric] = &[
     ENERGY,
     CONSUMER_ENERGY,
     TARGET_ENERGY,
+    TARGET_BACKGROUND,
     CONSUMER_CPU,
     REQUEST_ENERGY,
     REQUEST_DURATION,

@@ -72,6 +72,9 @@ pub(super) trait Gpus: Send {
     fn processes(&self) -> Result<Vec<u32>, Fault>;
     /// What each process used of it, in samples later than this.
     fn used(&self, later_than_us: u64) -> Result<Vec<Used>, Fault>;
+    /// Part of the driver's latest sample period (1/6 s to 1 s, `nvmlUtilization_t`) that kernels ran or its memory was read or
+    /// written, percent; not supported in MIG mode.
+    fn busy_percent(&self) -> Result<u32, Fault>;
     /// Its instances.
     fn instances(&self) -> Result<Vec<Instance>, Fault>;
 }
@@ -153,6 +156,11 @@ impl Gpus for Device {
             percent: sample.sm_util.min(100),
         });
         Ok(used.filter(|used| used.t_us > later_than_us).collect())
+    }
+
+    fn busy_percent(&self) -> Result<u32, Fault> {
+        let rates = self.raw()?.utilization_rates()?;
+        Ok(rates.gpu.max(rates.memory).min(100))
     }
 
     fn instances(&self) -> Result<Vec<Instance>, Fault> {

@@ -59,4 +59,8 @@ impl Sensor for GpuSensor {
         self.last = Some(t);
         Ok(Sensed { begin, end, count, users })
     }
+
+    fn busy(&mut self) -> Option<f64> {
+        self.gpu.busy_percent().ok().map(|percent| f64::from(percent) / 100.0)
+    }
 }

@@ -228,6 +228,16 @@ fn one_process_alone_has_all_of_it_and_nobody_nothing() {
     assert_eq!(at(&mut sensor, 4 * S), nobody);
 }
 
+#[test]
+fn the_driver_says_how_busy_a_gpu_is_but_not_in_mig_mode() {
+    let idle = steady().process(41, 0);
+    let gpus = vec![idle.clone(), steady().process(41, 30).process(42, 25), mig()];
+    let silent = idle.failing("nvmlDeviceGetUtilizationRates", NOT_SUPPORTED);
+    let stub = stub([gpus, vec![silent]].concat(), &[]);
+    let busy: Vec<_> = stub.sensors().iter_mut().map(Sensor::busy).collect();
+    assert_eq!(busy, [Some(0.0), Some(0.55), None, None]);
+}
+
 /// Processes by number, use and when they were sampled, ms: each once, and not again in the time of a test.
 fn sampled(processes: &[(u32, u32, f64)]) -> Script {
     let mut gpu = steady();

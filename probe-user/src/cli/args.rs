@@ -325,33 +325,21 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// One of the policies there are; `later` are those that the contract names besides.
-fn policy<P: Copy>(
-    text: &str,
-    now: &[P],
-    name: fn(P) -> &'static str,
-    later: &[&str],
-) -> Result<P, String> {
-    if let Some(policy) = now.iter().find(|policy| name(**policy) == text) {
-        return Ok(*policy);
-    }
-    let names: Vec<_> = now.iter().map(|policy| name(*policy)).collect();
-    let names = names.join(", ");
-    Err(if later.contains(&text) {
-        format!("{text} is not in this version; use {names}")
-    } else {
-        format!("unknown policy; use {names}")
-    })
+/// One of the policies there are.
+fn policy<P: Copy>(text: &str, all: &[P], name: fn(P) -> &'static str) -> Result<P, String> {
+    let names = || all.iter().map(|policy| name(*policy)).collect::<Vec<_>>().join(", ");
+    let found = all.iter().find(|policy| name(**policy) == text).copied();
+    found.ok_or_else(|| format!("unknown policy; use {}", names()))
 }
 
 fn weight(text: &str) -> Result<Weight, String> {
-    policy(text, &Weight::ALL, Weight::name, &[])
+    policy(text, &Weight::ALL, Weight::name)
 }
 
 fn share(text: &str) -> Result<Share, String> {
-    policy(text, &Share::ALL, Share::name, &[])
+    policy(text, &Share::ALL, Share::name)
 }
 
 fn idle(text: &str) -> Result<Idle, String> {
-    policy(text, &Idle::ALL, Idle::name, &[])
+    policy(text, &Idle::ALL, Idle::name)
 }

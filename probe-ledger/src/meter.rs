@@ -162,6 +162,11 @@ impl Meter {
         self.broken = Some((both, cause));
     }
 
+    /// On-CPU time of all consumers in the window last read.
+    pub(crate) fn on_cpu(&self) -> u64 {
+        self.used.iter().fold(0, |sum, used| sum.saturating_add(*used))
+    }
+
     /// The sensor's period as far as it is known.
     pub(crate) fn period(&self) -> Nanos {
         self.pulse.period(&self.spec)
@@ -185,8 +190,7 @@ impl Meter {
             self.learner.interrupt();
             return;
         }
-        let busy = self.used.iter().fold(0, |sum: u64, used| sum.saturating_add(*used));
-        self.learner.window(total, length, busy, self.pulse.period(&self.spec));
+        self.learner.window(total, length, self.on_cpu(), self.pulse.period(&self.spec));
     }
 
     /// A clock that went backwards stands still until it has caught up, so that no time counts twice.

@@ -80,8 +80,12 @@ impl Ledger {
             meters: domains
                 .into_iter()
                 .map(|spec| {
-                    let whole = !matches!(spec.scope, Scope::Package(_));
-                    let cpus = cpus.saturating_mul(if whole { packages } else { 1 });
+                    let cpus = match spec.scope {
+                        Scope::Package(_) => cpus,
+                        Scope::Machine => cpus.saturating_mul(packages),
+                        // Its consumers' time is time on the device, however many CPUs the machine has.
+                        Scope::Device => 1,
+                    };
                     Meter::new(spec, consumers, cpus)
                 })
                 .collect(),

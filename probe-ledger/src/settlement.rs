@@ -190,7 +190,7 @@ impl Settlement {
             }
             return;
         }
-        let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
+        let summed = summed(domains, from, to);
         let batch = Batch::new(workers, summed as f64 / 1e9);
         let (wanted, flags) = fractions(share, workers, &self.fit, &batch);
         doubts(workers, (&wanted, share), &self.fit, &batch, summed, desk);
@@ -246,8 +246,7 @@ impl Settlement {
         let workers = &mut self.scratch.workers;
         find(workers, &self.open, desk, from, to);
         if workers.iter().all(|worker| worker.phases.counted()) {
-            let energy = |part: &Part<'_>| part.energy(from, to);
-            let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
+            let summed = summed(domains, from, to);
             learn(&mut self.fit, workers, &Batch::new(workers, summed as f64 / 1e9), to, desk);
         }
     }
@@ -257,6 +256,12 @@ impl Part<'_> {
     fn energy(&self, from: u64, to: u64) -> u64 {
         self.curve.at(to).saturating_sub(self.curve.at(from))
     }
+}
+
+/// What an interval's energy is over the additive domains, at most the largest number: each domain's alone may fill a `u64`.
+fn summed(domains: &[Part<'_>], from: u64, to: u64) -> u64 {
+    let additive = domains.iter().filter(|domain| domain.additive);
+    additive.fold(0, |sum, domain| sum.saturating_add(domain.energy(from, to)))
 }
 
 /// Who is worked on throughout an interval.

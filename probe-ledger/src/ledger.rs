@@ -138,6 +138,7 @@ impl Ledger {
                 }
             }
         };
+        self.meters[d].show(sample.clocks);
         if !matches!(window, Window::Missing | Window::Held) {
             self.meters[d].stalled = false;
         }

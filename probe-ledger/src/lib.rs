@@ -168,6 +168,7 @@ mod apportion;
 mod bar;
 mod book;
 mod boundary;
+mod broken;
 mod config;
 mod counter;
 mod curve;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{at, exact, flags, ledger, missing, nj, only, sample};
-use probe_ledger::Change::{Enter, Leave};
+use probe_ledger::Change::{Enter, First, Leave};
 use probe_ledger::*;
 
 const MS: u64 = 1_000_000;
@@ -112,6 +112,22 @@ fn a_last_sample_at_the_end_of_the_run_leaves_nothing_unfinished() {
     l.finish(Nanos(2_000));
     let account = only(&mut l);
     assert_eq!((nj(&account), flags(&account)), (1_900, vec!["interrupted"]));
+}
+
+#[test]
+fn a_request_that_the_end_finds_resident_has_the_on_cpu_time_that_samples_showed_since() {
+    let mut l = ledger(vec![exact("package-0"), exact("package-1")], 2, 2);
+    sample(&mut l, 0, 0, 0, &[0, 0]);
+    at(&mut l, 0, 100, &[100, 10], 1, Enter).unwrap();
+    at(&mut l, 0, 200, &[150, 10], 1, First).unwrap();
+    sample(&mut l, 0, 1_000, 1_000, &[700, 900]);
+    // Its clocks are known though the counter could not be read; an older sample does not take them back.
+    missing(&mut l, 0, 2_000, &[1_300, 900]);
+    missing(&mut l, 0, 1_500, &[800, 900]);
+    l.finish(Nanos(2_000));
+    let account = only(&mut l);
+    // From 100 to 1,300 on package 0; of package 1 no sample came, so none of its time is known.
+    assert_eq!((account.cpu, account.resident), (Nanos(1_200), Nanos(1_900)));
 }
 
 #[test]

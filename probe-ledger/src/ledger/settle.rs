@@ -3,6 +3,7 @@
 use super::Ledger;
 use crate::account::Account;
 use crate::boundary::{Boundary, Change};
+use crate::domain::Scope;
 use crate::flag::Flag;
 use crate::id::ConsumerId;
 use crate::meter::Interval;
@@ -153,7 +154,7 @@ impl Ledger {
         self.now = self.now.max(t);
         for k in 0..self.targets.len() {
             let residents = self.targets[k].residents().to_vec();
-            let clocks = self.targets[k].clocks().to_vec();
+            let clocks = self.latest_clocks(k);
             for slot in residents {
                 let Some(request) = self.desk.get_mut(slot) else { continue };
                 request.flags.insert(Flag::Interrupted);
@@ -169,13 +170,29 @@ impl Ledger {
         self.finished = true;
         self.tidy();
     }
+
+    /// A target's clocks, by package, as far as its boundaries and the samples show them.
+    fn latest_clocks(&self, k: usize) -> Vec<u64> {
+        let mut clocks = self.targets[k].clocks().to_vec();
+        for meter in &self.meters {
+            let package = match meter.spec.scope {
+                Scope::Package(package) => package,
+                Scope::Machine if self.packages == 1 => 0,
+                Scope::Machine | Scope::Device => continue,
+            };
+            if let (Some(clock), Some(latest)) = (clocks.get_mut(package), meter.latest.get(k)) {
+                *clock = (*clock).max(*latest);
+            }
+        }
+        clocks
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Config, DomainId, DomainSpec, Nanojoules, Policies, Range, Ratio};
-    use crate::{RequestId, Sample, Scale, Scope};
+    use crate::{RequestId, Sample, Scale};
 
     fn ledger(domains: usize) -> Ledger {
         let spec = DomainSpec {

@@ -180,6 +180,7 @@ mod id;
 mod idle;
 mod kernel_books;
 mod layout;
+mod least_squares;
 mod ledger;
 mod meter;
 mod policy;

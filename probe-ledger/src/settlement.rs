@@ -115,7 +115,7 @@ impl Settlement {
             last = last.max(request.leave.map_or(u64::MAX, |leave| leave.0));
             if request.leave.is_some_and(|leave| leave.0 <= until) {
                 left += 1;
-                if !request.phases().counted() {
+                if !request.phases().priceable() {
                     return false;
                 }
             }
@@ -207,6 +207,7 @@ impl Settlement {
             for (worker, part) in workers.iter().zip(&*parts) {
                 let Some(request) = desk.get_mut(worker.slot) else { continue };
                 request.flags = request.flags.union(flags);
+                request.unphased |= worker.phases.first.is_none();
                 let Some(tally) = request.tallies.get_mut(d) else {
                     request.cpu = request.cpu.saturating_add(*part);
                     continue;
@@ -238,16 +239,18 @@ impl Settlement {
         }
     }
 
-    /// Takes in what an interval tells of prices.
+    /// Takes in what an interval tells of prices: nothing, where nobody knows what somebody did.
     fn learn_interval(&mut self, from: u64, to: u64, domains: &[Part<'_>], desk: &mut Desk) {
         if from >= to {
             return;
         }
         let workers = &mut self.scratch.workers;
         find(workers, &self.open, desk, from, to);
-        if workers.iter().all(|worker| worker.phases.counted()) {
+        if workers.iter().all(|worker| worker.phases.priceable()) {
             let summed = summed(domains, from, to);
             learn(&mut self.fit, workers, &Batch::new(workers, summed as f64 / 1e9), to, desk);
+        } else {
+            miss(workers, desk);
         }
     }
 }
@@ -279,18 +282,30 @@ fn find(workers: &mut Vec<Worker>, open: &[Slot], desk: &Desk, from: u64, to: u6
 /// Everybody has seen the interval; who is done with a phase by its end tells what that cost.
 fn learn(fit: &mut Fit, workers: &[Worker], batch: &Batch, to: u64, desk: &mut Desk) {
     let prices = fit.prices().copied();
-    for worker in workers {
-        let (Some(request), phases) = (desk.get_mut(worker.slot), &worker.phases) else { continue };
-        let equation = if worker.decodes {
+    let equations = workers.iter().filter_map(|worker| {
+        let (request, phases) = (desk.get_mut(worker.slot)?, &worker.phases);
+        if worker.decodes {
             request.decoding.add(batch, prices.as_ref());
             let done = phases.completion.filter(|_| to == phases.last);
             done.and_then(|tokens| request.decoding.equation(tokens))
         } else {
             request.reading.add(batch);
             phases.first.filter(|first| to == *first).and_then(|_| request.reading.equation())
-        };
-        if let Some((x, joules)) = equation {
-            fit.learn(x, joules);
+        }
+    });
+    fit.learn(&equations.collect::<Vec<_>>());
+}
+
+/// What was done in an interval is not known: the phases it is a part of give no equations.
+fn miss(workers: &[Worker], desk: &mut Desk) {
+    for Worker { slot, phases, decodes, .. } in workers {
+        let Some(request) = desk.get_mut(*slot) else { continue };
+        let known = phases.priceable();
+        if *decodes || !known {
+            request.decoding.miss();
+        }
+        if !*decodes || !known {
+            request.reading.miss();
         }
     }
 }
@@ -305,7 +320,7 @@ fn doubts(
     desk: &mut Desk,
 ) {
     let work = (share != Share::Work).then(|| fractions(Share::Work, workers, fit, batch).0);
-    let priced = fit.prices().is_some() && workers.iter().all(|w| w.phases.counted());
+    let priced = fit.prices().is_some() && workers.iter().all(|w| w.phases.priceable());
     let best = work.as_deref().filter(|_| priced).unwrap_or(chosen);
     for ((worker, chosen), best) in workers.iter().zip(chosen).zip(best) {
         let Some(request) = desk.get_mut(worker.slot) else { continue };
@@ -330,9 +345,12 @@ fn fractions(policy: Share, workers: &[Worker], fit: &Fit, batch: &Batch) -> (Ve
     if n == 1 || policy == Share::Equal {
         return (equal(), Flags::NONE);
     }
-    let counted = workers.iter().all(|worker| worker.phases.counted());
+    let known = |worker: &Worker| match policy {
+        Share::Work => worker.phases.priceable(),
+        Share::Tokens | Share::Equal => worker.phases.counted(),
+    };
     let works: Option<Vec<f64>> = match (policy, fit.prices()) {
-        _ if !counted => None,
+        _ if !workers.iter().all(known) => None,
         (Share::Work, None) => return (equal(), Flag::WorkUnfitted.into()),
         (Share::Work, Some(prices)) => Some(batch.works(prices, workers).collect()),
         _ => Some(workers.iter().map(|w| w.amounts.prefill + w.amounts.decode).collect()),

@@ -216,6 +216,126 @@ fn by_work_each_is_charged_by_what_its_tokens_cost_once_that_is_learned() {
     books_close(&server.l);
 }
 
+/// Learns from sixteen, one after the other: a prompt token costs 10 nJ, a step 400, a token 100.
+fn taught() -> Server {
+    let mut server = Server { l: ledger(Share::Work), ms: 0, sum: 0, requests: 0 };
+    sample(&mut server.l, 0, 0, 0, &[0]);
+    for n in [1, 2].repeat(8) {
+        server.serve(n);
+    }
+    server
+}
+
+/// Of one that generates 40 tokens in 40 steps while the prompt of 2,000 tokens of another is read.
+fn unlike(server: &mut Server) -> (u64, u64) {
+    let begin = server.ms;
+    for id in [2_000, 2_001] {
+        change(&mut server.l, begin, id, Enter);
+    }
+    server.spend(40, 400 + 100 + 500);
+    let end = server.ms;
+    let cached = Work { cached: 1_000, ..work(begin, begin, 0, 40) };
+    assert!(server.l.work(RequestId(2_000), cached));
+    assert!(server.l.work(RequestId(2_001), work(begin, end, 2_000, 0)));
+    change(&mut server.l, end, 2_000, Leave);
+    change(&mut server.l, end, 2_001, Leave);
+    server.spend(1, 7);
+    let mut both = server.l.settled();
+    both.sort_by_key(|account| account.request.0);
+    (nj(&both[0]), nj(&both[1]))
+}
+
+#[test]
+fn a_decode_of_which_a_part_was_not_learned_from_teaches_nothing() {
+    let mut server = taught();
+    let before = unlike(&mut server);
+    // 40 × 100 of its own and 40 × 200 of the steps; 2,000 × 10 and the other half of the steps.
+    assert!(before.0.abs_diff(12_000) < 200 && before.1.abs_diff(28_000) < 200, "{before:?}");
+    // Eight times one generates 101 tokens, and beside 80 of its 100 steps is another of which no token is told.
+    for i in 0..8 {
+        let (a, b, begin) = (3_000 + i, 4_000 + i, server.ms);
+        change(&mut server.l, begin, a, Enter);
+        server.spend(10, 500);
+        change(&mut server.l, begin + 10, b, Enter);
+        server.spend(80, 600);
+        assert!(
+            server
+                .l
+                .work(RequestId(b), Work { prompt: None, ..work(begin + 10, begin + 10, 0, 9) })
+        );
+        change(&mut server.l, begin + 90, b, Leave);
+        server.spend(10, 500);
+        assert!(server.l.work(RequestId(a), work(begin, begin, 0, 101)));
+        change(&mut server.l, begin + 100, a, Leave);
+        server.spend(1, 7);
+    }
+    server.l.settled();
+    assert_eq!(unlike(&mut server), before, "100 steps did not cost the energy of 20");
+}
+
+#[test]
+fn by_work_one_whose_phases_are_unknown_is_not_charged_for_its_prompt_alone() {
+    let mut server = taught();
+    let begin = server.ms;
+    change(&mut server.l, begin, 2_000, Enter);
+    change(&mut server.l, begin, 2_001, Enter);
+    server.spend(40, 400 + 200);
+    let end = server.ms;
+    assert!(server.l.work(RequestId(2_000), work(begin, begin, 0, 40)));
+    // A plain answer with its usage and nothing else: a token of prompt and forty more, nobody knows when.
+    let usage = Work { begin: None, first: None, ..work(0, 0, 1, 40) };
+    assert!(server.l.work(RequestId(2_001), usage));
+    change(&mut server.l, end, 2_000, Leave);
+    change(&mut server.l, end, 2_001, Leave);
+    server.spend(1, 7);
+    let both = server.l.settled();
+    assert_eq!((nj(&both[0]), nj(&both[1])), (12_000, 12_000));
+    for account in &both {
+        assert_eq!(flags(account), ["share-unknown"]);
+        // As where there are no prices: 3.5 times as much or as little.
+        let policy = account.energy.unwrap().parts.policy.0;
+        assert_eq!(policy, 6_667, "a half of 12,000 might be the other's");
+    }
+}
+
+#[test]
+fn by_work_one_that_generated_nothing_needs_no_first_token_to_be_priced() {
+    let mut server = taught();
+    let begin = server.ms;
+    change(&mut server.l, begin, 2_000, Enter);
+    change(&mut server.l, begin, 2_001, Enter);
+    server.spend(40, 400 + 100 + 500);
+    let end = server.ms;
+    let cached = Work { cached: 1_000, ..work(begin, begin, 0, 40) };
+    assert!(server.l.work(RequestId(2_000), cached));
+    let embedding = Work { begin: None, first: None, ..work(0, 0, 2_000, 0) };
+    assert!(server.l.work(RequestId(2_001), embedding));
+    change(&mut server.l, end, 2_000, Leave);
+    change(&mut server.l, end, 2_001, Leave);
+    server.spend(1, 7);
+    let both = server.l.settled();
+    assert!(nj(&both[1]).abs_diff(28_000) < 300, "{both:?}");
+    assert!(flags(&both[1]).is_empty());
+}
+
+#[test]
+fn a_count_of_tokens_that_cannot_be_is_unknown_and_moves_no_price() {
+    let mut server = taught();
+    let before = unlike(&mut server);
+    for i in 0..8 {
+        let begin = server.ms;
+        change(&mut server.l, begin, 3_000 + i, Enter);
+        server.spend(40, 500);
+        let end = server.ms;
+        let broken = work(begin, begin, 0, 18_000_000_000_000_000_000);
+        assert!(server.l.work(RequestId(3_000 + i), broken));
+        change(&mut server.l, end, 3_000 + i, Leave);
+        server.spend(1, 7);
+    }
+    server.l.settled();
+    assert_eq!(unlike(&mut server), before);
+}
+
 /// Pairs of requests that overlap, one after the other; how many accounts were settled after each.
 fn pairs(l: &mut Ledger, n: u64, told: Work) -> Vec<usize> {
     sample(l, 0, 0, 0, &[0]);
@@ -279,4 +399,27 @@ fn nobody_is_waited_for_longer_than_patience() {
     sample(&mut l, 0, 60_021 * MS, 60_021_000, &[60_021 * MS]);
     let account = l.settled().remove(0);
     assert_eq!((account.request, nj(&account)), (RequestId(2), 5_000));
+}
+
+#[test]
+fn what_was_settled_before_its_phases_were_known_leaves_them_unknown_and_not_0() {
+    let mut l = ledger(Share::Equal);
+    sample(&mut l, 0, 0, 0, &[0]);
+    change(&mut l, 0, 1, Enter);
+    // Another comes and goes while its prompt is read: with patience past, what is older is settled.
+    let at_s = |l: &mut Ledger, s: u64| sample(l, 0, s * 1_000 * MS, s * 1_000, &[s * 1_000 * MS]);
+    at_s(&mut l, 10);
+    change(&mut l, 10_000, 2, Enter);
+    at_s(&mut l, 20);
+    change(&mut l, 20_000, 2, Leave);
+    at_s(&mut l, 90);
+    assert_eq!(l.settled().len(), 1);
+    change(&mut l, 100_000, 1, First);
+    at_s(&mut l, 110);
+    change(&mut l, 120_000, 1, Leave);
+    at_s(&mut l, 130);
+    let account = l.settled().remove(0);
+    let share = &account.domains[0];
+    // 100 s of prefill, of which the first 30 were settled when it was not known what they were.
+    assert_eq!((nj(&account), share.prefill, share.decode), (115_000, None, None));
 }

@@ -188,6 +188,7 @@ mod pulse;
 mod sample;
 mod scale;
 mod settlement;
+mod shares;
 mod split;
 mod steps;
 mod tally;

@@ -7,12 +7,14 @@
 //! part of the error bar.
 
 use crate::apportion::{Remainders, apportion};
+use crate::book::Background;
 use crate::curve::Curve;
 use crate::desk::{Desk, Slot};
 use crate::fit::Fit;
-use crate::flag::{Flag, Flags};
 use crate::policy::{Share, equally};
+use crate::shares::{doubts, fractions};
 use crate::steps::{Batch, Worker};
+use crate::unit::Nanojoules;
 
 /// Where so many have left and there are no prices yet, there will be none soon.
 const MOST_WAITING: usize = 16;
@@ -29,6 +31,8 @@ pub(crate) struct Settlement {
     until: u64,
     /// Learned from up to here.
     learned: u64,
+    /// When the last of those left who are settled for good.
+    left: Option<u64>,
     /// Many have waited for prices in vain.
     gave_up: bool,
     fit: Fit,
@@ -64,8 +68,8 @@ pub(crate) struct Charged {
     pub(crate) energy: u64,
     /// Given to them of its idle energy.
     pub(crate) idle: u64,
-    /// Charged to nobody while somebody was resident.
-    pub(crate) waiting: u64,
+    /// Of what is charged to nobody, what the target did.
+    pub(crate) during: Background,
 }
 
 impl Settlement {
@@ -140,6 +144,7 @@ impl Settlement {
             self.until = self.until.max(*end);
         }
         self.scratch.instants = instants;
+        self.left = self.left(to, desk);
         let mut done = Vec::new();
         self.open.retain(|slot| {
             let left = desk.get(*slot).and_then(|r| r.leave).is_some_and(|leave| leave.0 <= to);
@@ -150,6 +155,18 @@ impl Settlement {
         });
         done.sort_by_key(|slot| desk.get(*slot).and_then(|request| request.leave));
         (charged, done)
+    }
+
+    /// What the target did since everybody is settled.
+    pub(crate) fn since(&self, curve: &Curve) -> Background {
+        silence(curve, self.until, u64::MAX, self.left)
+    }
+
+    /// When the last of those left who had by an instant.
+    fn left(&self, by: u64, desk: &Desk) -> Option<u64> {
+        let leave = |slot: &Slot| desk.get(*slot).and_then(|request| request.leave);
+        let open = self.open.iter().filter_map(leave).map(|leave| leave.0);
+        open.filter(|leave| *leave <= by).chain(self.left).max()
     }
 
     /// Where a phase of anybody ends between two instants, and the later of them.
@@ -185,8 +202,13 @@ impl Settlement {
         if workers.is_empty() {
             let resident =
                 |slot: &Slot| desk.get(*slot).is_some_and(|r| r.phases().resident(from, to));
-            if self.open.iter().any(resident) {
-                charged.iter_mut().zip(domains).for_each(|(sum, part)| sum.waiting += energy(part));
+            let waiting = self.open.iter().any(resident);
+            let left = self.left(from, desk);
+            for (sum, part) in charged.iter_mut().zip(domains) {
+                sum.during.add(match waiting {
+                    true => Background { waiting: Nanojoules(energy(part)), ..<_>::default() },
+                    false => silence(part.curve, from, to, left),
+                });
             }
             return;
         }
@@ -261,6 +283,18 @@ impl Part<'_> {
     }
 }
 
+/// What a target did in an interval in which nobody was resident, after the last who left.
+fn silence(curve: &Curve, from: u64, to: u64, left: Option<u64>) -> Background {
+    let energy = |to: u64| Nanojoules(curve.at(to).saturating_sub(curve.at(from)));
+    match left {
+        None => Background { before: energy(to), ..Background::default() },
+        Some(left) => {
+            let spins = left.saturating_add(Background::SPINNING.0).clamp(from, to);
+            Background { after: energy(spins), ..Background::default() }
+        }
+    }
+}
+
 /// What an interval's energy is over the additive domains, at most the largest number: each domain's alone may fill a `u64`.
 fn summed(domains: &[Part<'_>], from: u64, to: u64) -> u64 {
     let additive = domains.iter().filter(|domain| domain.additive);
@@ -307,57 +341,5 @@ fn miss(workers: &[Worker], desk: &mut Desk) {
         if !*decodes || !known {
             request.reading.miss();
         }
-    }
-}
-
-/// What each would be charged by work, and how uncertain that is.
-fn doubts(
-    workers: &[Worker],
-    (chosen, share): (&[f64], Share),
-    fit: &Fit,
-    batch: &Batch,
-    summed: u64,
-    desk: &mut Desk,
-) {
-    let work = (share != Share::Work).then(|| fractions(Share::Work, workers, fit, batch).0);
-    let priced = fit.prices().is_some() && workers.iter().all(|w| w.phases.priceable());
-    let best = work.as_deref().filter(|_| priced).unwrap_or(chosen);
-    for ((worker, chosen), best) in workers.iter().zip(chosen).zip(best) {
-        let Some(request) = desk.get_mut(worker.slot) else { continue };
-        let (shares, summed) = (&mut request.shares, summed as f64);
-        let moved = best * (1.0 - best) * summed;
-        shares.chosen += chosen * summed;
-        shares.best += best * summed;
-        // Untried prices foretell nothing.
-        if let Some(error) = fit.error().filter(|_| priced) {
-            shares.foretold += error * moved;
-            shares.steps += moved;
-        } else {
-            shares.unknown += moved;
-        }
-    }
-}
-
-/// Each worker's part of an interval under a policy; in equal parts, and said so, where it does not know.
-fn fractions(policy: Share, workers: &[Worker], fit: &Fit, batch: &Batch) -> (Vec<f64>, Flags) {
-    let n = workers.len();
-    let equal = || vec![1.0 / n as f64; n];
-    if n == 1 || policy == Share::Equal {
-        return (equal(), Flags::NONE);
-    }
-    let known = |worker: &Worker| match policy {
-        Share::Work => worker.phases.priceable(),
-        Share::Tokens | Share::Equal => worker.phases.counted(),
-    };
-    let works: Option<Vec<f64>> = match (policy, fit.prices()) {
-        _ if !workers.iter().all(known) => None,
-        (Share::Work, None) => return (equal(), Flag::WorkUnfitted.into()),
-        (Share::Work, Some(prices)) => Some(batch.works(prices, workers).collect()),
-        _ => Some(workers.iter().map(|w| w.amounts.prefill + w.amounts.decode).collect()),
-    };
-    let total = works.iter().flatten().sum::<f64>();
-    match works.filter(|_| total > 0.0 && total.is_finite()) {
-        Some(works) => (works.into_iter().map(|work| work / total).collect(), Flags::NONE),
-        None => (equal(), Flag::ShareUnknown.into()),
     }
 }

@@ -82,7 +82,7 @@ impl Ledger {
         let sums: Vec<(u64, u64)> = parts.iter().map(sums).collect();
         let (charged, done) =
             self.settlements[k].settle(limit, self.policies.share, &parts, cpu, &mut self.desk);
-        for (d, Charged { energy: charged, idle: given, waiting }) in charged.iter().enumerate() {
+        for (d, Charged { energy: charged, idle: given, during }) in charged.iter().enumerate() {
             let row = &mut self.rows[d * width + k];
             let (laid, idle) = row.booked.up_to(sums[d].0, sums[d].1);
             row.idle.forget(limit);
@@ -91,10 +91,8 @@ impl Ledger {
             self.books[d].idle_kept.0 += idle.saturating_sub(*given);
             let book = &mut self.books[d].consumers[k];
             book.requests.0 += charged;
-            let background = laid.saturating_sub(*charged);
-            book.background.0 += background;
-            book.during.waiting.0 += waiting;
-            book.during.after.0 += background.saturating_sub(*waiting);
+            book.background.0 += laid.saturating_sub(*charged);
+            book.during.add(*during);
         }
         self.targets[k].cpu.forget(limit);
         for slot in done {
@@ -117,7 +115,7 @@ impl Ledger {
             let (left, idle) = row.booked.up_to(row.curve.total(), row.idle.total());
             book.idle_kept.0 += idle;
             book.consumers[k].background.0 += left;
-            book.consumers[k].during.after.0 += left;
+            book.consumers[k].during.add(self.settlements[k].since(&row.curve));
             row.idle.clear();
             row.curve.clear();
         }

@@ -38,6 +38,14 @@ pub(crate) struct Fit {
     foretold: f64,
 }
 
+/// What was known of prices at an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Tariff {
+    pub(crate) prices: Option<Prices>,
+    /// How far off the last equations were foretold: root of the mean square of the relative error. `None` before any.
+    pub(crate) error: Option<f64>,
+}
+
 /// Equations of a kind.
 #[derive(Debug, Default)]
 struct History {
@@ -110,9 +118,10 @@ impl Fit {
         self.prices.as_ref()
     }
 
-    /// How far off the last equations were foretold: root of the mean square of the relative error. `None` before any.
-    pub(crate) fn error(&self) -> Option<f64> {
-        (self.foretold > 0.0).then(|| self.missed.sqrt())
+    /// What is known now.
+    pub(crate) fn tariff(&self) -> Tariff {
+        let error = (self.foretold > 0.0).then(|| self.missed.sqrt());
+        Tariff { prices: self.prices, error }
     }
 }
 
@@ -163,7 +172,7 @@ mod tests {
         for (found, known) in fit.prices().unwrap().iter().zip(KNOWN) {
             assert!((found / known - 1.0).abs() < 1e-3, "{found} for {known}");
         }
-        assert!(fit.error().unwrap() < 1e-3);
+        assert!(fit.tariff().error.unwrap() < 1e-3);
     }
 
     #[test]
@@ -175,7 +184,7 @@ mod tests {
             odd = 2.0 - odd;
             fit.learn(&[(row(i), odd * row(i)[1])]);
         }
-        let error = fit.error().unwrap();
+        let error = fit.tariff().error.unwrap();
         assert!((0.09..0.12).contains(&error), "{error}");
     }
 
@@ -192,7 +201,7 @@ mod tests {
             fit.learn(&[(row(0), nonsense), ([1.0, nonsense.min(0.0), f64::NAN, 1.0], 1.0)]);
         }
         fit.learn(&[([0.0; N], 1.0)]);
-        assert_eq!((fit.prices(), fit.error()), (None, None));
+        assert_eq!((fit.prices(), fit.tariff().error), (None, None));
         fit.learn(&[(row(1), 1.0)]);
         assert!(fit.prices().is_some());
     }
@@ -245,7 +254,7 @@ mod tests {
         let moved = off(&fit, cost);
         assert!(moved < 0.002, "{moved}");
         // One of 32 was off by all of it.
-        let error = fit.error().unwrap();
+        let error = fit.tariff().error.unwrap();
         assert!((0.1..0.2).contains(&error), "{error}");
     }
 
@@ -295,6 +304,6 @@ mod tests {
         let [a, b] = [&one, &other].map(|fit| fit.prices().unwrap());
         let close = a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-9 * a.abs());
         assert!(close, "{a:?} {b:?}");
-        assert!((one.error().unwrap() - other.error().unwrap()).abs() < 1e-9);
+        assert!((one.tariff().error.unwrap() - other.tariff().error.unwrap()).abs() < 1e-9);
     }
 }

@@ -6,11 +6,14 @@
 //! take long: then what they did is learned from, and they wait. What would have been charged by work is kept beside it, and how uncertain that is: a
 //! part of the error bar.
 
+use std::collections::VecDeque;
+
 use crate::apportion::{Remainders, apportion};
 use crate::book::Background;
 use crate::curve::Curve;
 use crate::desk::{Desk, Slot};
-use crate::fit::Fit;
+use crate::fit::{Fit, Tariff};
+use crate::flag::Flags;
 use crate::policy::{Share, equally};
 use crate::shares::{doubts, fractions};
 use crate::steps::{Batch, Worker};
@@ -36,6 +39,8 @@ pub(crate) struct Settlement {
     /// Many have waited for prices in vain.
     gave_up: bool,
     fit: Fit,
+    /// What was known of prices from an instant on, as far as that is not settled.
+    tariffs: VecDeque<(u64, Tariff)>,
     /// Whose turn it is to get odd nanojoules; of idle energy, so that its policy moves nobody's charge.
     turn: usize,
     idle_turn: usize,
@@ -96,15 +101,38 @@ impl Settlement {
         enters.min().map_or(now, |enter| enter.max(given_up))
     }
 
-    /// Learns from what happened up to an instant. It counts for all that is not settled: those who were there first are
-    /// charged by prices, too.
+    /// The last instant until then at which anybody's phase changes: who is settled does not depend on when domains are
+    /// read, or on which of two that leave together is told of first.
+    pub(crate) fn last_change(&self, until: u64, desk: &Desk) -> u64 {
+        let open = self.open.iter().filter_map(|slot| desk.get(*slot));
+        let changes = open.flat_map(|request| request.phases().instants());
+        changes.filter(|t| *t <= until).max().unwrap_or(until)
+    }
+
+    /// Learns from what happened up to an instant.
     pub(crate) fn learn(&mut self, to: u64, domains: &[Part<'_>], desk: &mut Desk) {
         let instants = self.instants(self.learned, to, desk);
         for end in &instants {
             self.learn_interval(self.learned, *end, domains, desk);
             self.learned = self.learned.max(*end);
+            let tariff = self.fit.tariff();
+            if self.tariffs.back().is_none_or(|(_, last)| *last != tariff) {
+                self.tariffs.push_back((*end, tariff));
+            }
         }
         self.scratch.instants = instants;
+    }
+
+    /// What an interval is charged by: what was known at its end, whenever it is settled. Those who were there before there were
+    /// prices are charged by the first ones; prices that had not been tried by then are as good as they turned out at once.
+    fn tariff(&self, end: u64) -> Tariff {
+        let priced = || self.tariffs.iter().filter(|(_, tariff)| tariff.prices.is_some());
+        let then = priced().take_while(|(from, _)| *from <= end).last();
+        let mut tariff =
+            then.or_else(|| priced().next()).map(|(_, known)| *known).unwrap_or_default();
+        let tried = || self.tariffs.iter().find_map(|(_, known)| known.error);
+        tariff.error = tariff.error.or_else(tried);
+        tariff
     }
 
     /// Whether those who left until then should wait for prices: some overlapped, it is known what they did, and they are
@@ -142,6 +170,9 @@ impl Settlement {
         for end in &instants {
             self.interval(self.until, *end, share, domains, cpu, desk, &mut charged);
             self.until = self.until.max(*end);
+            while self.tariffs.get(1).is_some_and(|(from, _)| *from <= self.until) {
+                self.tariffs.pop_front();
+            }
         }
         self.scratch.instants = instants;
         self.left = self.left(to, desk);
@@ -196,6 +227,7 @@ impl Settlement {
         if from >= to {
             return;
         }
+        let tariff = self.tariff(to);
         let Scratch { workers, weights, parts, remainders, .. } = &mut self.scratch;
         find(workers, &self.open, desk, from, to);
         let energy = |part: &Part<'_>| part.energy(from, to);
@@ -214,8 +246,10 @@ impl Settlement {
         }
         let summed = summed(domains, from, to);
         let batch = Batch::new(workers, summed as f64 / 1e9);
-        let (wanted, flags) = fractions(share, workers, &self.fit, &batch);
-        doubts(workers, (&wanted, share), &self.fit, &batch, summed, desk);
+        let (wanted, flags) = fractions(share, workers, &tariff, &batch);
+        // Of nothing, everybody's part is known.
+        let flags = if domains.iter().any(|part| energy(part) > 0) { flags } else { Flags::NONE };
+        doubts(workers, (&wanted, share), &tariff, &batch, summed, desk);
         weights.clear();
         weights.extend(wanted.iter().map(|part| (part * ONE) as u64));
         let even = weights.windows(2).all(|pair| pair[0] == pair[1]);

@@ -1,7 +1,7 @@
 //! How an interval is shared between those who are worked on in it, and what that is worth.
 
 use crate::desk::Desk;
-use crate::fit::Fit;
+use crate::fit::Tariff;
 use crate::flag::{Flag, Flags};
 use crate::policy::Share;
 use crate::steps::{Batch, Worker};
@@ -10,7 +10,7 @@ use crate::steps::{Batch, Worker};
 pub(crate) fn fractions(
     policy: Share,
     workers: &[Worker],
-    fit: &Fit,
+    tariff: &Tariff,
     batch: &Batch,
 ) -> (Vec<f64>, Flags) {
     let n = workers.len();
@@ -22,7 +22,7 @@ pub(crate) fn fractions(
         Share::Work => worker.phases.priceable(),
         Share::Tokens | Share::Equal => worker.phases.counted(),
     };
-    let works: Option<Vec<f64>> = match (policy, fit.prices()) {
+    let works: Option<Vec<f64>> = match (policy, &tariff.prices) {
         _ if !workers.iter().all(known) => None,
         (Share::Work, None) => return (equal(), Flag::WorkUnfitted.into()),
         (Share::Work, Some(prices)) => Some(batch.works(prices, workers).collect()),
@@ -39,13 +39,13 @@ pub(crate) fn fractions(
 pub(crate) fn doubts(
     workers: &[Worker],
     (chosen, share): (&[f64], Share),
-    fit: &Fit,
+    tariff: &Tariff,
     batch: &Batch,
     summed: u64,
     desk: &mut Desk,
 ) {
-    let work = (share != Share::Work).then(|| fractions(Share::Work, workers, fit, batch).0);
-    let priced = fit.prices().is_some() && workers.iter().all(|w| w.phases.priceable());
+    let work = (share != Share::Work).then(|| fractions(Share::Work, workers, tariff, batch).0);
+    let priced = tariff.prices.is_some() && workers.iter().all(|w| w.phases.priceable());
     let best = work.as_deref().filter(|_| priced).unwrap_or(chosen);
     for ((worker, chosen), best) in workers.iter().zip(chosen).zip(best) {
         let Some(request) = desk.get_mut(worker.slot) else { continue };
@@ -54,7 +54,7 @@ pub(crate) fn doubts(
         shares.chosen += chosen * summed;
         shares.best += best * summed;
         // Untried prices foretell nothing.
-        if let Some(error) = fit.error().filter(|_| priced) {
+        if let Some(error) = tariff.error.filter(|_| priced) {
             shares.foretold += error * moved;
             shares.steps += moved;
         } else {

@@ -79,7 +79,7 @@ impl Phases {
     }
 
     /// The instants at which what it does changes.
-    pub(crate) fn instants(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn instants(self) -> impl Iterator<Item = u64> {
         [Some(self.enter), Some(self.begin), self.first, Some(self.last), Some(self.leave)]
             .into_iter()
             .flatten()

@@ -165,7 +165,7 @@ fn a_request_that_comes_after_its_window_was_closed_keeps_its_part_and_doubts_al
 }
 
 #[test]
-fn what_a_stalled_domain_brings_of_time_that_is_settled_goes_to_background() {
+fn what_a_stalled_domain_brings_of_time_in_which_nothing_changed_is_the_residents() {
     let config = Config {
         domains: vec![exact("package-0"), exact("package-1")],
         consumers: 2,
@@ -189,7 +189,7 @@ fn what_a_stalled_domain_brings_of_time_that_is_settled_goes_to_background() {
     // Another target's boundary: domain 1 is not waited for.
     at(&mut ledger, 1, 30, &[0], 3, Enter).unwrap();
     sample(&mut ledger, 0, 60, 60, &[60, 0]);
-    // Patience with request 1 ends: all is settled up to 100.
+    // Patience with request 1 ends: all is settled up to the last change before 100, which is at 20.
     sample(&mut ledger, 0, 200, 200, &[200, 0]);
     assert_eq!(only(&mut ledger).request, RequestId(2));
     both(&mut ledger, 220);
@@ -198,6 +198,6 @@ fn what_a_stalled_domain_brings_of_time_that_is_settled_goes_to_background() {
     ledger.finish(Nanos(240));
     let target = ledger.books(DomainId(1)).unwrap().consumers[0];
     assert_eq!((target.active, target.unsettled()), (Nanojoules(240), Some(Nanojoules(0))));
-    // 5 before request 1 and 10 after it; 75 between 25, where domain 1 was when it stalled, and 100.
-    assert_eq!((target.background, target.requests), (Nanojoules(90), Nanojoules(150)));
+    // 5 before request 1 and 10 after it; nobody else came or went while domain 1 was away.
+    assert_eq!((target.background, target.requests), (Nanojoules(15), Nanojoules(225)));
 }

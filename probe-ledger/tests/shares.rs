@@ -336,6 +336,45 @@ fn a_count_of_tokens_that_cannot_be_is_unknown_and_moves_no_price() {
     assert_eq!(unlike(&mut server), before);
 }
 
+#[test]
+fn which_of_two_that_leave_together_is_told_of_first_changes_nobodys_share() {
+    let shares = |first_to_leave: usize| {
+        let mut server = taught();
+        let begin = server.ms;
+        // One generates 20 tokens beside one whose prompt is read; then four more come, and all of it costs double.
+        change(&mut server.l, begin, 1, Enter);
+        change(&mut server.l, begin, 2, Enter);
+        server.spend(20, 1_000);
+        let middle = server.ms;
+        assert!(server.l.work(RequestId(1), Work { cached: 1_000, ..work(begin, begin, 0, 20) }));
+        change(&mut server.l, middle, 1, Leave);
+        (3..7).for_each(|id| change(&mut server.l, middle, id, Enter));
+        server.spend(40, 2_000);
+        let end = server.ms;
+        let mut last: Vec<u64> = (2..7).collect();
+        last.rotate_left(first_to_leave);
+        for id in last {
+            let told = match id {
+                2 => work(begin, middle, 1_000, 41),
+                _ => Work { cached: 1_000, ..work(middle, middle, 0, 41) },
+            };
+            assert!(server.l.work(RequestId(id), told));
+            change(&mut server.l, end, id, Leave);
+        }
+        server.spend(1, 7);
+        let mut all = server.l.settled();
+        all.sort_by_key(|account| account.request.0);
+        all.iter().map(nj).collect::<Vec<_>>()
+    };
+    let one = shares(0);
+    assert_eq!(one.len(), 6);
+    for first in 1..5 {
+        let other = shares(first);
+        let close = one.iter().zip(&other).all(|(a, b)| a.abs_diff(*b) <= 2);
+        assert!(close, "{one:?} {other:?}");
+    }
+}
+
 /// Pairs of requests that overlap, one after the other; how many accounts were settled after each.
 fn pairs(l: &mut Ledger, n: u64, told: Work) -> Vec<usize> {
     sample(l, 0, 0, 0, &[0]);

@@ -58,6 +58,7 @@ impl Ledger {
         if due > limit {
             return;
         }
+        let limit = settlement.last_change(limit, &self.desk);
         let width = self.targets.len();
         let parts: Vec<Part<'_>> = self
             .meters

@@ -39,9 +39,9 @@ pub struct DomainShare {
     /// Active energy and error bar; `None` if no valid window of the domain saw the request, or
     /// nothing but zeros of a counter that was late or stuck.
     pub active: Option<Estimate>,
-    /// Of that, before its first content; `None` if it had none.
+    /// Of that, before its first content; `None` if it had none, or was settled in part before that was known.
     pub prefill: Option<Nanojoules>,
-    /// Of that, from its first content on; `None` if it had none.
+    /// Of that, from its first content on; `None` as `prefill` is.
     pub decode: Option<Nanojoules>,
     /// What it is given of the domain's idle energy, beside `active`; `None` under the policy `none`, or where no idle power
     /// was known.
@@ -66,7 +66,7 @@ impl Account {
             // One that came late may have a part in windows that were closed before it was known of.
             let seen = tally.windows > 0 || tally.settled > 0;
             let bar = (seen && !zeros).then(|| Bar::new(spec, tally, resident.0));
-            let first = request.phases().first.is_some();
+            let first = request.phases().first.is_some() && !request.unphased;
             let share = DomainShare::new(DomainId(i), tally, bar, resident, first);
             if spec.additive {
                 flags = flags.union(share.flags);

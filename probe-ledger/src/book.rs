@@ -60,8 +60,8 @@ pub struct ConsumerBook {
     pub cpu: Nanos,
 }
 
-/// Parts of a target's background by what it did, as far as its requests tell; told apart by windows. The rest of the
-/// background is none of these: polling, keep-alive, housekeeping.
+/// Parts of a target's background by what it did, as far as its requests tell; told apart by the begin of a window, and in a
+/// window with boundaries by them. The rest of the background is none of these: polling, keep-alive, housekeeping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Background {
     /// Before its first request: model load and warm-up, of a server that was just started.
@@ -73,6 +73,9 @@ pub struct Background {
 }
 
 impl Background {
+    /// So long after a last byte what a target does is still because of it.
+    pub(crate) const SPINNING: Nanos = Nanos(1_000_000_000);
+
     pub(crate) fn add(&mut self, other: Self) {
         self.before = self.before.saturating_add(other.before);
         self.waiting = self.waiting.saturating_add(other.waiting);
@@ -126,7 +129,7 @@ impl Book {
 pub struct TargetBook {
     /// Charged to its requests.
     pub requests: Nanojoules,
-    /// Charged while it had no resident.
+    /// Charged while nobody was worked on: with no resident, or with those that wait.
     pub background: Nanojoules,
     /// What it did then.
     pub during: Background,

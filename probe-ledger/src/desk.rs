@@ -24,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) first: Option<Nanos>,
     /// What was told of it.
     pub(crate) work: Option<Work>,
+    /// Some of what it is charged was settled before it was known which phase that was.
+    pub(crate) unphased: bool,
     /// How it was shared with those it overlapped.
     pub(crate) shares: Shares,
     /// What its target did in its prefill and in its decode.
@@ -86,6 +88,7 @@ impl Desk {
             leave: None,
             first: None,
             work: None,
+            unphased: false,
             shares: Shares::default(),
             reading: Reading::default(),
             decoding: Decoding::default(),

@@ -3,7 +3,7 @@
 //! A *quiet* window is one in which all consumers together were on CPU for at most a twentieth of one CPU's time, or half a
 //! percent of all CPUs' where that is more (the probe's own ticks and the kernel's housekeeping on every CPU fit in): what
 //! cores draw in that time is the most by which the estimate can be too high on their account, some 2 % of an idle
-//! server with 128 CPUs. Quiet windows that follow each other make a stretch; the first after a
+//! server with 128 CPUs. A device counts as one CPU: nobody keeps house on it. Quiet windows that follow each other make a stretch; the first after a
 //! busy one is left out, since a sensor shows late what was drawn before. Each stretch of a second is one observation, its
 //! mean power. Once there are five of the last [`KEPT`], their lower quartile is the idle power: devices that work while
 //! CPUs are quiet only add, so the low ones are the idle ones. It holds for the windows that close *after*: nothing that was
@@ -45,7 +45,7 @@ impl IdlePower {
 /// Learns a domain's idle power.
 #[derive(Debug)]
 pub(crate) struct Learner {
-    /// CPUs whose work its domain's energy is.
+    /// CPUs whose work its domain's energy is; 1 of a device.
     cpus: u64,
     /// The window before was quiet.
     settled: bool,

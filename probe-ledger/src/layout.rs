@@ -11,7 +11,7 @@ use crate::desk::{Desk, Slot};
 use crate::domain::Scope;
 use crate::flag::Flags;
 use crate::meter::Interval;
-use crate::policy::Split;
+use crate::policy::Portions;
 use crate::tally::Whole;
 use crate::target::{Entry, Target, change_residents};
 
@@ -140,10 +140,10 @@ impl Layout<'_> {
         if n == 0 {
             return;
         }
-        let split = Split::of(energy, n, &mut self.row.turn);
+        let portions = Portions::of(energy, n, &mut self.row.turn);
         for (place, slot) in self.row.residents.iter().enumerate() {
             if let Some(tally) = self.desk.tally(*slot, self.domain) {
-                tally.charge(split.part(place), time);
+                tally.charge(portions.part(place), time);
             }
         }
     }

@@ -1,29 +1,27 @@
 //! The ledger: samples and boundaries in, books and accounts out.
 
 mod boundaries;
+mod close;
 mod even;
 mod query;
 mod settle;
 
 use crate::account::Account;
-use crate::apportion::{Remainders, apportion};
+use crate::apportion::Remainders;
 use crate::book::{Anomalies, Book};
 use crate::config::{Config, ConfigError};
 use crate::desk::{Desk, Slot};
 use crate::domain::Scope;
-use crate::flag::{Flag, Flags};
+use crate::flag::Flags;
 use crate::id::DomainId;
-use crate::kernel_books::kernel_charge;
-use crate::layout::{Layout, Row};
-use crate::meter::{Energy, Interval, Meter, Reading};
-use crate::policy::{Idle, Policies};
-use crate::sample::{Cause, Closed, Ignored, Sample, Window};
+use crate::layout::Row;
+use crate::meter::{Interval, Meter, Reading};
+use crate::policy::Policies;
+use crate::sample::{Cause, Ignored, Sample, Window};
 use crate::settlement::Settlement;
-use crate::split::{Seen, Split};
-use crate::tally::Whole;
+use crate::split::Split;
 use crate::target::Target;
 use crate::unit::{Nanojoules, Nanos};
-use crate::weighing::By;
 
 /// The books of a run. Feed it samples and boundaries in the order of their instants.
 #[derive(Debug)]
@@ -82,8 +80,12 @@ impl Ledger {
             meters: domains
                 .into_iter()
                 .map(|spec| {
-                    let whole = !matches!(spec.scope, Scope::Package(_));
-                    let cpus = cpus.saturating_mul(if whole { packages } else { 1 });
+                    let cpus = match spec.scope {
+                        Scope::Package(_) => cpus,
+                        Scope::Machine => cpus.saturating_mul(packages),
+                        // Its consumers' time is time on the device, however many CPUs the machine has.
+                        Scope::Device => 1,
+                    };
                     Meter::new(spec, consumers, cpus)
                 })
                 .collect(),
@@ -136,6 +138,7 @@ impl Ledger {
                 }
             }
         };
+        self.meters[d].show(sample.clocks);
         if !matches!(window, Window::Missing | Window::Held) {
             self.meters[d].stalled = false;
         }
@@ -155,145 +158,6 @@ impl Ledger {
     pub fn distrust(&mut self, domain: DomainId, begin: Nanos, end: Nanos, cause: Cause) {
         if let Some(meter) = self.meters.get_mut(domain.0) {
             meter.distrust(Interval { begin, end }, cause);
-        }
-    }
-
-    /// Charges a valid window and lays it out along its boundaries.
-    fn close(&mut self, d: usize, interval: Interval, energy: Energy) -> Window {
-        self.add_cpu(d);
-        let (meter, book, scratch) = (&self.meters[d], &mut self.books[d], &mut self.scratch);
-        let gap = interval.length() > meter.spec.expected_window;
-        let Scratch { charges, remainders, .. } = scratch;
-        let by = meter.weighing.by(&meter.used);
-        let weights = if by == By::Weights { meter.weighing.used() } else { &meter.used };
-        let measured = by == By::Weights && meter.weighing.measured();
-        let residual = apportion(energy.active.0, weights, charges, remainders);
-        // Nobody's part, the last one, where there are weights.
-        let idle = energy.idle.0 + charges.get(self.targets.len()).copied().unwrap_or(0);
-        // None of these sums overflows: each is at most `measured`, and the meter kept to the room left.
-        book.measured.0 += energy.total.0;
-        book.idle.0 += idle;
-        let unweighted = by == By::ClocksForWant && energy.active.0 > 0;
-        book.unweighted += u64::from(unweighted);
-        book.residual.0 += residual;
-        book.windows += 1;
-        book.gaps += u64::from(gap);
-        book.units += u128::from(energy.units);
-        let on_cpu = meter.used.iter().fold(0, |sum: u64, used| sum.saturating_add(*used));
-        let ran = book.gross_units.iter_mut().zip(&meter.used).filter(|(_, used)| **used > 0);
-        for (sum, used) in ran {
-            *sum += u128::from(kernel_charge(energy.units, *used, on_cpu));
-        }
-        let (period, active, split) = (meter.period().0, energy.total.0 - idle, meter.split);
-        let seen = Seen { used: on_cpu, length: interval.length().0 };
-        let by = energy.by;
-        let idle_error = by.map_or(0, |by| by.off(interval.length()).0);
-        let late = meter.pulse.late(&meter.spec);
-        self.books[d].late_windows += u64::from(late);
-        self.scratch.idles.clear();
-        self.scratch.idles.resize(self.targets.len(), 0);
-        let gives = self.policies.idle != Idle::None;
-        let kept = match self.policies.idle {
-            Idle::None => idle,
-            Idle::Even => self.give_evenly(d, interval, idle),
-            Idle::Proportional => {
-                let Scratch { charges, idles, remainders, .. } = &mut self.scratch;
-                apportion(idle, &charges[..self.targets.len()], idles, remainders)
-            }
-        };
-        self.books[d].idle_kept.0 += kept;
-        for k in 0..self.targets.len() {
-            let (charge, idle) = (self.scratch.charges[k], self.scratch.idles[k]);
-            if charge == 0 && idle == 0 && self.quiet(d, k) {
-                continue;
-            }
-            let whole = Whole {
-                active,
-                charge,
-                idle,
-                idle_error,
-                by,
-                gives,
-                period,
-                late,
-                gap,
-                changed: false,
-                measured,
-                unweighted,
-                split,
-                seen,
-            };
-            let waits = self.lay(d, k, interval, whole);
-            self.books[d].idle_kept.0 += if waits { 0 } else { whole.idle };
-            let consumer = &mut self.books[d].consumers[k];
-            consumer.active.0 += whole.charge;
-            if !waits {
-                consumer.background.0 += whole.charge;
-                self.targets[k].background(interval.begin, whole.charge, &mut consumer.during);
-            }
-        }
-        let length = interval.length();
-        Window::Closed(Closed { length, units: energy.units, energy: energy.total, gap })
-    }
-
-    /// Nothing is to be laid out: nobody is resident, and no boundary is to be passed.
-    fn quiet(&self, d: usize, k: usize) -> bool {
-        let row = &self.rows[d * self.targets.len() + k];
-        row.residents.is_empty() && row.cursor == self.targets[k].end() && !row.skipped
-    }
-
-    /// Lays one consumer's charge out where somebody may have a part in it. False: it is background.
-    fn lay(&mut self, d: usize, k: usize, interval: Interval, whole: Whole) -> bool {
-        let end = self.targets[k].end();
-        let row = self.row(d, k);
-        if std::mem::take(&mut row.skipped) {
-            self.layout(d, k, interval).skip(Flag::Gap.into());
-            return false;
-        }
-        let waits = !row.residents.is_empty() || row.cursor != end;
-        if waits {
-            self.targets[k].laid = true;
-            self.layout(d, k, interval).charge(whole);
-        }
-        waits
-    }
-
-    fn add_cpu(&mut self, d: usize) {
-        for (consumer, used) in self.books[d].consumers.iter_mut().zip(&self.meters[d].used) {
-            consumer.cpu = consumer.cpu.saturating_add(Nanos(*used));
-        }
-    }
-
-    /// A window that is charged to nobody: its boundaries are passed.
-    fn void(&mut self, d: usize, interval: Interval, flags: Flags) {
-        for k in 0..self.targets.len() {
-            self.row(d, k).skipped = false;
-            self.layout(d, k, interval).skip(flags);
-            let curve = &mut self.row(d, k).curve;
-            if !curve.is_empty() {
-                // Nothing was laid out in that time: what comes after it does not reach back.
-                curve.cut(interval.end.0, 0);
-            }
-        }
-    }
-
-    fn row(&mut self, d: usize, k: usize) -> &mut Row {
-        let width = self.targets.len();
-        &mut self.rows[d * width + k]
-    }
-
-    fn layout(&mut self, d: usize, k: usize, interval: Interval) -> Layout<'_> {
-        let meter = &self.meters[d];
-        Layout {
-            domain: d,
-            scope: meter.spec.scope,
-            interval,
-            from: meter.from[k],
-            used: meter.used[k],
-            target: &self.targets[k],
-            row: &mut self.rows[d * self.targets.len() + k],
-            desk: &mut self.desk,
-            touched: &mut self.scratch.touched,
         }
     }
 }

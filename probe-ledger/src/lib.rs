@@ -65,7 +65,8 @@
 //! | `tokens` | the tokens it received or had generated in the interval |
 //! | `work` | a × prompt tokens + b × generated tokens + c × generated tokens × context, with a, b, c fitted from the target's own history by non-negative least squares |
 //!
-//! Tokens are spread evenly over their phase. Where somebody's tokens are not known, or nothing is fitted yet, all share equally, and
+//! Tokens are spread evenly over their phase. Where somebody's tokens are not known, by `work` also where it is not known in which
+//! phase they were, or nothing is fitted yet, all share equally, and
 //! it is said. What a server does once for all who are in a batch (it reads its weights) belongs to them by the same
 //! parts. An interval in which nobody works is the target's **background**. So, exactly, for each target and domain:
 //!
@@ -88,21 +89,23 @@
 //! # Error bars
 //!
 //! ```text
-//! half width = √(Σ edges² + Σ quantum²) + gap + split + class + policy
+//! half width = √(Σ edges² + Σ quantum² + Σ idle² + (Σ weight)² + (Σ class)² + policy²) + Σ gap + Σ split + distance
 //! edges      = (power at the request's edge + its share of idle power) × sensor period,
 //!              at both edges, in each domain
 //! quantum    = counter step × the request's share of the edge window, likewise
+//! idle       = uncertainty of the idle power, for the residency, by the request's share
+//! weight     = where others ran in its windows: their power a nanosecond may have been another
+//! class      = relative error of the sensor's class × energy
+//! policy     = where requests overlapped: what work's prices did not foretell, or anything where there are none
 //! gap        = what is ambiguous in windows longer than expected in which residents changed,
 //!              and, upwards, residency without coverage at the request's mean power
 //! split      = where the use of a device was guessed: from nothing to the whole of it
-//! class      = relative error of the sensor's class × energy
-//! idle       = uncertainty of the idle power, for the residency, by the request's share
-//! weight     = where others ran in its windows: their power a nanosecond may have been another
-//! policy     = where requests overlapped: what work's prices did not foretell, and its distance from another policy
+//! distance   = where another policy was chosen: to what work's prices say
 //! ```
 //!
-//! Each part is kept ([`ErrorParts`]), each is what 95 of 100 requests are within; why they combine like this is said in the
-//! module that does it. How large `weight` and `policy` must be for that was found in a simulated host whose every joule is
+//! Sums are over domains. Each part is kept ([`ErrorParts`], where `policy` is with the distance), each is what 95 of 100
+//! requests are within; weight, policy, gap, split and distance may be more to one side. Why they combine like this is said
+//! in the module that does it. How large `weight` and `policy` must be for that was found in a simulated host whose every joule is
 //! known.
 //!
 //! # Missing is not zero
@@ -168,6 +171,7 @@ mod apportion;
 mod bar;
 mod book;
 mod boundary;
+mod broken;
 mod config;
 mod counter;
 mod curve;
@@ -179,6 +183,7 @@ mod id;
 mod idle;
 mod kernel_books;
 mod layout;
+mod least_squares;
 mod ledger;
 mod meter;
 mod policy;
@@ -186,6 +191,7 @@ mod pulse;
 mod sample;
 mod scale;
 mod settlement;
+mod shares;
 mod split;
 mod steps;
 mod tally;

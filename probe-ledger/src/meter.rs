@@ -3,6 +3,7 @@
 //! It knows nothing of requests or of who is charged.
 
 use crate::book::Anomalies;
+use crate::broken::Broken;
 use crate::counter::Delta;
 use crate::domain::{DomainSpec, Scope};
 use crate::idle::{IdlePower, Learner};
@@ -27,6 +28,8 @@ pub(crate) struct Meter {
     pub(crate) from: Vec<u64>,
     /// On-CPU time in the window last read.
     pub(crate) used: Vec<u64>,
+    /// Clocks as far as any sample has shown them, with a counter or without.
+    pub(crate) latest: Vec<u64>,
     /// How it is known who uses it.
     pub(crate) split: Split,
     /// What the window's energy is shared by instead, where weights come with the samples.
@@ -34,8 +37,8 @@ pub(crate) struct Meter {
     /// Nobody waits for it until it samples again.
     pub(crate) stalled: bool,
     pub(crate) pulse: Pulse,
-    /// Time that no window may touch, and why.
-    broken: Option<(Interval, Cause)>,
+    /// Time that no window may touch.
+    broken: Broken,
 }
 
 /// The interval between two samples.
@@ -50,8 +53,13 @@ impl Interval {
         self.end.since(self.begin)
     }
 
+    /// The shortest that holds both.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self { begin: self.begin.min(other.begin), end: self.end.max(other.end) }
+    }
+
     /// Whether they have more than an instant in common.
-    fn overlaps(self, other: Self) -> bool {
+    pub(crate) fn overlaps(self, other: Self) -> bool {
         self.begin < other.end && other.begin < self.end
     }
 }
@@ -86,11 +94,12 @@ impl Meter {
             learner: Learner::new(cpus),
             from: vec![0; consumers],
             used: vec![0; consumers],
+            latest: vec![0; consumers],
             split: Split::Clocks,
             weighing: Weighing::default(),
             stalled: false,
             pulse: Pulse::default(),
-            broken: None,
+            broken: Broken::default(),
             spec,
         }
     }
@@ -120,8 +129,7 @@ impl Meter {
             return Reading::Stale;
         }
         let interval = Interval { begin, end: sample.t };
-        self.broken = self.broken.filter(|(broken, _)| broken.end > begin);
-        let cause = self.broken.filter(|(broken, _)| broken.overlaps(interval));
+        let cause = self.broken.touches(interval);
         let beat = match cause {
             Some(_) => {
                 self.pulse.begin(sample.t, sample.clocks);
@@ -136,7 +144,7 @@ impl Meter {
         self.advance_clocks(sample.clocks, seen);
         self.weighing.advance(sample.weights.as_ref(), seen);
         match (cause, beat) {
-            (Some((_, cause)), _) => {
+            (Some(cause), _) => {
                 self.learner.interrupt();
                 return Reading::Void(interval, cause.into());
             }
@@ -155,11 +163,21 @@ impl Meter {
         }
     }
 
+    /// Takes in how far a sample shows the clocks, whatever becomes of its counter.
+    pub(crate) fn show(&mut self, clocks: &[u64]) {
+        for (latest, now) in self.latest.iter_mut().zip(clocks) {
+            *latest = (*latest).max(*now);
+        }
+    }
+
     /// No window that touches this time is valid.
     pub(crate) fn distrust(&mut self, time: Interval, cause: Cause) {
-        let before = self.broken.map_or(time, |(before, _)| before);
-        let both = Interval { begin: before.begin.min(time.begin), end: before.end.max(time.end) };
-        self.broken = Some((both, cause));
+        self.broken.add(time, cause);
+    }
+
+    /// On-CPU time of all consumers in the window last read.
+    pub(crate) fn on_cpu(&self) -> u64 {
+        self.used.iter().fold(0, |sum, used| sum.saturating_add(*used))
     }
 
     /// The sensor's period as far as it is known.
@@ -185,8 +203,7 @@ impl Meter {
             self.learner.interrupt();
             return;
         }
-        let busy = self.used.iter().fold(0, |sum: u64, used| sum.saturating_add(*used));
-        self.learner.window(total, length, busy, self.pulse.period(&self.spec));
+        self.learner.window(total, length, self.on_cpu(), self.pulse.period(&self.spec));
     }
 
     /// A clock that went backwards stands still until it has caught up, so that no time counts twice.

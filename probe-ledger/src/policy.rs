@@ -104,9 +104,9 @@ impl Share {
 /// Shares `amount` between `n`. The odd nanojoules start at `turn`, which moves on, so that they rotate and nobody is
 /// favoured for his place; the parts add up to the amount exactly. Nothing is handed out when `n` is 0.
 pub(crate) fn equally(amount: u64, n: usize, turn: &mut usize, parts: &mut Vec<u64>) {
-    let split = Split::of(amount, n, turn);
+    let portions = Portions::of(amount, n, turn);
     parts.clear();
-    parts.extend((0..n).map(|place| split.part(place)));
+    parts.extend((0..n).map(|place| portions.part(place)));
 }
 
 impl Idle {
@@ -126,14 +126,14 @@ impl Idle {
 
 /// One amount shared between residents.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Split {
+pub(crate) struct Portions {
     each: u64,
     odd: usize,
     first: usize,
     n: usize,
 }
 
-impl Split {
+impl Portions {
     pub(crate) fn of(amount: u64, n: usize, turn: &mut usize) -> Self {
         let count = (n as u64).max(1);
         let (each, odd) = (amount / count, (amount % count) as usize);
@@ -173,9 +173,9 @@ mod tests {
         let mut turn = 0;
         let mut got = [0; 3];
         for _ in 0..3 {
-            let split = Split::of(10, 3, &mut turn);
+            let portions = Portions::of(10, 3, &mut turn);
             for (place, sum) in got.iter_mut().enumerate() {
-                *sum += split.part(place);
+                *sum += portions.part(place);
             }
         }
         assert_eq!(got, [10, 10, 10]);
@@ -185,8 +185,8 @@ mod tests {
         #[test]
         fn parts_add_up_and_differ_by_one_at_most(amount in any::<u64>(), n in 1usize..40, start in any::<usize>()) {
             let mut turn = start;
-            let split = Split::of(amount, n, &mut turn);
-            let parts: Vec<u64> = (0..n).map(|i| split.part(i)).collect();
+            let portions = Portions::of(amount, n, &mut turn);
+            let parts: Vec<u64> = (0..n).map(|i| portions.part(i)).collect();
             prop_assert_eq!(parts.iter().map(|p| u128::from(*p)).sum::<u128>(), u128::from(amount));
             prop_assert!(parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1);
         }

@@ -6,13 +6,18 @@
 //! take long: then what they did is learned from, and they wait. What would have been charged by work is kept beside it, and how uncertain that is: a
 //! part of the error bar.
 
+use std::collections::VecDeque;
+
 use crate::apportion::{Remainders, apportion};
+use crate::book::Background;
 use crate::curve::Curve;
 use crate::desk::{Desk, Slot};
-use crate::fit::Fit;
-use crate::flag::{Flag, Flags};
+use crate::fit::{Fit, Tariff};
+use crate::flag::Flags;
 use crate::policy::{Share, equally};
+use crate::shares::{doubts, fractions};
 use crate::steps::{Batch, Worker};
+use crate::unit::Nanojoules;
 
 /// Where so many have left and there are no prices yet, there will be none soon.
 const MOST_WAITING: usize = 16;
@@ -29,9 +34,13 @@ pub(crate) struct Settlement {
     until: u64,
     /// Learned from up to here.
     learned: u64,
+    /// When the last of those left who are settled for good.
+    left: Option<u64>,
     /// Many have waited for prices in vain.
     gave_up: bool,
     fit: Fit,
+    /// What was known of prices from an instant on, as far as that is not settled.
+    tariffs: VecDeque<(u64, Tariff)>,
     /// Whose turn it is to get odd nanojoules; of idle energy, so that its policy moves nobody's charge.
     turn: usize,
     idle_turn: usize,
@@ -64,8 +73,8 @@ pub(crate) struct Charged {
     pub(crate) energy: u64,
     /// Given to them of its idle energy.
     pub(crate) idle: u64,
-    /// Charged to nobody while somebody was resident.
-    pub(crate) waiting: u64,
+    /// Of what is charged to nobody, what the target did.
+    pub(crate) during: Background,
 }
 
 impl Settlement {
@@ -92,15 +101,38 @@ impl Settlement {
         enters.min().map_or(now, |enter| enter.max(given_up))
     }
 
-    /// Learns from what happened up to an instant. It counts for all that is not settled: those who were there first are
-    /// charged by prices, too.
+    /// The last instant until then at which anybody's phase changes: who is settled does not depend on when domains are
+    /// read, or on which of two that leave together is told of first.
+    pub(crate) fn last_change(&self, until: u64, desk: &Desk) -> u64 {
+        let open = self.open.iter().filter_map(|slot| desk.get(*slot));
+        let changes = open.flat_map(|request| request.phases().instants());
+        changes.filter(|t| *t <= until).max().unwrap_or(until)
+    }
+
+    /// Learns from what happened up to an instant.
     pub(crate) fn learn(&mut self, to: u64, domains: &[Part<'_>], desk: &mut Desk) {
         let instants = self.instants(self.learned, to, desk);
         for end in &instants {
             self.learn_interval(self.learned, *end, domains, desk);
             self.learned = self.learned.max(*end);
+            let tariff = self.fit.tariff();
+            if self.tariffs.back().is_none_or(|(_, last)| *last != tariff) {
+                self.tariffs.push_back((*end, tariff));
+            }
         }
         self.scratch.instants = instants;
+    }
+
+    /// What an interval is charged by: what was known at its end, whenever it is settled. Those who were there before there were
+    /// prices are charged by the first ones; prices that had not been tried by then are as good as they turned out at once.
+    fn tariff(&self, end: u64) -> Tariff {
+        let priced = || self.tariffs.iter().filter(|(_, tariff)| tariff.prices.is_some());
+        let then = priced().take_while(|(from, _)| *from <= end).last();
+        let mut tariff =
+            then.or_else(|| priced().next()).map(|(_, known)| *known).unwrap_or_default();
+        let tried = || self.tariffs.iter().find_map(|(_, known)| known.error);
+        tariff.error = tariff.error.or_else(tried);
+        tariff
     }
 
     /// Whether those who left until then should wait for prices: some overlapped, it is known what they did, and they are
@@ -115,7 +147,7 @@ impl Settlement {
             last = last.max(request.leave.map_or(u64::MAX, |leave| leave.0));
             if request.leave.is_some_and(|leave| leave.0 <= until) {
                 left += 1;
-                if !request.phases().counted() {
+                if !request.phases().priceable() {
                     return false;
                 }
             }
@@ -138,8 +170,12 @@ impl Settlement {
         for end in &instants {
             self.interval(self.until, *end, share, domains, cpu, desk, &mut charged);
             self.until = self.until.max(*end);
+            while self.tariffs.get(1).is_some_and(|(from, _)| *from <= self.until) {
+                self.tariffs.pop_front();
+            }
         }
         self.scratch.instants = instants;
+        self.left = self.left(to, desk);
         let mut done = Vec::new();
         self.open.retain(|slot| {
             let left = desk.get(*slot).and_then(|r| r.leave).is_some_and(|leave| leave.0 <= to);
@@ -150,6 +186,18 @@ impl Settlement {
         });
         done.sort_by_key(|slot| desk.get(*slot).and_then(|request| request.leave));
         (charged, done)
+    }
+
+    /// What the target did since everybody is settled.
+    pub(crate) fn since(&self, curve: &Curve) -> Background {
+        silence(curve, self.until, u64::MAX, self.left)
+    }
+
+    /// When the last of those left who had by an instant.
+    fn left(&self, by: u64, desk: &Desk) -> Option<u64> {
+        let leave = |slot: &Slot| desk.get(*slot).and_then(|request| request.leave);
+        let open = self.open.iter().filter_map(leave).map(|leave| leave.0);
+        open.filter(|leave| *leave <= by).chain(self.left).max()
     }
 
     /// Where a phase of anybody ends between two instants, and the later of them.
@@ -179,21 +227,29 @@ impl Settlement {
         if from >= to {
             return;
         }
+        let tariff = self.tariff(to);
         let Scratch { workers, weights, parts, remainders, .. } = &mut self.scratch;
         find(workers, &self.open, desk, from, to);
         let energy = |part: &Part<'_>| part.energy(from, to);
         if workers.is_empty() {
             let resident =
                 |slot: &Slot| desk.get(*slot).is_some_and(|r| r.phases().resident(from, to));
-            if self.open.iter().any(resident) {
-                charged.iter_mut().zip(domains).for_each(|(sum, part)| sum.waiting += energy(part));
+            let waiting = self.open.iter().any(resident);
+            let left = self.left(from, desk);
+            for (sum, part) in charged.iter_mut().zip(domains) {
+                sum.during.add(match waiting {
+                    true => Background { waiting: Nanojoules(energy(part)), ..<_>::default() },
+                    false => silence(part.curve, from, to, left),
+                });
             }
             return;
         }
-        let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
+        let summed = summed(domains, from, to);
         let batch = Batch::new(workers, summed as f64 / 1e9);
-        let (wanted, flags) = fractions(share, workers, &self.fit, &batch);
-        doubts(workers, (&wanted, share), &self.fit, &batch, summed, desk);
+        let (wanted, flags) = fractions(share, workers, &tariff, &batch);
+        // Of nothing, everybody's part is known.
+        let flags = if domains.iter().any(|part| energy(part) > 0) { flags } else { Flags::NONE };
+        doubts(workers, (&wanted, share), &tariff, &batch, summed, desk);
         weights.clear();
         weights.extend(wanted.iter().map(|part| (part * ONE) as u64));
         let even = weights.windows(2).all(|pair| pair[0] == pair[1]);
@@ -207,6 +263,7 @@ impl Settlement {
             for (worker, part) in workers.iter().zip(&*parts) {
                 let Some(request) = desk.get_mut(worker.slot) else { continue };
                 request.flags = request.flags.union(flags);
+                request.unphased |= worker.phases.first.is_none();
                 let Some(tally) = request.tallies.get_mut(d) else {
                     request.cpu = request.cpu.saturating_add(*part);
                     continue;
@@ -238,17 +295,18 @@ impl Settlement {
         }
     }
 
-    /// Takes in what an interval tells of prices.
+    /// Takes in what an interval tells of prices: nothing, where nobody knows what somebody did.
     fn learn_interval(&mut self, from: u64, to: u64, domains: &[Part<'_>], desk: &mut Desk) {
         if from >= to {
             return;
         }
         let workers = &mut self.scratch.workers;
         find(workers, &self.open, desk, from, to);
-        if workers.iter().all(|worker| worker.phases.counted()) {
-            let energy = |part: &Part<'_>| part.energy(from, to);
-            let summed: u64 = domains.iter().filter(|d| d.additive).map(energy).sum();
+        if workers.iter().all(|worker| worker.phases.priceable()) {
+            let summed = summed(domains, from, to);
             learn(&mut self.fit, workers, &Batch::new(workers, summed as f64 / 1e9), to, desk);
+        } else {
+            miss(workers, desk);
         }
     }
 }
@@ -257,6 +315,24 @@ impl Part<'_> {
     fn energy(&self, from: u64, to: u64) -> u64 {
         self.curve.at(to).saturating_sub(self.curve.at(from))
     }
+}
+
+/// What a target did in an interval in which nobody was resident, after the last who left.
+fn silence(curve: &Curve, from: u64, to: u64, left: Option<u64>) -> Background {
+    let energy = |to: u64| Nanojoules(curve.at(to).saturating_sub(curve.at(from)));
+    match left {
+        None => Background { before: energy(to), ..Background::default() },
+        Some(left) => {
+            let spins = left.saturating_add(Background::SPINNING.0).clamp(from, to);
+            Background { after: energy(spins), ..Background::default() }
+        }
+    }
+}
+
+/// What an interval's energy is over the additive domains, at most the largest number: each domain's alone may fill a `u64`.
+fn summed(domains: &[Part<'_>], from: u64, to: u64) -> u64 {
+    let additive = domains.iter().filter(|domain| domain.additive);
+    additive.fold(0, |sum, domain| sum.saturating_add(domain.energy(from, to)))
 }
 
 /// Who is worked on throughout an interval.
@@ -274,67 +350,30 @@ fn find(workers: &mut Vec<Worker>, open: &[Slot], desk: &Desk, from: u64, to: u6
 /// Everybody has seen the interval; who is done with a phase by its end tells what that cost.
 fn learn(fit: &mut Fit, workers: &[Worker], batch: &Batch, to: u64, desk: &mut Desk) {
     let prices = fit.prices().copied();
-    for worker in workers {
-        let (Some(request), phases) = (desk.get_mut(worker.slot), &worker.phases) else { continue };
-        let equation = if worker.decodes {
+    let equations = workers.iter().filter_map(|worker| {
+        let (request, phases) = (desk.get_mut(worker.slot)?, &worker.phases);
+        if worker.decodes {
             request.decoding.add(batch, prices.as_ref());
             let done = phases.completion.filter(|_| to == phases.last);
             done.and_then(|tokens| request.decoding.equation(tokens))
         } else {
             request.reading.add(batch);
             phases.first.filter(|first| to == *first).and_then(|_| request.reading.equation())
-        };
-        if let Some((x, joules)) = equation {
-            fit.learn(x, joules);
         }
-    }
+    });
+    fit.learn(&equations.collect::<Vec<_>>());
 }
 
-/// What each would be charged by work, and how uncertain that is.
-fn doubts(
-    workers: &[Worker],
-    (chosen, share): (&[f64], Share),
-    fit: &Fit,
-    batch: &Batch,
-    summed: u64,
-    desk: &mut Desk,
-) {
-    let work = (share != Share::Work).then(|| fractions(Share::Work, workers, fit, batch).0);
-    let priced = fit.prices().is_some() && workers.iter().all(|w| w.phases.counted());
-    let best = work.as_deref().filter(|_| priced).unwrap_or(chosen);
-    for ((worker, chosen), best) in workers.iter().zip(chosen).zip(best) {
-        let Some(request) = desk.get_mut(worker.slot) else { continue };
-        let (shares, summed) = (&mut request.shares, summed as f64);
-        let moved = best * (1.0 - best) * summed;
-        shares.chosen += chosen * summed;
-        shares.best += best * summed;
-        // Untried prices foretell nothing.
-        if let Some(error) = fit.error().filter(|_| priced) {
-            shares.foretold += error * moved;
-            shares.steps += moved;
-        } else {
-            shares.unknown += moved;
+/// What was done in an interval is not known: the phases it is a part of give no equations.
+fn miss(workers: &[Worker], desk: &mut Desk) {
+    for Worker { slot, phases, decodes, .. } in workers {
+        let Some(request) = desk.get_mut(*slot) else { continue };
+        let known = phases.priceable();
+        if *decodes || !known {
+            request.decoding.miss();
         }
-    }
-}
-
-/// Each worker's part of an interval under a policy; in equal parts, and said so, where it does not know.
-fn fractions(policy: Share, workers: &[Worker], fit: &Fit, batch: &Batch) -> (Vec<f64>, Flags) {
-    let n = workers.len();
-    let equal = || vec![1.0 / n as f64; n];
-    if n == 1 || policy == Share::Equal {
-        return (equal(), Flags::NONE);
-    }
-    let counted = workers.iter().all(|worker| worker.phases.counted());
-    let works: Option<Vec<f64>> = match (policy, fit.prices()) {
-        _ if !counted => None,
-        (Share::Work, None) => return (equal(), Flag::WorkUnfitted.into()),
-        (Share::Work, Some(prices)) => Some(batch.works(prices, workers).collect()),
-        _ => Some(workers.iter().map(|w| w.amounts.prefill + w.amounts.decode).collect()),
-    };
-    let total = works.iter().flatten().sum::<f64>();
-    match works.filter(|_| total > 0.0 && total.is_finite()) {
-        Some(works) => (works.into_iter().map(|work| work / total).collect(), Flags::NONE),
-        None => (equal(), Flag::ShareUnknown.into()),
+        if !*decodes || !known {
+            request.reading.miss();
+        }
     }
 }

@@ -77,9 +77,14 @@ impl Batch {
     }
 }
 
+/// How much of what has a price, and what it cost.
+pub(crate) type Equation = ([f64; N], f64);
+
 /// What a request's target did while the request was in decode: sums, and means weighed by the energy of steps.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Decoding {
+    /// What the target did in a part of it is not known.
+    unseen: bool,
     joules: f64,
     prompts: f64,
     weight: f64,
@@ -97,10 +102,15 @@ impl Decoding {
         self.context += weight * batch.context;
     }
 
-    /// The equation of a request that is over: how much of what has a price, and what it cost.
-    pub(crate) fn equation(&self, tokens: u64) -> Option<([f64; N], f64)> {
+    /// A part of it, in which somebody did nobody knows what: its steps are in no sum, so there will be no equation.
+    pub(crate) fn miss(&mut self) {
+        self.unseen = true;
+    }
+
+    /// The equation of a request that is over.
+    pub(crate) fn equation(&self, tokens: u64) -> Option<Equation> {
         let steps = tokens.saturating_sub(1) as f64;
-        let known = steps > 0.0 && self.weight > 0.0 && self.joules > 0.0;
+        let known = !self.unseen && steps > 0.0 && self.weight > 0.0 && self.joules > 0.0;
         let mean = |sum: f64| steps * sum / self.weight;
         known.then(|| ([self.prompts, steps, mean(self.decoding), mean(self.context)], self.joules))
     }
@@ -111,7 +121,7 @@ impl Decoding {
 pub(crate) struct Reading {
     joules: f64,
     prompts: f64,
-    /// Somebody was in decode: how many steps that were, nobody knows.
+    /// Somebody was in decode: how many steps that were, nobody knows. Or did nobody knows what.
     mixed: bool,
 }
 
@@ -122,8 +132,13 @@ impl Reading {
         self.mixed |= batch.decoding > 0.0;
     }
 
+    /// A part of it, in which somebody did nobody knows what.
+    pub(crate) fn miss(&mut self) {
+        self.mixed = true;
+    }
+
     /// The equation of a prompt that is read, in one step; what more steps shared is part of a prompt token's price.
-    pub(crate) fn equation(&self) -> Option<([f64; N], f64)> {
+    pub(crate) fn equation(&self) -> Option<Equation> {
         let known = !self.mixed && self.prompts > 0.0 && self.joules > 0.0;
         known.then_some(([self.prompts, 1.0, 0.0, 0.0], self.joules))
     }
@@ -188,6 +203,8 @@ mod tests {
         assert!((x[3] - 10.0 * 105.5).abs() < 1e-9, "{x:?}");
         assert_eq!(seen.equation(1), None, "no step of decode");
         assert_eq!(Decoding::default().equation(11), None, "never in decode");
+        seen.miss();
+        assert_eq!(seen.equation(11), None, "ten steps, but the energy of some of them only");
     }
 
     #[test]

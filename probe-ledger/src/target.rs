@@ -10,9 +10,6 @@ use crate::desk::{Desk, Slot};
 use crate::domain::Scope;
 use crate::unit::Nanos;
 
-/// So long after a last byte what a target does is still because of it.
-const SPINNING: Nanos = Nanos(1_000_000_000);
-
 /// A boundary on its way through the domains.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -115,7 +112,7 @@ impl Target {
     pub(crate) fn background(&self, begin: Nanos, charge: u64, during: &mut Background) {
         let sum = match self.served {
             false => &mut during.before,
-            true if begin.since(self.t) <= SPINNING => &mut during.after,
+            true if begin.since(self.t) <= Background::SPINNING => &mut during.after,
             true => return,
         };
         sum.0 += charge;

@@ -3,6 +3,9 @@
 
 use crate::unit::Nanos;
 
+/// More tokens than any request has: such a count is an error of whoever counted, and not known.
+const MOST_TOKENS: u64 = 100_000_000;
+
 /// What is known of a request besides its boundaries once it is over, however it came to be known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
@@ -12,9 +15,9 @@ pub struct Work {
     pub first: Option<Nanos>,
     /// When its last token had been generated. `None`: when it left.
     pub last: Option<Nanos>,
-    /// Prompt tokens that were processed.
+    /// Prompt tokens that were processed. More than 10⁸ are taken as unknown, here and below.
     pub prompt: Option<u64>,
-    /// Prompt tokens that were taken from a cache: context, but no work.
+    /// Prompt tokens that were taken from a cache: context, but no work. Too many of them: the prompt is unknown.
     pub cached: u64,
     /// Tokens that were generated.
     pub completion: Option<u64>,
@@ -68,12 +71,15 @@ impl Phases {
         let last = within(work.last, self.enter, self.leave).unwrap_or(self.leave);
         let first = within(work.first, self.enter, last);
         let begin = within(work.begin, self.enter, first.unwrap_or(last)).unwrap_or(self.enter);
-        let Work { prompt, cached, completion, .. } = *work;
+        let can_be = |tokens: &u64| *tokens <= MOST_TOKENS;
+        let prompt = work.prompt.filter(|prompt| can_be(prompt) && can_be(&work.cached));
+        let cached = work.cached.min(MOST_TOKENS);
+        let completion = work.completion.filter(can_be);
         Self { begin, first, last, prompt, cached, completion, ..self }
     }
 
     /// The instants at which what it does changes.
-    pub(crate) fn instants(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn instants(self) -> impl Iterator<Item = u64> {
         [Some(self.enter), Some(self.begin), self.first, Some(self.last), Some(self.leave)]
             .into_iter()
             .flatten()
@@ -96,6 +102,11 @@ impl Phases {
     /// Whether its tokens are known.
     pub(crate) fn counted(&self) -> bool {
         self.prompt.is_some() && self.completion.is_some()
+    }
+
+    /// Whether prices say what it did: its tokens are known, and which of them it did when.
+    pub(crate) fn priceable(&self) -> bool {
+        self.counted() && (self.first.is_some() || self.completion == Some(0))
     }
 
     /// What it did in an interval in which it works. Tokens are spread evenly over their phase.
@@ -166,6 +177,31 @@ mod tests {
         let odd = Phases::plain(Nanos(100), Some(Nanos(300)), Some(Nanos(1000))).told(&work);
         assert_eq!((odd.begin, odd.first, odd.last), (100, Some(100), 1000));
         assert!(!odd.counted());
+    }
+
+    #[test]
+    fn tokens_that_no_request_has_are_not_known() {
+        let known = |prompt, cached, completion| {
+            let (prompt, completion) = (Some(prompt), Some(completion));
+            let work = Work { prompt, cached, completion, ..Work::default() };
+            let told = Phases::plain(Nanos(0), None, None).told(&work);
+            (told.prompt.is_some(), told.completion.is_some())
+        };
+        assert_eq!(known(MOST_TOKENS, MOST_TOKENS, MOST_TOKENS), (true, true));
+        assert_eq!(known(MOST_TOKENS + 1, 0, 1), (false, true));
+        assert_eq!(known(1, MOST_TOKENS + 1, 1), (false, true));
+        assert_eq!(known(1, 0, u64::MAX), (true, false));
+    }
+
+    #[test]
+    fn without_its_phases_only_a_request_that_generates_nothing_is_priceable() {
+        let priceable = |first: Option<u64>, completion| {
+            let (first, prompt) = (first.map(Nanos), Some(7));
+            let work = Work { first, prompt, completion, ..Work::default() };
+            Phases::plain(Nanos(0), None, None).told(&work).priceable()
+        };
+        assert!(priceable(Some(3), Some(5)) && priceable(None, Some(0)));
+        assert!(!priceable(None, Some(5)) && !priceable(Some(3), None));
     }
 
     #[test]

@@ -111,6 +111,29 @@ fn a_learned_power_holds_for_later_windows_only_and_says_so() {
 }
 
 #[test]
+fn a_device_beside_256_cpus_is_quiet_by_its_own_use_and_not_by_theirs() {
+    // 100 W; so many milliseconds of each 100 somebody computes on it.
+    for (busy, learned) in [(20, None), (6, None), (5, Some(Nanowatts::from_watts(100.0)))] {
+        let spec = DomainSpec { idle: None, scope: Scope::Device, ..exact("gpu-0") };
+        let mut ledger = Ledger::new(Config {
+            domains: vec![spec],
+            consumers: 1,
+            packages: 2,
+            cpus: 128,
+            horizon: Nanos::from_millis(10_000),
+            patience: Nanos::from_millis(60_000),
+            policies: Policies::default(),
+        })
+        .unwrap();
+        for i in 0..200 {
+            sample(&mut ledger, 0, i * 100 * MS, i * 10_000_000_000, &[i * busy * MS]);
+        }
+        let known = ledger.idle(DomainId(0)).map(|known| known.power);
+        assert_eq!(known, learned, "{busy} ms of 100");
+    }
+}
+
+#[test]
 fn a_told_power_is_never_learned_over() {
     let mut ledger = ledger(Idle::None, Some(3.0));
     let (mut t, mut counter) = (0, 0);

@@ -311,3 +311,17 @@ fn every_window_that_touches_distrusted_time_is_void_and_no_other() {
         assert_eq!(account.energy.unwrap().energy, Nanojoules(96 * MS));
     }
 }
+
+#[test]
+fn windows_between_two_distrusted_times_are_valid_and_each_has_its_own_cause() {
+    let mut l = ledger(vec![rapl()], 1, 1);
+    l.distrust(DomainId(0), Nanos(10 * MS), Nanos(20 * MS), Cause::Suspended);
+    l.distrust(DomainId(0), Nanos(80 * MS), Nanos(90 * MS), Cause::Hotplug);
+    for t in (0..=100).step_by(10) {
+        sample(&mut l, 0, t * MS, t * MS, &[t * MS]);
+    }
+    let book = l.books(DomainId(0)).unwrap();
+    let voids: Vec<_> = book.voids.iter().map(|(cause, n)| (*cause, *n)).collect();
+    assert_eq!(voids, [(Void::Suspended, 1), (Void::Hotplug, 1)]);
+    assert_eq!((book.windows, measured(&l)), (8, 80 * MS));
+}

@@ -271,3 +271,46 @@ fn background_tells_loading_waiting_and_spinning_apart() {
     let Background { before, waiting, after } = target.during;
     assert_eq!((before.0, waiting.0, after.0), (1_000, 100, 10));
 }
+
+#[test]
+fn in_a_window_with_boundaries_only_what_follows_a_last_byte_by_a_second_is_after_it() {
+    const S: u64 = 1_000_000_000;
+    let mut l = ledger(vec![exact("package-0")], 1, 1);
+    sample(&mut l, 0, 0, 0, &[0]);
+    // 1 µJ and 1 ns of CPU a second, in windows of ten.
+    at(&mut l, 0, 4 * S, &[4], 1, Enter).unwrap();
+    at(&mut l, 0, 5 * S, &[5], 1, Leave).unwrap();
+    sample(&mut l, 0, 10 * S, 10_000, &[10]);
+    let during = |l: &Ledger| {
+        let Background { before, waiting, after } = l.target(ConsumerId(0)).during;
+        (before.0, waiting.0, after.0)
+    };
+    assert_eq!(during(&l), (4_000, 0, 1_000), "four of loading, one of spinning, four of neither");
+    sample(&mut l, 0, 20 * S, 20_000, &[20]);
+    at(&mut l, 0, 28 * S, &[28], 2, Enter).unwrap();
+    at(&mut l, 0, 29 * S, &[29], 2, Leave).unwrap();
+    sample(&mut l, 0, 30 * S, 30_000, &[30]);
+    assert_eq!(during(&l), (4_000, 0, 2_000), "nor eight of silence");
+    l.finish(Nanos(30 * S));
+    let target = l.target(ConsumerId(0));
+    assert_eq!((target.requests.0, target.background.0), (2_000, 28_000));
+    assert!(l.books(DomainId(0)).unwrap().closes());
+}
+
+#[test]
+fn what_a_domain_brings_after_all_are_settled_is_told_apart_the_same_way() {
+    const S: u64 = 1_000_000_000;
+    for (end, after) in [(6, 1_000), (9, 1_000), (10, 1_000)] {
+        let mut l = ledger(vec![exact("package-0"), exact("dram-0")], 1, 1);
+        (0..2).for_each(|d| {
+            sample(&mut l, d, 0, 0, &[0]);
+        });
+        at(&mut l, 0, 0, &[0], 1, Enter).unwrap();
+        at(&mut l, 0, 5 * S, &[5], 1, Leave).unwrap();
+        sample(&mut l, 0, 10 * S, 10_000, &[10]);
+        // Settled up to here; the rest of the package's window follows.
+        sample(&mut l, 1, end * S, 0, &[end]);
+        let target = l.target(ConsumerId(0));
+        assert_eq!((target.background.0, target.during.after.0), (5_000, after), "{end}");
+    }
+}

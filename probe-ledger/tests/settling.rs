@@ -3,7 +3,7 @@
 mod common;
 
 use common::{at, exact, flags, ledger, missing, nj, only, sample};
-use probe_ledger::Change::{Enter, Leave};
+use probe_ledger::Change::{Enter, First, Leave};
 use probe_ledger::*;
 
 const MS: u64 = 1_000_000;
@@ -115,6 +115,22 @@ fn a_last_sample_at_the_end_of_the_run_leaves_nothing_unfinished() {
 }
 
 #[test]
+fn a_request_that_the_end_finds_resident_has_the_on_cpu_time_that_samples_showed_since() {
+    let mut l = ledger(vec![exact("package-0"), exact("package-1")], 2, 2);
+    sample(&mut l, 0, 0, 0, &[0, 0]);
+    at(&mut l, 0, 100, &[100, 10], 1, Enter).unwrap();
+    at(&mut l, 0, 200, &[150, 10], 1, First).unwrap();
+    sample(&mut l, 0, 1_000, 1_000, &[700, 900]);
+    // Its clocks are known though the counter could not be read; an older sample does not take them back.
+    missing(&mut l, 0, 2_000, &[1_300, 900]);
+    missing(&mut l, 0, 1_500, &[800, 900]);
+    l.finish(Nanos(2_000));
+    let account = only(&mut l);
+    // From 100 to 1,300 on package 0; of package 1 no sample came, so none of its time is known.
+    assert_eq!((account.cpu, account.resident), (Nanos(1_200), Nanos(1_900)));
+}
+
+#[test]
 fn a_thousand_requests_leave_nothing_behind() {
     let mut l = ledger(vec![exact("package-0"), exact("dram-0")], 1, 1);
     let mut total = 0;
@@ -149,7 +165,7 @@ fn a_request_that_comes_after_its_window_was_closed_keeps_its_part_and_doubts_al
 }
 
 #[test]
-fn what_a_stalled_domain_brings_of_time_that_is_settled_goes_to_background() {
+fn what_a_stalled_domain_brings_of_time_in_which_nothing_changed_is_the_residents() {
     let config = Config {
         domains: vec![exact("package-0"), exact("package-1")],
         consumers: 2,
@@ -173,7 +189,7 @@ fn what_a_stalled_domain_brings_of_time_that_is_settled_goes_to_background() {
     // Another target's boundary: domain 1 is not waited for.
     at(&mut ledger, 1, 30, &[0], 3, Enter).unwrap();
     sample(&mut ledger, 0, 60, 60, &[60, 0]);
-    // Patience with request 1 ends: all is settled up to 100.
+    // Patience with request 1 ends: all is settled up to the last change before 100, which is at 20.
     sample(&mut ledger, 0, 200, 200, &[200, 0]);
     assert_eq!(only(&mut ledger).request, RequestId(2));
     both(&mut ledger, 220);
@@ -182,6 +198,6 @@ fn what_a_stalled_domain_brings_of_time_that_is_settled_goes_to_background() {
     ledger.finish(Nanos(240));
     let target = ledger.books(DomainId(1)).unwrap().consumers[0];
     assert_eq!((target.active, target.unsettled()), (Nanojoules(240), Some(Nanojoules(0))));
-    // 5 before request 1 and 10 after it; 75 between 25, where domain 1 was when it stalled, and 100.
-    assert_eq!((target.background, target.requests), (Nanojoules(90), Nanojoules(150)));
+    // 5 before request 1 and 10 after it; nobody else came or went while domain 1 was away.
+    assert_eq!((target.background, target.requests), (Nanojoules(15), Nanojoules(225)));
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{active, exact, ledger, missing, sample};
+use common::{active, at, exact, ledger, missing, nj, only, sample};
 use probe_ledger::*;
 
 #[test]
@@ -176,6 +176,27 @@ fn books_that_are_full_void_the_window_instead_of_overflowing() {
     sample(&mut l, 0, 1, most, &[1]);
     assert_eq!(sample(&mut l, 0, 2, most + 1, &[2]), Window::Void(Void::Full));
     assert_eq!(active(&l, 0), [most * 1_000]);
+}
+
+#[test]
+fn a_request_of_two_full_domains_costs_the_largest_number_and_not_what_is_left_of_it() {
+    let mut l = ledger(vec![exact("package-0"), exact("dram-0")], 1, 1);
+    for d in 0..2 {
+        sample(&mut l, d, 0, 0, &[0]);
+    }
+    at(&mut l, 0, 0, &[0], 1, Change::Enter).unwrap();
+    for d in 0..2 {
+        sample(&mut l, d, 100, u64::MAX - 1, &[100]);
+    }
+    at(&mut l, 0, 100, &[100], 1, Change::Leave).unwrap();
+    let account = only(&mut l);
+    for share in &account.domains {
+        assert_eq!(share.active.unwrap().energy, Nanojoules(u64::MAX - 1));
+    }
+    assert_eq!(nj(&account), u64::MAX);
+    for d in 0..2 {
+        assert!(l.books(DomainId(d)).unwrap().closes());
+    }
 }
 
 #[test]

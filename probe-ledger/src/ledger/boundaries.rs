@@ -93,7 +93,8 @@ impl Ledger {
             let everything = Interval { begin: t, end: Nanos(u64::MAX) };
             if self.meters[d].stalled {
                 self.row(d, k).skipped = true;
-                self.layout(d, k, everything).skip(Flag::Stalled.into());
+                let flags = self.meters[d].pulse.against().union(Flag::Stalled.into());
+                self.layout(d, k, everything).skip(flags);
             } else if last.is_some_and(|last| t <= last) && self.row(d, k).cursor == number {
                 late |= last > Some(t);
                 self.layout(d, k, everything).skip(Flags::NONE);

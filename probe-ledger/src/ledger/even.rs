@@ -7,7 +7,7 @@ use super::Ledger;
 use crate::boundary::Change;
 use crate::desk::Slot;
 use crate::meter::Interval;
-use crate::policy::Split;
+use crate::policy::Portions;
 use crate::target::change_residents;
 use crate::unit::Nanos;
 
@@ -45,11 +45,11 @@ impl Ledger {
 
     /// Gives an amount to all of them. Returns what nobody got.
     fn give(&mut self, d: usize, amount: u64, residents: &[Slot]) -> u64 {
-        let split = Split::of(amount, residents.len(), &mut self.idle_turn);
+        let portions = Portions::of(amount, residents.len(), &mut self.idle_turn);
         let mut left = amount;
         for (place, slot) in residents.iter().enumerate() {
             if let Some(tally) = self.desk.tally(*slot, d) {
-                let part = split.part(place);
+                let part = portions.part(place);
                 tally.give(part);
                 left -= part;
             }

@@ -3,6 +3,7 @@
 use super::Ledger;
 use crate::account::Account;
 use crate::boundary::{Boundary, Change};
+use crate::domain::Scope;
 use crate::flag::Flag;
 use crate::id::ConsumerId;
 use crate::meter::Interval;
@@ -57,6 +58,7 @@ impl Ledger {
         if due > limit {
             return;
         }
+        let limit = settlement.last_change(limit, &self.desk);
         let width = self.targets.len();
         let parts: Vec<Part<'_>> = self
             .meters
@@ -81,7 +83,7 @@ impl Ledger {
         let sums: Vec<(u64, u64)> = parts.iter().map(sums).collect();
         let (charged, done) =
             self.settlements[k].settle(limit, self.policies.share, &parts, cpu, &mut self.desk);
-        for (d, Charged { energy: charged, idle: given, waiting }) in charged.iter().enumerate() {
+        for (d, Charged { energy: charged, idle: given, during }) in charged.iter().enumerate() {
             let row = &mut self.rows[d * width + k];
             let (laid, idle) = row.booked.up_to(sums[d].0, sums[d].1);
             row.idle.forget(limit);
@@ -90,10 +92,8 @@ impl Ledger {
             self.books[d].idle_kept.0 += idle.saturating_sub(*given);
             let book = &mut self.books[d].consumers[k];
             book.requests.0 += charged;
-            let background = laid.saturating_sub(*charged);
-            book.background.0 += background;
-            book.during.waiting.0 += waiting;
-            book.during.after.0 += background.saturating_sub(*waiting);
+            book.background.0 += laid.saturating_sub(*charged);
+            book.during.add(*during);
         }
         self.targets[k].cpu.forget(limit);
         for slot in done {
@@ -116,7 +116,7 @@ impl Ledger {
             let (left, idle) = row.booked.up_to(row.curve.total(), row.idle.total());
             book.idle_kept.0 += idle;
             book.consumers[k].background.0 += left;
-            book.consumers[k].during.after.0 += left;
+            book.consumers[k].during.add(self.settlements[k].since(&row.curve));
             row.idle.clear();
             row.curve.clear();
         }
@@ -153,7 +153,7 @@ impl Ledger {
         self.now = self.now.max(t);
         for k in 0..self.targets.len() {
             let residents = self.targets[k].residents().to_vec();
-            let clocks = self.targets[k].clocks().to_vec();
+            let clocks = self.latest_clocks(k);
             for slot in residents {
                 let Some(request) = self.desk.get_mut(slot) else { continue };
                 request.flags.insert(Flag::Interrupted);
@@ -169,13 +169,29 @@ impl Ledger {
         self.finished = true;
         self.tidy();
     }
+
+    /// A target's clocks, by package, as far as its boundaries and the samples show them.
+    fn latest_clocks(&self, k: usize) -> Vec<u64> {
+        let mut clocks = self.targets[k].clocks().to_vec();
+        for meter in &self.meters {
+            let package = match meter.spec.scope {
+                Scope::Package(package) => package,
+                Scope::Machine if self.packages == 1 => 0,
+                Scope::Machine | Scope::Device => continue,
+            };
+            if let (Some(clock), Some(latest)) = (clocks.get_mut(package), meter.latest.get(k)) {
+                *clock = (*clock).max(*latest);
+            }
+        }
+        clocks
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Config, DomainId, DomainSpec, Nanojoules, Policies, Range, Ratio};
-    use crate::{RequestId, Sample, Scale, Scope};
+    use crate::{RequestId, Sample, Scale};
 
     fn ledger(domains: usize) -> Ledger {
         let spec = DomainSpec {

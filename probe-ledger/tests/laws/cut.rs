@@ -6,6 +6,9 @@
 //!   part. What holds is that all requests of the target together cost the same;
 //! * under every policy the domain's books are the same: joules read, idle, and what each consumer is charged.
 //!
+//! * what a request that is alone is charged before its first content is what the first of two costs that it is cut into there,
+//!   and the rest what the second does.
+//!
 //! Each within two odd nanojoules in every interval that it is settled in; the books exactly.
 
 use probe_ledger::*;
@@ -60,7 +63,8 @@ fn case() -> impl Strategy<Value = (Machine, Cut)> {
     (machines(Kind { faults: true, hasty: false }), cut).prop_map(
         |(mut machine, (mut ends, reads))| {
             machine.steps.iter_mut().for_each(|step| step.dt = step.dt / TOKEN * TOKEN);
-            ends = ends.map(|end| end % machine.steps.len());
+            let lessons = machine.lessons;
+            ends = ends.map(|end| lessons + end % (machine.steps.len() - lessons));
             ends.sort_unstable();
             let [from, at, to] = ends;
             (machine, Cut { from, at, to, reads })
@@ -115,6 +119,30 @@ fn a_request_whose_tokens_are_told_cut_in_two_costs_the_sum() {
             let odd = 2 * u128::from(cut.intervals((0, u64::MAX)));
             let (a, b) = (one.charged(d, 0), two.charged(d, 0));
             prop_assert!(a.abs_diff(b) <= odd, "{} {} {}", a, b, odd);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_prefill_of_a_request_is_what_one_that_ends_at_its_first_content_costs() {
+    hold(216, &case(), |policies, (mut machine, cut)| {
+        machine.requests.retain(|request| request.target != 0);
+        let (tape, cut_tape) = cut.tapes(&machine, policies, false);
+        let (one, two) = (tape.tell(), cut_tape.tell());
+        same_books(&machine, &one, &two)?;
+        let Some(whole) = one.account(WHOLE) else { return Ok(()) };
+        let odd = 2 * cut_tape.intervals(tape.residency(WHOLE).unwrap());
+        let costs = |id, d: usize| two.energies(id).map_or(0, |nj| nj[d]);
+        for (d, share) in whole.domains.iter().enumerate() {
+            let (Some(prefill), Some(decode)) = (share.prefill, share.decode) else {
+                // Nothing of it was measured.
+                prop_assert!(share.active.is_none(), "{:?}", share);
+                continue;
+            };
+            let (read, wrote) = (costs(WHOLE, d), costs(REST, d));
+            prop_assert!(prefill.get().abs_diff(read) <= odd, "{} for {}", prefill, read);
+            prop_assert!(decode.get().abs_diff(wrote) <= odd, "{} for {}", decode, wrote);
         }
         Ok(())
     });

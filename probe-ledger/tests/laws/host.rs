@@ -2,7 +2,7 @@
 
 use probe_ledger::*;
 
-use crate::machine::{BEGIN, CONSUMERS, Fault, Machine, PACKAGES, Request};
+use crate::machine::{BEGIN, CONSUMERS, Fault, Machine, PACKAGES, Pace, Request, Step};
 use crate::tape::{Input, Tape, Weighed};
 
 /// More than any window's energy.
@@ -31,7 +31,7 @@ struct Ran {
 }
 
 impl Host<'_> {
-    fn run(&mut self, dt: u64, seed: u64) {
+    fn run(&mut self, dt: u64, seed: u64, pace: Pace) {
         let mut seed = seed;
         self.t += dt;
         let lone = self.machine.lone;
@@ -40,6 +40,8 @@ impl Host<'_> {
             match (lone, k) {
                 (true, 0) => (1 + r % dt.max(1)).min(dt),
                 (true, _) => 0,
+                _ if pace == Pace::Quiet => r % (dt / 400 + 1),
+                _ if pace == Pace::Busy => dt / 4 + r % (dt / 2 + 1),
                 _ if r.is_multiple_of(3) => 0,
                 _ => r % (dt + 1),
             }
@@ -59,7 +61,11 @@ impl Host<'_> {
         for d in 0..self.counts.len() {
             // Up to 100 W, now and then nothing.
             let r = next(&mut seed);
-            let nj = if r.is_multiple_of(5) { 0 } else { (r >> 3) % (dt * 100 + 1) };
+            let nj = match pace {
+                Pace::Busy => dt * 60 + (r >> 3) % (dt * 40 + 1),
+                _ if r.is_multiple_of(5) => 0,
+                _ => (r >> 3) % (dt * 100 + 1),
+            };
             self.counts[d] += counts(self.machine.domains[d].scale, nj);
         }
     }
@@ -161,7 +167,8 @@ impl Machine {
             (0..self.domains.len()).map(|d| host.sample(d, None)).collect();
         let mut entered = vec![0; self.requests.len()];
         for (i, step) in self.steps.iter().enumerate() {
-            host.run(step.dt, step.seed);
+            host.run(step.dt, step.seed, step.pace);
+            inputs.extend(self.happenings(host.t, i));
             let mut samples = Vec::new();
             for d in (0..self.domains.len()).filter(|d| step.read & (1 << d) != 0) {
                 let out =
@@ -174,7 +181,7 @@ impl Machine {
                 if step.read & 8 == 0 { (samples, boundaries) } else { (boundaries, samples) };
             inputs.extend(first.into_iter().chain(second));
         }
-        host.run(1_000, 1);
+        host.run(1_000, 1, Pace::Usual);
         inputs.extend((0..self.domains.len()).map(|d| host.sample(d, None)));
         Tape {
             domains: self.domains.clone(),
@@ -189,8 +196,10 @@ impl Machine {
     /// How far each counter runs in all, if nothing is wrong with it.
     pub(crate) fn counted(&self) -> Vec<u128> {
         let mut host = self.host(Weight::Time);
-        self.steps.iter().for_each(|step| host.run(step.dt, step.seed));
-        host.run(1_000, 1);
+        for Step { dt, seed, pace, .. } in &self.steps {
+            host.run(*dt, *seed, *pace);
+        }
+        host.run(1_000, 1, Pace::Usual);
         host.counts
     }
 
@@ -205,6 +214,19 @@ impl Machine {
             counts: vec![0; self.domains.len()],
             shown: vec![None; self.domains.len()],
         }
+    }
+
+    /// What else is told at a step.
+    fn happenings(&self, t: u64, step: usize) -> Vec<Input> {
+        let splits = self.splits.iter().filter(|(at, ..)| *at == step);
+        let breaks = self.breaks.iter().filter(|(at, ..)| *at == step);
+        let splits =
+            splits.map(|(_, domain, split)| Input::Split { domain: *domain, split: *split });
+        let breaks = breaks.map(|(_, domain, (before, length), cause)| {
+            let begin = t.saturating_sub(*before);
+            Input::Distrust { domain: *domain, begin, end: begin + length, cause: *cause }
+        });
+        splits.chain(breaks).collect()
     }
 
     /// Those of one step: who leaves does so before others enter.

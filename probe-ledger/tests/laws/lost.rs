@@ -50,7 +50,9 @@ fn any_boundaries_may_be_lost_and_no_consumer_is_charged_otherwise() {
     let case = (machines(Kind { faults: true, hasty: true }), any::<u64>(), any::<u8>());
     hold(324, &case, |policies, (machine, seed, part)| {
         let tape = machine.tape(policies);
-        let lost = without(&tape, seed, part, |input| !matches!(input, Input::Sample { .. }));
+        let lost = without(&tape, seed, part, |input| {
+            matches!(input, Input::Boundary { .. } | Input::Work { .. })
+        });
         let (all, some) = (tape.tell(), lost.tell());
         for d in 0..machine.domains.len() {
             let (a, b) = (all.book(d), some.book(d));

@@ -4,12 +4,18 @@
 use probe_ledger::*;
 use proptest::prelude::*;
 
+use crate::host::next;
+
 pub(crate) const PACKAGES: usize = 2;
 pub(crate) const CONSUMERS: usize = 4;
 /// Consumers 0 and 1 are targets.
 pub(crate) const TARGETS: usize = 2;
 /// The instant of the first samples.
 pub(crate) const BEGIN: u64 = 1_000;
+
+/// The quiet steps of a machine that learns its idle power, and the requests of each target that teach prices.
+const QUIET: usize = 7;
+const LESSONS: usize = 8;
 
 /// A machine and what happens on it. Times are numbers of steps.
 #[derive(Clone, Debug)]
@@ -26,7 +32,12 @@ pub(crate) struct Machine {
     pub(crate) horizon: u64,
     pub(crate) patience: u64,
     pub(crate) steps: Vec<Step>,
+    /// The first steps, in which it learns and nothing goes wrong.
+    pub(crate) lessons: usize,
     pub(crate) requests: Vec<Request>,
+    pub(crate) splits: Vec<(usize, usize, Split)>,
+    /// Told at a step, of a domain: from so long before it, for so long.
+    pub(crate) breaks: Vec<(usize, usize, (u64, u64), Cause)>,
 }
 
 /// Time passes, then domains are read and requests change.
@@ -35,9 +46,21 @@ pub(crate) struct Step {
     pub(crate) dt: u64,
     /// What everybody does meanwhile.
     pub(crate) seed: u64,
+    pub(crate) pace: Pace,
     /// Domains that are read.
     pub(crate) read: u8,
     pub(crate) fault: Option<(usize, Fault)>,
+}
+
+/// How busy everybody is in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// At random, now and then not at all.
+    Usual,
+    /// At random, but never not at all.
+    Busy,
+    /// For less than a twentieth of a CPU.
+    Quiet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +93,17 @@ pub(crate) struct Report {
     pub(crate) completion: Option<u64>,
 }
 
+impl Report {
+    /// Enough is told of it to be priced.
+    fn complete(&self) -> bool {
+        self.first.is_some() && self.prompt.is_some() && self.completion.is_some()
+    }
+}
+
 /// What may happen on a machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kind {
-    /// Counters go missing, leap, go back and stand still; some must move.
+    /// Counters go missing, leap, go back and stand still; some must move; time is distrusted.
     pub(crate) faults: bool,
     /// Little patience and a near horizon.
     pub(crate) hasty: bool,
@@ -100,10 +130,11 @@ fn domain(kind: Kind) -> impl Strategy<Value = DomainSpec> {
     let register = Just((Scale::from_joules_per_count(6.1035e-5).unwrap(), Range::Bits(32)));
     let counter = prop_oneof![4 => (scale, range), 1 => register];
     let idle = prop::option::of((0u64..40_000_000_000).prop_map(Nanowatts));
+    let bound = prop::option::of(Just(Nanowatts(200_000_000_000)));
     let period = prop_oneof![Just(0), 0u64..3_000_000];
     let pulse = prop::option::of(5_000_000u64..40_000_000);
-    (scope, counter, any::<bool>(), idle, period, pulse).prop_map(
-        move |(scope, (scale, range), additive, idle, period, pulse)| DomainSpec {
+    (scope, counter, any::<bool>(), idle, bound, period, pulse).prop_map(
+        move |(scope, (scale, range), additive, idle, bound, period, pulse)| DomainSpec {
             name: "random".to_owned(),
             scale,
             range,
@@ -111,7 +142,7 @@ fn domain(kind: Kind) -> impl Strategy<Value = DomainSpec> {
             additive,
             idle,
             idle_error: idle.map(|power| Nanowatts(power.0 / 50)),
-            max_power: kind.faults.then_some(Nanowatts(200_000_000_000)),
+            max_power: if kind.faults { Some(Nanowatts(200_000_000_000)) } else { bound },
             period: Nanos(period),
             quantum: Nanojoules(period / 100),
             class: Ratio(0),
@@ -138,14 +169,16 @@ fn step(kind: Kind) -> impl Strategy<Value = Step> {
     (dt, any::<u64>(), read, fault).prop_map(move |(dt, seed, read, fault)| Step {
         dt,
         seed,
+        pace: Pace::Usual,
         read,
         fault: fault.filter(|_| kind.faults),
     })
 }
 
-fn report() -> impl Strategy<Value = Report> {
-    let at = || prop::option::weighted(0.7, any::<u8>());
-    let tokens = || prop::option::weighted(0.9, 0u64..500);
+/// So likely is each fact told.
+fn report(known: f64) -> impl Strategy<Value = Report> {
+    let at = move || prop::option::weighted(known, any::<u8>());
+    let tokens = || prop::option::weighted(0.9 + known / 10.0, 0u64..500);
     (at(), at(), at(), tokens(), 0u64..50, tokens()).prop_map(
         |(begin, first, last, prompt, cached, completion)| Report {
             begin,
@@ -160,14 +193,45 @@ fn report() -> impl Strategy<Value = Report> {
 
 pub(crate) fn request(steps: usize) -> impl Strategy<Value = Request> {
     let first = prop::option::of(0..steps);
-    let told = prop::option::weighted(0.7, report());
+    let told = prop_oneof![
+        prop::option::weighted(0.7, report(0.7)),
+        prop::option::weighted(0.97, report(0.97))
+    ];
     (0..TARGETS, 0..steps, 0..steps, first, told).prop_map(move |(target, a, b, first, told)| {
         let (from, to) = (a.min(b), a.max(b));
         Request { id: 0, target, from, to, first, told }
     })
 }
 
-/// Random machines of a kind.
+/// What happens to a domain's splits and times that are not to be trusted.
+type Happenings = (Vec<(usize, usize, Split)>, Vec<(usize, usize, (u64, u64), Cause)>);
+
+fn happenings(kind: Kind, steps: usize) -> impl Strategy<Value = Happenings> {
+    let split = prop::sample::select(vec![
+        Split::Clocks,
+        Split::Exclusive,
+        Split::Utilisation,
+        Split::Partition,
+        Split::Equal,
+        Split::Unknown,
+    ]);
+    let cause = prop_oneof![Just(Cause::Suspended), Just(Cause::Hotplug)];
+    let splits = prop::collection::vec((0..steps, 0usize..3, split), 0..4);
+    let time = (0u64..2_000_000, 0u64..5_000_000);
+    let most = if kind.faults { 3 } else { 1 };
+    let breaks = prop::collection::vec((0..steps, 0usize..3, time, cause), 0..most);
+    (splits, breaks)
+}
+
+/// What a machine learns at first: its idle power, where nobody tells it; what requests cost.
+#[derive(Clone, Copy, Debug)]
+struct Learns {
+    idle: bool,
+    prices: bool,
+    seed: u64,
+}
+
+/// Random machines of a kind; three quarters of them learn prices first, a quarter idle power.
 pub(crate) fn machines(kind: Kind) -> impl Strategy<Value = Machine> {
     const STEPS: usize = 60;
     let domains = prop::collection::vec((domain(kind), any::<u64>()), 1..4);
@@ -176,13 +240,17 @@ pub(crate) fn machines(kind: Kind) -> impl Strategy<Value = Machine> {
     let outage = prop::option::of((0usize..3, 0..STEPS, 0..STEPS));
     let waits = prop_oneof![Just(u64::MAX), 0u64..100_000_000];
     let waits = (waits.clone(), waits);
-    (domains, any::<u8>(), outage, waits, steps, requests).prop_map(
-        move |(domains, odd, outage, (horizon, patience), steps, requests)| {
+    let learns = (prop::bool::weighted(0.25), prop::bool::weighted(0.75), any::<u64>());
+    let learns = learns.prop_map(|(idle, prices, seed)| Learns { idle, prices, seed });
+    let odd = (any::<u8>(), outage, happenings(kind, STEPS));
+    (domains, odd, waits, steps, requests, learns).prop_map(
+        move |(domains, (odd, outage, happenings), waits, steps, requests, learns)| {
+            let (horizon, patience) = waits;
             let (domains, starts) = domains.into_iter().unzip();
             let wait = |ns| if kind.hasty { ns } else { u64::MAX };
             let requests =
                 requests.into_iter().zip(1..).map(|(request, id)| Request { id, ..request });
-            Machine {
+            let machine = Machine {
                 domains,
                 starts,
                 odd,
@@ -191,13 +259,95 @@ pub(crate) fn machines(kind: Kind) -> impl Strategy<Value = Machine> {
                 horizon: wait(horizon),
                 patience: wait(patience),
                 steps,
+                lessons: 0,
                 requests: requests.collect(),
-            }
+                splits: happenings.0,
+                breaks: happenings.1,
+            };
+            machine.that(learns)
         },
     )
 }
 
+/// A request of which everything is told.
+fn taught(seed: &mut u64) -> Report {
+    let mut pick = |from: u64, to: u64| from + next(seed) % (to - from);
+    Report {
+        begin: None,
+        first: Some(pick(60, 200) as u8),
+        last: None,
+        prompt: Some(pick(1, 500)),
+        cached: pick(0, 50),
+        completion: Some(pick(2, 300)),
+    }
+}
+
 impl Machine {
+    /// After what it learns at first.
+    fn that(mut self, Learns { idle, prices, mut seed }: Learns) -> Self {
+        let mut steps = Vec::new();
+        let lesson = |dt, pace, seed: &mut u64| {
+            let (seed, read) = (next(seed), 7);
+            Step { dt, seed, pace, read, fault: None }
+        };
+        if idle {
+            // Each is one observation.
+            steps.extend((0..QUIET).map(|_| lesson(1_100_000_000, Pace::Quiet, &mut seed)));
+            self.domains.iter_mut().skip(1).step_by(2).for_each(|spec| spec.idle = None);
+            (self.domains[0].idle, self.domains[0].additive) = (None, true);
+        }
+        let first = steps.len();
+        let mut requests = Vec::new();
+        if prices {
+            self.domains[0].additive = true;
+            steps.extend((0..=LESSONS).map(|_| lesson(2_000_000, Pace::Busy, &mut seed)));
+            for (i, target) in (0..LESSONS).flat_map(|i| (0..TARGETS).map(move |k| (i, k))) {
+                let (from, to) = (first + i, first + i + 1);
+                let id = (1_000 + i * TARGETS + target) as u64;
+                requests.push(Request {
+                    id,
+                    target,
+                    from,
+                    to,
+                    first: None,
+                    told: Some(taught(&mut seed)),
+                });
+            }
+        }
+        self.lessons = steps.len();
+        steps.append(&mut self.steps);
+        self.steps = steps;
+        // On most machines that learn prices everybody leaves before the end, and everything is told of him.
+        let all = prices && !seed.is_multiple_of(8);
+        let usual = self.steps.len() - self.lessons;
+        for mut request in std::mem::take(&mut self.requests) {
+            if all {
+                let (a, b) = (request.from % usual, request.to % usual);
+                (request.from, request.to) = (a.min(b), a.max(b));
+            }
+            request = self.later(&request);
+            let told = request.told.as_ref().filter(|told| told.complete() || !all).cloned();
+            request.told = told.or_else(|| all.then(|| taught(&mut seed)));
+            requests.push(request);
+        }
+        self.requests = requests;
+        let lessons = self.lessons;
+        self.outage = self.outage.map(|(d, from, to)| (d, from + lessons, to + lessons));
+        let domains = self.domains.len();
+        let places = self.splits.iter_mut().map(|(step, d, _)| (step, d));
+        for (step, d) in places.chain(self.breaks.iter_mut().map(|(step, d, ..)| (step, d))) {
+            (*step, *d) = (lessons + *step % usual, *d % domains);
+        }
+        self
+    }
+
+    /// A request that comes after what is learned at first.
+    pub(crate) fn later(&self, request: &Request) -> Request {
+        let Request { from, to, first, .. } = *request;
+        let later = |step| step + self.lessons;
+        Request { from: later(from), to: later(to), first: first.map(later), ..request.clone() }
+    }
+
     /// When a step's changes happen.
     pub(crate) fn instant(&self, step: usize) -> u64 {
         BEGIN + self.steps.iter().take(step + 1).map(|step| step.dt).sum::<u64>()

@@ -1,6 +1,7 @@
 //! Laws that hold on every machine, whatever happens on it, under every combination of policies: one a file, over the
 //! random machines of `machine` and the tapes of what a ledger is told of them. `PROPTEST_CASES` is the number of cases of
-//! each law, over all combinations together; raise it for a longer search.
+//! each law, over all combinations together; `LAWS_SEED` another number to draw them from. Without it they are the same in
+//! every run, and what fails once fails again; for a search, `LAWS_SEED=$RANDOM PROPTEST_CASES=100000`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod conservation;
@@ -12,6 +13,7 @@ mod hostile;
 mod lost;
 mod machine;
 mod order;
+mod reach;
 mod reuse;
 mod silence;
 mod tape;
@@ -20,7 +22,7 @@ mod wraps;
 
 use probe_ledger::{Idle, Policies, Share, Weight};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 /// Every combination of policies: the one list of them.
 fn every_policy() -> Vec<Policies> {
@@ -36,19 +38,33 @@ fn hold<S: Strategy>(
     strategy: &S,
     law: impl Fn(Policies, S::Value) -> Result<(), TestCaseError>,
 ) {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let all = every_policy();
-    let each = asked.unwrap_or(cases).div_ceil(all.len() as u32);
-    for policies in all {
-        let config = Config {
-            cases: each,
-            failure_persistence: None,
-            max_shrink_iters: 5_000,
-            // Every list seeds a generator of its own; the default one takes most of the time.
-            rng_algorithm: RngAlgorithm::XorShift,
-            ..Config::default()
-        };
-        let held = TestRunner::new(config).run(strategy, |case| law(policies, case));
-        assert!(held.is_ok(), "{policies:?}: {}", held.unwrap_err());
+    let each = number("PROPTEST_CASES").unwrap_or(cases.into()).div_ceil(all.len() as u64) as u32;
+    let seed = seed();
+    for (i, policies) in all.into_iter().enumerate() {
+        let mut runner = runner(each, &format!("{seed} {i} {}", std::any::type_name_of_val(&law)));
+        let held = runner.run(strategy, |case| law(policies, case));
+        assert!(held.is_ok(), "LAWS_SEED={seed}, {policies:?}: {}", held.unwrap_err());
     }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|number| number.parse().ok())
+}
+
+fn seed() -> u64 {
+    number("LAWS_SEED").unwrap_or(1)
+}
+
+/// Draws the same cases for the same name.
+fn runner(cases: u32, name: &str) -> TestRunner {
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 5_000, ..<_>::default() };
+    // FNV-1a.
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    let mut hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
+    let seed = [host::next(&mut hash), host::next(&mut hash) | 1].map(u64::to_le_bytes);
+    // Every list seeds a generator of its own; the default one takes most of the time.
+    let rng = TestRng::from_seed(RngAlgorithm::XorShift, seed.as_flattened());
+    TestRunner::new_with_rng(config, rng)
 }

@@ -20,7 +20,7 @@ fn reused(tape: &Tape) -> (Tape, Vec<(u64, u64)>) {
         let (id, change) = match input {
             Input::Boundary { request, change, .. } => (request, Some(*change)),
             Input::Work { request, .. } => (request, None),
-            Input::Sample { .. } => continue,
+            _ => continue,
         };
         if change == Some(Change::Enter) {
             let free = (0..).find(|name| taken.iter().all(|(_, used)| used != name)).unwrap();

@@ -60,7 +60,7 @@ fn a_connection_that_never_enters_leaves_everything_as_it_is() {
 fn a_request_that_is_never_worked_on_gets_nothing() {
     let case = (machines(Kind { faults: true, hasty: false }), request(60), any::<bool>());
     hold(324, &case, |policies, (machine, request, queued)| {
-        let tape = machine.with(&[silent(&request, queued)]).tape(policies);
+        let tape = machine.with(&[silent(&machine.later(&request), queued)]).tape(policies);
         if tape.residency(SILENT).is_none_or(|(_, leave)| leave == tape.end) {
             // It never enters, or is resident at the end still: nobody knows that it was queued.
             return Ok(());
@@ -83,7 +83,7 @@ fn others_pay_the_same_beside_a_request_that_is_never_worked_on() {
     let case = (machines(Kind { faults: true, hasty: false }), request(60), any::<bool>());
     hold(324, &case, |policies, (machine, request, queued)| {
         let machine = machine.untold();
-        let tape = machine.with(&[silent(&request, queued)]).tape(policies);
+        let tape = machine.with(&[silent(&machine.later(&request), queued)]).tape(policies);
         if tape.residency(SILENT).is_none_or(|(_, leave)| leave == tape.end) {
             return Ok(());
         }

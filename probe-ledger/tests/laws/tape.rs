@@ -27,6 +27,16 @@ pub(crate) enum Input {
         request: u64,
         work: Work,
     },
+    Split {
+        domain: usize,
+        split: Split,
+    },
+    Distrust {
+        domain: usize,
+        begin: u64,
+        end: u64,
+        cause: Cause,
+    },
 }
 
 /// [`Weights`] that are owned.
@@ -126,6 +136,11 @@ impl Tape {
                 Input::Work { request, work } => {
                     told.ledger.work(RequestId(*request), *work);
                 }
+                Input::Split { domain, split } => told.ledger.split(DomainId(*domain), *split),
+                Input::Distrust { domain, begin, end, cause } => {
+                    let (domain, cause) = (DomainId(*domain), *cause);
+                    told.ledger.distrust(domain, Nanos(*begin), Nanos(*end), cause);
+                }
             }
             let settled = told.ledger.settled();
             told.accounts.extend(settled);
@@ -152,6 +167,7 @@ impl Tape {
                         [work.begin, work.first, work.last].into_iter().flatten().map(Nanos::get),
                     );
                 }
+                Input::Split { .. } | Input::Distrust { .. } => {}
             }
         }
         instants.sort_unstable();

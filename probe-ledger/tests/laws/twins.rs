@@ -19,6 +19,7 @@ fn identical_requests_that_overlap_pay_the_same() {
     hold(432, &case, |policies, (machine, mut twin, n)| {
         let patient = machine.patience == u64::MAX;
         twin.told = twin.told.filter(|_| patient);
+        twin = machine.later(&twin);
         let ids = 100..100 + n;
         let twins: Vec<_> =
             ids.clone().map(|id| crate::machine::Request { id, ..twin.clone() }).collect();

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod prices;
 
 use common::{at, exact, flags, nj, sample};
 use probe_ledger::Change::{Enter, First, Leave};
@@ -139,83 +141,6 @@ fn what_is_told_after_it_has_left_is_not_taken_in() {
     assert!(!l.work(RequestId(7), Work::default()));
 }
 
-/// A server whose prompt tokens cost 10 nJ, whose steps 400 nJ and whose tokens 100 nJ each; a step lasts a millisecond.
-struct Server {
-    l: Ledger,
-    ms: u64,
-    sum: u64,
-    requests: u64,
-}
-
-impl Server {
-    /// So long, at so many nanojoules a millisecond.
-    fn spend(&mut self, for_ms: u64, each: u64) {
-        for _ in 0..for_ms {
-            self.ms += 1;
-            self.sum += each;
-            sample(&mut self.l, 0, self.ms * MS, self.sum, &[self.ms * MS]);
-        }
-    }
-
-    /// So many at once: 1,000 prompt tokens each in 20 ms, one step, then 41 tokens each in 40 steps. Returns what
-    /// each was charged.
-    fn serve(&mut self, n: u64) -> Vec<u64> {
-        let ids: Vec<u64> = (0..n).map(|i| self.requests + i).collect();
-        self.requests += n;
-        let begin = self.ms;
-        ids.iter().for_each(|id| change(&mut self.l, begin, *id, Enter));
-        self.spend(20, n * 500 + 20);
-        let first = self.ms;
-        self.spend(40, 400 + n * 100);
-        for id in ids {
-            assert!(self.l.work(RequestId(id), work(begin, first, 1_000, 41)));
-            change(&mut self.l, self.ms, id, Leave);
-        }
-        self.spend(1, 7);
-        self.l.settled().iter().map(nj).collect()
-    }
-}
-
-#[test]
-fn by_work_each_is_charged_by_what_its_tokens_cost_once_that_is_learned() {
-    let mut server = Server { l: ledger(Share::Work), ms: 0, sum: 0, requests: 0 };
-    sample(&mut server.l, 0, 0, 0, &[0]);
-    // Two equations each, of its prompt and of its decode: then there are prices, and nobody waits for them.
-    for _ in 0..4 {
-        assert_eq!(server.serve(1), [30_400], "alone, whatever the policy");
-    }
-    for _ in 0..20 {
-        assert_eq!(server.serve(1), [30_400], "alone, whatever the policy");
-        assert_eq!(server.serve(2), [22_200; 2], "alike, whatever the policy");
-    }
-    // Twenty steps in which one generates 20 tokens while another's 1,000 prompt tokens are read.
-    let begin = server.ms;
-    change(&mut server.l, begin, 1_000, Enter);
-    change(&mut server.l, begin, 1_001, Enter);
-    server.spend(20, 400 + 100 + 500);
-    let end = server.ms;
-    // Its context is as long as those that were learned from, and from a cache.
-    let cached = Work { cached: 1_010, ..work(begin, begin, 0, 20) };
-    assert!(server.l.work(RequestId(1_000), cached));
-    change(&mut server.l, end, 1_000, Leave);
-    assert!(server.l.work(RequestId(1_001), work(begin, end, 1_000, 0)));
-    change(&mut server.l, end, 1_001, Leave);
-    server.spend(1, 7);
-    let both = server.l.settled();
-    // 20 tokens, 1,000 prompt tokens, and half of 20 steps each.
-    let close = |energy: u64, truth: f64| (energy as f64 / truth - 1.0).abs() < 0.01;
-    assert!(close(nj(&both[0]), 6_000.0) && close(nj(&both[1]), 14_000.0), "{both:?}");
-    assert!(flags(&both[0]).is_empty());
-    // Prices that have foretold everything: what is uncertain is when steps began and ended.
-    for account in &both {
-        let estimate = account.energy.unwrap();
-        assert!((1..1_000).contains(&estimate.parts.policy.0), "{estimate:?}");
-    }
-    let last = server.ms;
-    server.l.finish(Nanos(last * MS));
-    books_close(&server.l);
-}
-
 /// Pairs of requests that overlap, one after the other; how many accounts were settled after each.
 fn pairs(l: &mut Ledger, n: u64, told: Work) -> Vec<usize> {
     sample(l, 0, 0, 0, &[0]);
@@ -279,4 +204,27 @@ fn nobody_is_waited_for_longer_than_patience() {
     sample(&mut l, 0, 60_021 * MS, 60_021_000, &[60_021 * MS]);
     let account = l.settled().remove(0);
     assert_eq!((account.request, nj(&account)), (RequestId(2), 5_000));
+}
+
+#[test]
+fn what_was_settled_before_its_phases_were_known_leaves_them_unknown_and_not_0() {
+    let mut l = ledger(Share::Equal);
+    sample(&mut l, 0, 0, 0, &[0]);
+    change(&mut l, 0, 1, Enter);
+    // Another comes and goes while its prompt is read: with patience past, what is older is settled.
+    let at_s = |l: &mut Ledger, s: u64| sample(l, 0, s * 1_000 * MS, s * 1_000, &[s * 1_000 * MS]);
+    at_s(&mut l, 10);
+    change(&mut l, 10_000, 2, Enter);
+    at_s(&mut l, 20);
+    change(&mut l, 20_000, 2, Leave);
+    at_s(&mut l, 90);
+    assert_eq!(l.settled().len(), 1);
+    change(&mut l, 100_000, 1, First);
+    at_s(&mut l, 110);
+    change(&mut l, 120_000, 1, Leave);
+    at_s(&mut l, 130);
+    let account = l.settled().remove(0);
+    let share = &account.domains[0];
+    // 100 s of prefill, of which the first 30 were settled when it was not known what they were.
+    assert_eq!((nj(&account), share.prefill, share.decode), (115_000, None, None));
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use probe_common::{CONSUMERS, MAX_PACKAGES};
+use probe_common::{CONSUMERS, IDLE, MAX_PACKAGES, SELF};
 use probe_ledger::{
     Config, DomainId, DomainSpec, Idle, Ledger, Nanojoules, Nanos, Nanowatts, Range, Ratio, Scale,
     Scope, Share, Weight,
@@ -242,14 +242,22 @@ impl Host {
         }
         let ledger = Ledger::new(Config {
             domains: specs,
-            consumers: CONSUMERS - 1,
+            consumers: self.consumers(),
             packages: self.packages,
             cpus: self.cpus,
             horizon: HORIZON,
             patience: PATIENCE,
             policies,
         })?;
-        Ok(Books { readings: Readings::new(fed, self.packages, policies.weight), labels, ledger })
+        let readings = Readings::new(fed, self.packages, self.consumers(), policies.weight);
+        Ok(Books { readings, labels, ledger })
+    }
+
+    /// The ledger's consumers: as many as there are, not as many as there may be.
+    fn consumers(&self) -> usize {
+        const { assert!(IDLE == 0) };
+        let last = self.targets.keys().copied().fold(SELF, u32::max);
+        (last as usize).min(CONSUMERS - 1)
     }
 }
 

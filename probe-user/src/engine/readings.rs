@@ -75,6 +75,8 @@ pub type Clocks = [u64; CONSUMERS - 1];
 pub struct Readings {
     domains: Vec<Fed>,
     packages: usize,
+    /// The ledger's: the first of the clocks.
+    consumers: usize,
     weight: Weight,
     last: [Option<Last>; MAX_PACKAGES],
     /// Ticks, of whatever package, without weights by policy; and of them those that the machine's domains know of.
@@ -99,10 +101,11 @@ struct Last {
 impl Readings {
     /// Begins with no tick seen.
     #[must_use]
-    pub fn new(domains: Vec<Fed>, packages: usize, weight: Weight) -> Self {
+    pub fn new(domains: Vec<Fed>, packages: usize, consumers: usize, weight: Weight) -> Self {
         Self {
             domains,
             packages,
+            consumers: consumers.min(CONSUMERS - 1),
             weight,
             last: [None; MAX_PACKAGES],
             unweighted: (0, 0),
@@ -168,7 +171,7 @@ impl Readings {
         let misses = slot.as_ref().and_then(|last| last.misses.as_ref());
         let misses = by_misses(self.weight, tick, misses);
         self.misses |= misses.is_some();
-        let counted_misses = self.misses;
+        let (counted_misses, consumers) = (self.misses, self.consumers);
         let now = Last { t: tick.t, clocks, drawn, policy, misses };
         let before = slot.replace(now);
         let machine = |d: &Fed| d.scope == Scope::Machine;
@@ -194,11 +197,11 @@ impl Readings {
                 ledger.split(id, split);
                 let (clocks, by) = others.map_or((clocks, by), |others| others.add(&clocks, by));
                 let weights = by.as_ref().map(|by| Weights {
-                    consumers: &by.weights,
+                    consumers: &by.weights[..consumers],
                     nobody: by.nobody,
                     measured: by.measured,
                 });
-                let sample = Sample { t: Nanos(t), counter, clocks: &clocks, weights };
+                let sample = Sample { t: Nanos(t), counter, clocks: &clocks[..consumers], weights };
                 // What became of the window is in the ledger's books.
                 let window = ledger.sample(id, &sample);
                 if !matches!(window, Window::Missing | Window::Held | Window::Ignored(_)) {

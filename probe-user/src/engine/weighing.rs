@@ -161,7 +161,7 @@ mod tests {
         let (splits, weighed) = (<_>::default(), false);
         let fed =
             Fed { id, package, scope, additive: true, feed, failed: 0, splits, weighed, memory };
-        let mut readings = Readings::new(vec![fed], packages, weight);
+        let mut readings = Readings::new(vec![fed], packages, CONSUMERS - 1, weight);
         for i in 0..=10_u64 {
             for package in (0..packages).rev() {
                 let mut tick = tick(0, None);

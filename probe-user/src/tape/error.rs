@@ -39,7 +39,7 @@ pub enum TapeError {
     Broken,
     /// The evidence does not hold.
     #[error(
-        "segment {segment}, frame {frame}: {damage}; restore this tape from a copy, it proves nothing past this frame"
+        "segment {segment}, frame {frame}: {damage}; {}", damage.remedy()
     )]
     Damaged {
         /// Segment, from 1.
@@ -89,7 +89,7 @@ pub enum Damage {
     Counts,
     /// What the run published is not what its entries make.
     #[error(
-        "the run published other numbers than its entries make: another version of wattprobe wrote them, or they were forged"
+        "the run published other numbers than its entries make here: another version of wattprobe wrote it, or it was forged"
     )]
     Published,
     /// Its entries are whole and make books that do not close.
@@ -98,4 +98,15 @@ pub enum Damage {
     /// Something follows the end record.
     #[error("something was added after the end record")]
     Added,
+}
+
+impl Damage {
+    /// What can be done about it.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Version(_) => "read it with the wattprobe that wrote it",
+            Self::Published => "replay it with the version that `wattprobe tape info` names",
+            _ => "restore this tape from a copy, it proves nothing past this frame",
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The simulator itself: is its truth true?
 
+mod steps;
+
 use super::*;
 
 /// A host and a load that use everything, short.

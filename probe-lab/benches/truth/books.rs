@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use probe_lab::sim;
-use probe_lab::sim::{Domain, Facts, Host, Input, Load, Truth};
+use probe_lab::sim::{Domain, Facts, Host, Input, Load, Truth, Users};
 use probe_ledger::{
     Account, Boundary, Change, Config, ConfigError, ConsumerId, DomainId, DomainSpec, Ledger,
     Nanojoules, Nanos, Nanowatts, Range, Ratio, Refused, RequestId, Sample, Scale, ScaleError,
-    Scope, Weights, Work,
+    Scope, Split, Weights, Work,
 };
 
 use crate::policies::Entry;
@@ -143,13 +143,26 @@ impl Books {
         match *input {
             Input::Sample { domain, t, counter, clocks, weights } => {
                 count(&mut self.counted[domain], &self.domains[domain], counter);
-                let weights = weights.filter(|_| self.weights).map(|w| Weights {
-                    consumers: w.consumers,
-                    nobody: w.nobody,
+                let weights = self.weights.then_some(Weights {
+                    consumers: weights.smt,
+                    nobody: 0,
                     measured: false,
                 });
                 let sample = Sample { t: Nanos(t), counter: Some(counter), clocks, weights };
                 self.ledger.sample(DomainId(domain), &sample);
+                self.settle();
+            }
+            Input::Device { domain, t, counter, clocks, users } => {
+                count(&mut self.counted[domain], &self.domains[domain], counter);
+                let split = match users {
+                    Users::Nobody => Split::Clocks,
+                    Users::Exclusive => Split::Exclusive,
+                    Users::Utilisation => Split::Utilisation,
+                    Users::Equal => Split::Equal,
+                };
+                self.ledger.split(DomainId(domain), split);
+                let (t, counter) = (Nanos(t), Some(counter));
+                self.ledger.sample(DomainId(domain), &Sample { t, counter, clocks, weights: None });
                 self.settle();
             }
             Input::Boundary { consumer, t, clocks, request, change } => {

@@ -45,8 +45,8 @@ mod world;
 mod tests;
 
 pub use domain::{Domain, Scope};
-pub use host::{CorePower, Gpu, Host, Rapl, Scheduler, Ticks, Weigh};
-pub use input::{Change, Facts, Input, Poller, Weights};
+pub use host::{CorePower, Gpu, Host, Rapl, Scheduler, Ticks};
+pub use input::{Change, Facts, Input, Poller, Users, Weights};
 pub use load::{Arrivals, Costs, Kernel, Load, Neighbour, Server, Tokens, Use};
 pub use truth::{DomainTruth, Energy, RequestTruth, Truth};
 

@@ -1,9 +1,7 @@
 //! A random machine under a random load, short.
 
 use probe_lab::rng::Rng;
-use probe_lab::sim::{
-    Arrivals, Gpu, Host, Load, Neighbour, Rapl, Server, Ticks, Tokens, Use, Weigh,
-};
+use probe_lab::sim::{Arrivals, Gpu, Host, Load, Neighbour, Rapl, Server, Ticks, Tokens, Use};
 
 /// What the seed says.
 pub(crate) fn draw(seed: u64) -> (Host, Load) {
@@ -17,7 +15,6 @@ pub(crate) fn draw(seed: u64) -> (Host, Load) {
         uncore_mw: pick(5_000, 40_000) as u64,
         memory_mw: pick(1_000, 8_000) as u64,
         gpu: (pick(0, 3) == 0).then(Gpu::default),
-        weigh: [Weigh::Smt, Weigh::Cycles][pick(0, 1)],
         rapl: Rapl {
             jitter_ns: pick(0, 300_000) as u64,
             near_wrap: pick(0, 3) == 0,

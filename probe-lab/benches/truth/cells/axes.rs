@@ -2,7 +2,7 @@
 
 use probe_lab::rng::Rng;
 use probe_lab::sim::methods::{POLL_NS, PROC_NS};
-use probe_lab::sim::{Arrivals, Host, Load, Neighbour, Server, Tokens, Use, Weigh};
+use probe_lab::sim::{Arrivals, Host, Load, Neighbour, Server, Tokens, Use};
 
 /// Lengths of requests.
 const LENGTHS_MS: [u64; 4] = [50, 200, 1_000, 10_000];
@@ -74,7 +74,7 @@ pub(crate) enum Bound {
 
 /// The machine of the table.
 pub(crate) fn host() -> Host {
-    Host { weigh: Weigh::Smt, pollers: vec![POLL_NS, PROC_NS], ..Host::default() }
+    Host { pollers: vec![POLL_NS, PROC_NS], ..Host::default() }
 }
 
 impl Axis {

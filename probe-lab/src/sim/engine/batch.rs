@@ -93,7 +93,8 @@ impl Engine {
                 sequence.facts.prefill = now;
             }
             let does = if left > 0 {
-                Doing::new(reads * costs.prompt, server.prefill)
+                let before = reads * sequence.read + reads * (reads - 1) / 2;
+                Doing::new(reads * costs.prompt + costs.attend * before, server.prefill)
             } else {
                 let context = sequence.read + sequence.written;
                 Doing::new(costs.token + costs.context * context, server.decode)
@@ -101,7 +102,12 @@ impl Engine {
             own = own.add(does);
             self.parts.push(Part { request: sequence.facts.request, reads, does });
         }
-        let base = Doing::new(costs.step, server.decode);
+        let mut base = Doing::new(costs.step, server.decode);
+        if costs.hidden {
+            // All of the traffic, and the time that nobody fills.
+            let waits = costs.step.saturating_sub(own.ns as u64);
+            base = Doing { traffic: base.traffic, ..Doing::new(waits, server.decode) };
+        }
         // In equal parts to all in the step.
         let each = base.over(self.parts.len());
         self.parts.iter_mut().for_each(|part| part.does = part.does.add(each));

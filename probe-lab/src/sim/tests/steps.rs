@@ -52,3 +52,50 @@ fn what_a_step_costs_however_many_there_are_is_in_equal_parts_in_every_domain() 
     assert!(close(memory, of(2_000.0, 500.0)), "{memory}");
     assert!(close(device, of(1.0, 1.0)), "{device}");
 }
+
+#[test]
+fn reading_weights_hides_behind_arithmetic_and_its_traffic_does_not() {
+    // Two tokens, or a token and a chunk, are 80 and 120 ms of arithmetic; the weights take 100 ms.
+    let hidden = Costs { step: 100_000_000, hidden: true, ..Costs::default() };
+    let [package, memory, device] = ratios(&mixed(hidden));
+    let close = |got: f64, expected: f64| (got / expected - 1.0).abs() < 0.01;
+    assert!(close(package, 0.5 * 800.0 / 1_200.0), "nobody waits for weights: {package}");
+    assert!(close(device, 0.5), "{device}");
+    let weights = 50.0 * 2_000.0;
+    assert!(close(memory, (80_000.0 + weights) / (40_000.0 + weights)), "{memory}");
+}
+
+#[test]
+fn a_prompt_token_may_cost_more_the_more_stand_before_it() {
+    let prefill = |attend: u64| {
+        let server = Server {
+            requests: 1,
+            chunk: 50,
+            costs: Costs { step: 0, attend, ..Costs::default() },
+            prompt: Tokens { mean: 200, spread: 0.0 },
+            ..Server::default()
+        };
+        let (host, load) = alone(server);
+        run(&host, &load, 1, &mut |_| {}).requests[0].domains[1].prefill_pj as f64
+    };
+    // 0.8 ms each; on average 99.5 stand before a token.
+    let more = prefill(8_000) / prefill(0);
+    assert!((more - (1.0 + 0.0995 * 8.0 / 0.8)).abs() < 0.02, "{more}");
+}
+
+#[test]
+fn in_the_quiet_time_at_first_nobody_comes() {
+    let (host, mut load) = everything(1);
+    load.quiet_ns = 2_000_000_000;
+    let mut first = u64::MAX;
+    let mut quiet = 0;
+    let _ = run(&host, &load, 1, &mut |input| match input {
+        Input::Boundary { t, .. } => first = first.min(t),
+        Input::Sample { t, clocks, .. } if t < 3_000_000_000 => {
+            quiet = quiet.max(clocks[..3].iter().sum::<u64>());
+        }
+        _ => {}
+    });
+    // A run begins at one second.
+    assert!(first >= 3_000_000_000 && quiet == 0, "{first}, {quiet} ns on CPUs");
+}

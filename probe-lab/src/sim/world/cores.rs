@@ -1,8 +1,8 @@
 //! Counters of single cores, and what the kernel side makes of them: what each consumer has drawn.
 //!
-//! As there, but that windows end at ticks and that a core's idle power is not told apart: a window teaches what who ran in it draws in a
-//! nanosecond, a mean over the last 17 ms; what clocks ran since the last tick weighs as much as that. The counter shows what was
-//! drawn half a millisecond ago, so that much of a window's energy is that of who ran at the end of the one before.
+//! As there, but that windows end at ticks: a window teaches what who ran in it draws in a nanosecond, a mean over the last 17 ms, or what
+//! the core draws while nobody does; what clocks ran since the last tick weighs as much as that. The counter shows what was drawn half
+//! a millisecond ago, so that much of a window's energy is that of who ran at the end of the one before.
 
 use crate::sim::counter::Counter;
 use crate::sim::dice::Dice;
@@ -40,6 +40,8 @@ struct Core {
     /// Milliwatts by consumer, and of all; 0: not known.
     rates: Vec<f64>,
     mean: f64,
+    /// While nobody runs.
+    idle: f64,
 }
 
 impl Cores {
@@ -88,6 +90,7 @@ impl Core {
             last: [None; 2],
             rates: vec![0.0; consumers],
             mean: 0.0,
+            idle: 0.0,
         }
     }
 
@@ -113,28 +116,31 @@ impl Core {
 
     fn learn(&mut self, length: u64, used: &[u64], mut pj: f64) {
         let sum: u64 = used.iter().sum();
-        if sum < length / BUSY_PART {
+        let mean = |mean: &mut f64, rate: f64, ns: f64| {
+            let part = if *mean > 0.0 { (ns / MEAN_NS).min(1.0) } else { 1.0 };
+            *mean += (rate - *mean) * part;
+        };
+        if sum == 0 && self.last == [None; 2] {
+            mean(&mut self.idle, pj / length as f64, length as f64);
+        }
+        if sum < length / BUSY_PART || sum == 0 {
             return;
         }
-        let late: f64 = self.last.iter().flatten().map(|who| self.rate(*who)).sum();
-        let mut seen = 1.0;
-        if late > 0.0 {
-            let lag = LAG_NS.min(length);
-            pj = (pj - late * lag as f64).max(0.0);
-            seen -= lag as f64 / length as f64;
-        }
+        let late: f64 = match self.last {
+            [None, None] => self.idle,
+            last => last.iter().flatten().map(|who| self.rate(*who)).sum(),
+        };
+        let lag = if late > 0.0 { LAG_NS.min(length) } else { 0 };
+        let seen = (length - lag) as f64 / length as f64;
+        pj -= late * lag as f64 + self.idle * length.saturating_sub(sum) as f64 * seen;
         if seen <= 0.0 {
             return;
         }
         // Who ran shares by time, so all of them draw the same in this window.
-        let rate = pj / (sum as f64 * seen);
-        let learn = |mean: &mut f64, ns: u64| {
-            let part = if *mean > 0.0 { (ns as f64 * seen / MEAN_NS).min(1.0) } else { 1.0 };
-            *mean += (rate - *mean) * part;
-        };
-        for (mean, ns) in self.rates.iter_mut().zip(used).filter(|(_, ns)| **ns > 0) {
-            learn(mean, *ns);
+        let rate = pj.max(0.0) / (sum as f64 * seen);
+        for (of, ns) in self.rates.iter_mut().zip(used).filter(|(_, ns)| **ns > 0) {
+            mean(of, rate, *ns as f64 * seen);
         }
-        learn(&mut self.mean, sum);
+        mean(&mut self.mean, rate, sum as f64 * seen);
     }
 }

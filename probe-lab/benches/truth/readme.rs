@@ -20,6 +20,15 @@ const LENGTHS_MS: [u64; 4] = [50, 200, 1_000, 10_000];
 /// Of [`Method::ALL`], those that the README shows: the other one errs like the last of them.
 const TODAY: [usize; 4] = [0, 1, 2, 4];
 
+/// Scenes with neighbours, and what a nanosecond may be weighed by there.
+const BESIDE: [Scene; 3] = [Scene::Apart, Scene::Alike, Scene::Unlike];
+const WEIGHTS: [(&str, usize); 4] = [
+    ("`time`", WORK),
+    ("`smt`", SMT),
+    ("`cycles`, misses", CYCLES),
+    ("cores' counters, misses", CORES),
+];
+
 /// Why the tables were not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -96,7 +105,7 @@ impl Tables<'_> {
             out,
             "| beside | length | 1 at a time | 4 | 16 | 64 |\n|---|---|---|---|---|---|"
         )?;
-        for scene in [Scene::Apart, Scene::Alike, Scene::Unlike] {
+        for scene in BESIDE {
             for length_ms in LENGTHS_MS {
                 let row = OVERLAPS.map(|overlap| match self.cell(scene, length_ms, overlap) {
                     Some(cell) => {
@@ -113,29 +122,41 @@ impl Tables<'_> {
     }
 
     fn remedies(&self, out: &mut String) -> std::fmt::Result {
-        let columns = [("`time`", WORK), ("`smt`", SMT), ("`cycles`, misses", CYCLES)];
-        let columns = columns.into_iter().chain([("cores' counters, misses", CORES)]);
-        let columns: Vec<(&str, usize)> = columns.collect();
+        let names = WEIGHTS.map(|(name, _)| name).join(" | ");
+        let rule = "|---".repeat(WEIGHTS.len());
         writeln!(
             out,
             "\nThe same by what weighs a nanosecond: largest median of all lengths from 200 ms, one at a time / overlapping:\n"
         )?;
-        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-        writeln!(out, "| beside | {} |\n|---{}|", names.join(" | "), "|---".repeat(names.len()))?;
-        for scene in [Scene::Apart, Scene::Alike, Scene::Unlike] {
+        writeln!(out, "| beside | {names} |\n|---{rule}|")?;
+        for scene in BESIDE {
             let worst = |place: usize, overlapping: bool| {
-                let here = self.0.iter().filter(|cell| {
+                let judged = |cell: &&Cell| {
                     let axis = cell.axis;
                     axis.scene == scene
                         && axis.length_ms >= 200
                         && (axis.overlap > 1) == overlapping
-                });
-                percent(here.map(|cell| cell.ledgers[place].all.median()).fold(0.0, f64::max))
+                };
+                let medians = self.0.iter().filter(judged).map(|c| c.ledgers[place].all.median());
+                percent(medians.fold(0.0, f64::max))
             };
-            let row: Vec<String> = columns
-                .iter()
-                .map(|(_, place)| format!("{} / {}", worst(*place, false), worst(*place, true)))
-                .collect();
+            let row =
+                WEIGHTS.map(|(_, place)| [false, true].map(|of| worst(place, of)).join(" / "));
+            writeln!(out, "| {} | {} |", short(scene), row.join(" | "))?;
+        }
+        writeln!(
+            out,
+            "\nOf that, how much too much the package and memory say in the middle, 1 s, 16 overlapping:\n"
+        )?;
+        writeln!(out, "| beside | {names} |\n|---{rule}|")?;
+        for scene in BESIDE {
+            let row = WEIGHTS.map(|(_, place)| {
+                let cell = self.cell(scene, 1_000, 16);
+                let bias = |of: usize| {
+                    cell.map_or(f64::NAN, |cell| 100.0 * cell.ledgers[place].kinds[of].bias())
+                };
+                format!("{:+.1} / {:+.1}", bias(0), bias(1))
+            });
             writeln!(out, "| {} | {} |", short(scene), row.join(" | "))?;
         }
         Ok(())

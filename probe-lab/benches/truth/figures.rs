@@ -59,3 +59,9 @@ pub(crate) fn quantiles<const N: usize>(mut values: Vec<f32>, parts: [f64; N]) -
         values.get(rank.max(1) - 1).map_or(f64::NAN, |value| f64::from(*value))
     })
 }
+
+/// The worst of some values; not a number, which no bound holds of, where there are none or one of them is none.
+pub(crate) fn worst(values: impl Iterator<Item = f64>, of: fn(f64, f64) -> f64) -> f64 {
+    let either = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { of(a, b) };
+    values.reduce(either).filter(|worst| worst.is_finite()).unwrap_or(f64::NAN)
+}

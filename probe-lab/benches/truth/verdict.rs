@@ -4,7 +4,7 @@
 //! not. What was not measured does not hold.
 
 use crate::cells::Cell;
-use crate::figures::Figures;
+use crate::figures::{Figures, worst};
 use crate::policies::{Claim, Entry, POLICIES};
 use crate::print::percent;
 use crate::scene::{Bound, Scene};
@@ -84,9 +84,3 @@ fn judge(place: usize, entry: &Entry, scene: Scene, cells: &[&Cell]) -> Vec<Verd
 }
 
 type Today = fn(&Cell) -> &[Figures];
-
-/// The worst of them; not a number, which no bound holds of, where there are none or one of them is none.
-fn worst(values: impl Iterator<Item = f64>, of: fn(f64, f64) -> f64) -> f64 {
-    let either = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { of(a, b) };
-    values.reduce(either).filter(|worst| worst.is_finite()).unwrap_or(f64::NAN)
-}

@@ -53,7 +53,7 @@ pub(crate) const POLICIES: [Entry; 7] = [
     entry("wattprobe time, work", Share::Work, Sees::Clocks, true, Claim::Bounds),
     entry("wattprobe smt, work", Share::Work, Sees::Smt, true, Claim::Bounds),
     entry("wattprobe time, work, no timings", Share::Work, Sees::Clocks, false, Claim::Nothing),
-    entry("wattprobe cycles and misses, work", Share::Work, Sees::Cycles, true, Claim::Bars),
+    entry("wattprobe cycles and misses, work", Share::Work, Sees::Cycles, true, Claim::Nothing),
     entry("wattprobe cores and misses, work", Share::Work, Sees::Cores, true, Claim::Nothing),
 ];
 

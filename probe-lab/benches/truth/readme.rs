@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use probe_lab::sim::methods::Method;
 
 use crate::campaign::Sums;
-use crate::cells::{Cell, Said};
+use crate::cells::Cell;
 use crate::figures::Figures;
 use crate::policies::{CORES, CYCLES, EQUAL, POLICIES, SMT, UNTIMED, WORK};
 use crate::print::{errors, length, percent, runs};
@@ -20,6 +20,8 @@ const LENGTHS_MS: [u64; 4] = [50, 200, 1_000, 10_000];
 /// Of [`Method::ALL`], those that the README shows: the other one errs like the last of them.
 const TODAY: [usize; 4] = [0, 1, 2, 4];
 
+/// Scenes with another server.
+const OTHERS: [Scene; 3] = [Scene::Misfit, Scene::Device, Scene::Devices];
 /// Scenes with neighbours, and what a nanosecond may be weighed by there.
 const BESIDE: [Scene; 3] = [Scene::Apart, Scene::Alike, Scene::Unlike];
 const WEIGHTS: [(&str, usize); 4] = [
@@ -216,18 +218,24 @@ impl Tables<'_> {
         )?;
         writeln!(
             out,
-            "| policy | alone | overlapping | lowest row | highest row |\n|---|---|---|---|---|"
+            "| policy | alone | overlapping | lowest row | highest | lowest of other servers |"
         )?;
+        writeln!(out, "|---|---|---|---|---|---|")?;
         for place in [EQUAL, WORK, SMT, UNTIMED, CYCLES, CORES] {
-            let inside = |said: &Said| said.all.coverage();
-            let rows = || self.0.iter().filter_map(|cell| inside(&cell.ledgers[place]));
-            let (lowest, highest) = (rows().fold(1.0, f64::min), rows().fold(0.0, f64::max));
+            let rows = |others: bool| {
+                let here =
+                    self.0.iter().filter(move |cell| OTHERS.contains(&cell.axis.scene) == others);
+                here.filter_map(|cell| cell.ledgers[place].all.coverage())
+            };
+            let percent = |part: Option<f64>| part.map(|part| format!("{:.1}", 100.0 * part));
+            let lowest = percent(rows(false).reduce(f64::min)).unwrap_or("-".to_owned());
+            let highest = percent(rows(false).reduce(f64::max)).unwrap_or("-".to_owned());
+            let others = percent(rows(true).reduce(f64::min)).unwrap_or("-".to_owned());
             let [alone, overlapping] = sums.bars.judged(place).map(|part| 100.0 * part);
             let name = POLICIES[place].name.trim_start_matches("wattprobe ");
-            let (lowest, highest) = (100.0 * lowest, 100.0 * highest);
             writeln!(
                 out,
-                "| {name} | {alone:.1} | {overlapping:.1} | {lowest:.1} | {highest:.1} |"
+                "| {name} | {alone:.1} | {overlapping:.1} | {lowest} | {highest} | {others} |"
             )?;
         }
         Ok(())

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use probe_lab::sim;
-use probe_lab::sim::{Domain, Facts, Host, Input, Load, Truth};
+use probe_lab::sim::{Domain, Facts, Host, Input, Load, RequestTruth, Truth, Users};
 use probe_ledger::{
     Account, Boundary, Change, Config, ConfigError, ConsumerId, DomainId, DomainSpec, Ledger,
     Nanojoules, Nanos, Nanowatts, Range, Ratio, Refused, RequestId, Sample, Scale, ScaleError,
-    Scope, Weights, Work,
+    Scope, Split, Weights, Work,
 };
 
-use crate::policies::Entry;
+use crate::idle::IdlePower;
+use crate::policies::{Entry, Sees};
 
 /// The simulator told nonsense.
 #[derive(Debug, thiserror::Error)]
@@ -35,62 +36,22 @@ const EXPECTED_WINDOW: Nanos = Nanos::from_millis(300);
 /// One ledger, and what it settled.
 #[derive(Debug)]
 pub(crate) struct Books {
-    pub(crate) ledger: Ledger,
-    pub(crate) accounts: HashMap<u64, Account>,
-    weights: bool,
+    ledger: Ledger,
+    accounts: HashMap<u64, Account>,
+    entry: Entry,
     refused: Option<Refused>,
     /// By domain: first raw counter, last, and units between them.
     counted: Vec<Option<(u64, u64)>>,
     domains: Vec<Domain>,
 }
 
-/// What a busy CPU may draw in a package and in memory, W: what ran while idle power was measured may have cost as much.
-const BUSY_WATTS: [f64; 2] = [5.0, 1.0];
-
-/// Idle power of a domain, and how far off it may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct IdlePower {
-    pub(crate) power: Nanowatts,
-    error: Nanowatts,
-}
-
-/// Idle power of every domain, as `wattprobe calibrate` would find it: mean power of the counters for so long, while
-/// nothing runs but the kernel's own work and the probe.
-pub(crate) fn calibrate(host: &Host, load: &Load, seed: u64, for_ns: u64) -> Vec<IdlePower> {
-    let quiet = Load { servers: vec![], neighbours: vec![], least_ns: for_ns, ..load.clone() };
-    let domains = host.domains();
-    let mut counted = vec![None; domains.len()];
-    let mut on_cpu = vec![0; domains.len()];
-    let truth = sim::run(host, &quiet, seed, &mut |input| {
-        if let Input::Sample { domain, counter, clocks, .. } = input {
-            count(&mut counted[domain], &domains[domain], counter);
-            on_cpu[domain] = clocks.iter().sum();
-        }
-    });
-    let seconds = (truth.end - truth.begin) as f64 * 1e-9;
-    let idle = |(d, domain): (usize, &Domain)| {
-        let units = counted[d].map_or(0, |(_, units)| units);
-        let memory = usize::from(domain.name.starts_with("dram"));
-        let busy = on_cpu[d] as f64 * 1e-9 / seconds;
-        IdlePower {
-            power: Nanowatts::from_watts(units as f64 * domain.joules_per_count / seconds),
-            error: Nanowatts::from_watts(busy * BUSY_WATTS[memory]),
-        }
-    };
-    domains.iter().enumerate().map(idle).collect()
-}
-
 /// Last raw counter and units since the first.
 fn count(counted: &mut Option<(u64, u64)>, domain: &Domain, counter: u64) {
     let (last, units) = counted.unwrap_or((counter, 0));
-    *counted = Some((counter, units + (counter.wrapping_sub(last) & mask(domain))));
+    *counted = Some((counter, units + (counter.wrapping_sub(last) & domain.mask())));
 }
 
-fn mask(domain: &Domain) -> u64 {
-    u64::MAX >> (64 - domain.bits)
-}
-
-fn spec(domain: &Domain, idle: IdlePower) -> Result<DomainSpec, ScaleError> {
+fn spec(domain: &Domain, idle: Option<IdlePower>) -> Result<DomainSpec, ScaleError> {
     Ok(DomainSpec {
         name: domain.name.clone(),
         scale: Scale::from_joules_per_count(domain.joules_per_count)?,
@@ -100,8 +61,8 @@ fn spec(domain: &Domain, idle: IdlePower) -> Result<DomainSpec, ScaleError> {
             sim::Scope::Device => Scope::Device,
         },
         additive: true,
-        idle: Some(idle.power),
-        idle_error: Some(idle.error),
+        idle: idle.map(|idle| idle.power),
+        idle_error: idle.map(|idle| idle.error),
         max_power: Some(Nanowatts::from_watts(domain.max_mw as f64 * 1e-3)),
         period: Nanos(domain.period_ns),
         quantum: Nanojoules((domain.joules_per_count * 1e9).ceil() as u64),
@@ -112,14 +73,16 @@ fn spec(domain: &Domain, idle: IdlePower) -> Result<DomainSpec, ScaleError> {
 }
 
 impl Books {
+    /// Without idle power it has to learn it.
     pub(crate) fn open(
         host: &Host,
         load: &Load,
-        idle: &[IdlePower],
+        idle: Option<&[IdlePower]>,
         entry: &Entry,
     ) -> Result<Self, Error> {
         let domains = host.domains();
-        let specs = domains.iter().zip(idle).map(|(domain, idle)| spec(domain, *idle));
+        let told = |d: usize| idle.and_then(|idle| idle.get(d).copied());
+        let specs = domains.iter().enumerate().map(|(d, domain)| spec(domain, told(d)));
         let config = Config {
             domains: specs.collect::<Result<_, _>>()?,
             consumers: load.consumers(),
@@ -132,7 +95,7 @@ impl Books {
         Ok(Self {
             ledger: Ledger::new(config)?,
             accounts: HashMap::new(),
-            weights: entry.weights,
+            entry: *entry,
             refused: None,
             counted: vec![None; domains.len()],
             domains,
@@ -143,13 +106,30 @@ impl Books {
         match *input {
             Input::Sample { domain, t, counter, clocks, weights } => {
                 count(&mut self.counted[domain], &self.domains[domain], counter);
-                let weights = weights.filter(|_| self.weights).map(|w| Weights {
-                    consumers: w.consumers,
-                    nobody: w.nobody,
-                    measured: false,
-                });
-                let sample = Sample { t: Nanos(t), counter: Some(counter), clocks, weights };
-                self.ledger.sample(DomainId(domain), &sample);
+                let memory = self.domains[domain].name.starts_with("dram");
+                let weights = match (self.entry.sees, memory) {
+                    (Sees::Clocks, _) => None,
+                    (Sees::Smt, _) => Some((weights.smt, false)),
+                    (Sees::Cycles, false) => Some((weights.cycles, false)),
+                    (Sees::Cores, false) => Some((weights.drawn, true)),
+                    (Sees::Cycles | Sees::Cores, true) => Some((weights.misses, false)),
+                };
+                let by = |(consumers, measured)| Weights { consumers, nobody: 0, measured };
+                let (t, counter, weights) = (Nanos(t), Some(counter), weights.map(by));
+                self.ledger.sample(DomainId(domain), &Sample { t, counter, clocks, weights });
+                self.settle();
+            }
+            Input::Device { domain, t, counter, clocks, users } => {
+                count(&mut self.counted[domain], &self.domains[domain], counter);
+                let split = match users {
+                    Users::Nobody => Split::Clocks,
+                    Users::Exclusive => Split::Exclusive,
+                    Users::Utilisation => Split::Utilisation,
+                    Users::Equal => Split::Equal,
+                };
+                self.ledger.split(DomainId(domain), split);
+                let (t, counter) = (Nanos(t), Some(counter));
+                self.ledger.sample(DomainId(domain), &Sample { t, counter, clocks, weights: None });
                 self.settle();
             }
             Input::Boundary { consumer, t, clocks, request, change } => {
@@ -168,10 +148,11 @@ impl Books {
         }
     }
 
-    /// What the answer said of itself, as llama.cpp's `timings` do.
+    /// What the answer said of itself: its tokens, and its phases as llama.cpp's `timings` do. Without them the stream's
+    /// first content has been seen, and work is taken to have begun when the request came.
     fn finished(&mut self, facts: &Facts) {
         let work = Work {
-            begin: Some(Nanos(facts.prefill)),
+            begin: self.entry.timings.then_some(Nanos(facts.prefill)),
             first: Some(Nanos(facts.decode)),
             last: None,
             prompt: Some(facts.prompt_tokens),
@@ -179,6 +160,17 @@ impl Books {
             completion: Some(facts.completion_tokens),
         };
         self.ledger.work(RequestId(facts.request), work);
+    }
+
+    /// What it said of a request that is over.
+    pub(crate) fn account(&self, request: &RequestTruth) -> Result<&Account, Error> {
+        let id = request.facts.request;
+        self.accounts.get(&id).ok_or(Error::NoAccount(id))
+    }
+
+    /// A domain's name.
+    pub(crate) fn name(&self, domain: usize) -> &str {
+        &self.domains[domain].name
     }
 
     fn settle(&mut self) {
@@ -196,6 +188,7 @@ impl Books {
     /// Nanojoules by which the books are wrong, all of them added up:
     ///
     /// * measured against idle + residual + Σ active, and against what the counter counted;
+    /// * idle against what was given of it to requests and what was kept, and that against their accounts;
     /// * every consumer's active against requests + background;
     /// * what requests were charged against the sum of their accounts.
     pub(crate) fn error_nj(&self) -> Result<u128, Error> {
@@ -213,9 +206,12 @@ impl Books {
                 wrong += wide(consumer.active).abs_diff(parts);
             }
             let requests: u128 = book.consumers.iter().map(|c| wide(c.requests)).sum();
-            let of = |a: &Account| a.domains[d].active.map_or(0, |e| wide(e.energy));
-            let accounts: u128 = self.accounts.values().map(of).sum();
+            let sum = |of: &dyn Fn(&Account) -> u128| self.accounts.values().map(of).sum::<u128>();
+            let accounts = sum(&|a| a.domains[d].active.map_or(0, |e| wide(e.energy)));
             wrong += requests.abs_diff(accounts);
+            wrong += wide(book.idle).abs_diff(wide(book.idle_given) + wide(book.idle_kept));
+            let given = sum(&|a| a.domains[d].idle.map_or(0, wide));
+            wrong += wide(book.idle_given).abs_diff(given);
         }
         Ok(wrong)
     }

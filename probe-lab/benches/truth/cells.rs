@@ -1,55 +1,60 @@
 //! The loads of the table, and what each method says of their requests.
 
-mod axes;
+mod axis;
+mod said;
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use probe_lab::sim;
 use probe_lab::sim::methods::{Idle, Method, Observed};
-use probe_lab::sim::{Energy, Host, Load, RequestTruth};
-use probe_ledger::{DomainShare, Nanojoules};
+use probe_lab::sim::{Load, RequestTruth};
 
-pub(crate) use self::axes::{Axis, Beside, Bound};
-use crate::books::{Books, Error, IdlePower, calibrate};
-use crate::figures::Figures;
+pub(crate) use self::axis::Axis;
+pub(crate) use self::said::{KINDS, Said};
+use crate::books::{Books, Error};
+use crate::figures::{Figures, quantiles};
+use crate::idle::{IdlePower, calibrate};
 use crate::policies::POLICIES;
+use crate::scene::{Extent, Scene};
 
 /// One load, and the errors of all methods.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) axis: Axis,
-    /// By place in [`POLICIES`].
-    pub(crate) ledgers: Vec<Figures>,
-    /// Likewise, of the part before the first content and of the rest.
-    pub(crate) phases: Vec<[Figures; 2]>,
+    /// By place in [`POLICIES`]; empty where the scene has no such ledger.
+    pub(crate) ledgers: Vec<Said>,
     /// By place in [`Method::ALL`], as they are used.
     pub(crate) today: Vec<Figures>,
     /// With idle power taken off.
     pub(crate) today_less_idle: Vec<Figures>,
-    /// How long requests really took, s, by length.
-    pub(crate) seconds: Figures,
+    /// How long requests really took, s.
+    seconds: Vec<f32>,
+    /// How many were there on average, the request itself included.
+    residents: Vec<f32>,
 }
 
-/// Runs of a cell: each has a seed of its own.
-const RUNS: u64 = 4;
-/// Residents on average, itself included, of a request that overlapped nobody.
-const ALONE: f64 = 1.000_5;
 /// How long the machine's idle power is measured, ns.
 const CALIBRATION_NS: u64 = 60_000_000_000;
 
 /// Simulates every cell, `jobs` at a time.
-pub(crate) fn measure(requests: usize, seed: u64, jobs: usize) -> Result<Vec<Cell>, Error> {
-    let axes = Axis::all();
-    let host = axes::host();
-    let idle = calibrate(&host, &Load::default(), seed, CALIBRATION_NS);
+pub(crate) fn measure(
+    extent: Extent,
+    requests: usize,
+    seed: u64,
+    jobs: usize,
+) -> Result<Vec<Cell>, Error> {
+    let axes = Axis::all(extent);
+    let idle = [Scene::Nothing, Scene::Device]
+        .map(|scene| calibrate(&axis::host(scene), &Load::default(), seed, CALIBRATION_NS));
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let work = || loop {
         let place = next.fetch_add(1, Ordering::Relaxed);
         let Some(axis) = axes.get(place) else { break };
-        let cell = cell(&host, &idle, axis, requests, seed);
+        let cell = cell(&idle[usize::from(axis.scene.gpu())], axis, extent, requests, seed);
         if let Ok(mut done) = done.lock() {
             done.push((place, cell));
         }
@@ -66,40 +71,49 @@ pub(crate) fn measure(requests: usize, seed: u64, jobs: usize) -> Result<Vec<Cel
 }
 
 fn cell(
-    host: &Host,
     idle: &[IdlePower],
     axis: &Axis,
+    extent: Extent,
     requests: usize,
     seed: u64,
 ) -> Result<Cell, Error> {
-    let figures = |n: usize| vec![Figures::default(); n];
-    let methods = Method::ALL.len();
+    let methods = vec![Figures::default(); Method::ALL.len()];
     let mut cell = Cell {
         axis: *axis,
-        ledgers: figures(POLICIES.len()),
-        phases: vec![<_>::default(); POLICIES.len()],
-        today: figures(methods),
-        today_less_idle: figures(methods),
-        seconds: Figures::default(),
+        ledgers: vec![Said::default(); POLICIES.len()],
+        today: methods.clone(),
+        today_less_idle: methods,
+        seconds: Vec::new(),
+        residents: Vec::new(),
     };
-    for run in 0..RUNS {
+    let runs = extent.runs(axis.scene, axis.overlap);
+    for run in 0..runs {
         let seed = seed.wrapping_mul(1_000_003).wrapping_add(run);
-        let load = axis.load(requests.div_ceil(RUNS as usize), seed);
-        cell.add(host, idle, &load, seed)?;
+        let load = axis.load(requests.div_ceil(runs as usize), seed);
+        cell.add(idle, &load, seed)?;
     }
     Ok(cell)
 }
 
 impl Cell {
-    fn add(
-        &mut self,
-        host: &Host,
-        idle: &[IdlePower],
-        load: &Load,
-        seed: u64,
-    ) -> Result<(), Error> {
-        let open = |entry| Books::open(host, load, idle, entry);
-        let mut ledgers = POLICIES.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    /// Requests in it.
+    pub(crate) fn count(&self) -> usize {
+        self.seconds.len()
+    }
+
+    /// Medians: how long they took, s, and how many were there.
+    pub(crate) fn really(&self) -> [f64; 2] {
+        [&self.seconds, &self.residents].map(|values| quantiles(values.clone(), [0.5])[0])
+    }
+
+    /// Simulates a run.
+    fn add(&mut self, idle: &[IdlePower], load: &Load, seed: u64) -> Result<(), Error> {
+        let scene = self.axis.scene;
+        let host = &axis::host(scene);
+        let places = || (0..POLICIES.len()).filter(|place| scene.has(*place));
+        let mut ledgers = places()
+            .map(|place| Books::open(host, load, Some(idle), &POLICIES[place]))
+            .collect::<Result<Vec<_>, _>>()?;
         let idle_watts = idle.iter().map(|idle| idle.power.watts()).sum();
         let mut seen = Observed::new(host.domains(), idle_watts);
         let truth = sim::run(host, load, seed, &mut |input| {
@@ -109,66 +123,33 @@ impl Cell {
         if !truth.closes() {
             return Err(Error::Truth(seed));
         }
-        for (ledger, figures) in ledgers.iter_mut().zip(&mut self.ledgers) {
+        let truths: Vec<&RequestTruth> =
+            truth.requests.iter().filter(|request| request.facts.consumer == 0).collect();
+        for (place, ledger) in places().zip(&mut ledgers) {
             ledger.finish(&truth)?;
-            of_ledger(ledger, &truth.requests)?.into_iter().for_each(|f| figures.extend(f));
+            self.ledgers[place].add(ledger, &truths)?;
         }
-        for (ledger, phases) in ledgers.iter().zip(&mut self.phases) {
-            of_phases(ledger, &truth.requests, phases);
+        for request in &truths {
+            self.seconds.push((request.facts.end - request.facts.queue) as f32 * 1e-9);
+            let account = ledgers.first().map(|ledger| ledger.account(request)).transpose()?;
+            self.residents.extend(account.map(|account| account.mean_residents as f32));
         }
-        for request in &truth.requests {
-            let took = (request.facts.end - request.facts.queue) as f64 * 1e-6;
-            self.seconds.add(took, self.axis.length_ms as f64);
-        }
+        self.add_today(&seen, &truths);
+        Ok(())
+    }
+
+    fn add_today(&mut self, seen: &Observed, truths: &[&RequestTruth]) {
         // Both are in the order in which requests ended, but for those that ended in one gap.
-        let truths: std::collections::HashMap<u64, f64> =
-            truth.requests.iter().map(|r| (r.facts.request, r.joules())).collect();
+        let truths: HashMap<u64, f64> =
+            truths.iter().map(|r| (r.facts.request, r.joules())).collect();
         for (place, method) in Method::ALL.iter().enumerate() {
             let both = [(Idle::Kept, &mut self.today), (Idle::Off, &mut self.today_less_idle)];
             for (idle, figures) in both {
-                for (facts, said) in seen.facts.iter().zip(method.joules(&seen, idle)) {
-                    let truth = truths.get(&facts.request).copied();
-                    figures[place].add(said, truth.ok_or(Error::NoAccount(facts.request))?);
+                for (facts, said) in seen.facts.iter().zip(method.joules(seen, idle)) {
+                    if let Some(truth) = truths.get(&facts.request) {
+                        figures[place].add(said, *truth);
+                    }
                 }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a ledger says of requests whose truth is known: of those that were alone, and of the others.
-pub(crate) fn of_ledger(books: &Books, truths: &[RequestTruth]) -> Result<[Figures; 2], Error> {
-    let mut both = <[Figures; 2]>::default();
-    for request in truths {
-        let id = request.facts.request;
-        let account = books.accounts.get(&id).ok_or(Error::NoAccount(id))?;
-        let energy = account.energy.ok_or(Error::NoAccount(id))?;
-        let truth = request.joules();
-        let figures = &mut both[usize::from(account.mean_residents > ALONE)];
-        figures.add(energy.energy.joules(), truth);
-        figures.bar(energy.low.joules(), truth, energy.high.joules());
-    }
-    Ok(both)
-}
-
-/// What it says of their phases, where it knows them and they cost something.
-fn of_phases(books: &Books, truths: &[RequestTruth], figures: &mut [Figures; 2]) {
-    for request in truths {
-        let Some(account) = books.accounts.get(&request.facts.request) else { continue };
-        let said = |phase: fn(&DomainShare) -> Option<Nanojoules>| {
-            let sum = account.domains.iter().filter_map(phase).map(Nanojoules::joules).sum::<f64>();
-            (sum > 0.0).then_some(sum)
-        };
-        let truth = |phase: fn(&Energy) -> u64| {
-            request.domains.iter().map(phase).sum::<u64>() as f64 * 1e-12
-        };
-        let both = [
-            (said(|d| d.prefill), truth(|e| e.prefill_pj)),
-            (said(|d| d.decode), truth(|e| e.decode_pj)),
-        ];
-        for (figures, (said, truth)) in figures.iter_mut().zip(both) {
-            if let Some(said) = said.filter(|_| truth > 0.0) {
-                figures.add(said, truth);
             }
         }
     }

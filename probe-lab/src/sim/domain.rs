@@ -25,3 +25,11 @@ pub struct Domain {
     /// More than the host can draw there.
     pub max_mw: u64,
 }
+
+impl Domain {
+    /// The bits of its counter.
+    #[must_use]
+    pub fn mask(&self) -> u64 {
+        u64::MAX >> (64 - self.bits.clamp(1, 64))
+    }
+}

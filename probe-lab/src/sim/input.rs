@@ -3,7 +3,7 @@
 /// One thing that was seen, with the instant it happened at, ns.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// A counter and all clocks, read at one instant.
+    /// A counter of a package or its memory and all clocks, read at one instant.
     Sample {
         /// Place in `Host::domains`.
         domain: usize,
@@ -14,7 +14,20 @@ pub enum Input<'a> {
         /// On-CPU time of each consumer on the domain's CPUs, cumulative ns.
         clocks: &'a [u64],
         /// What is known of the work besides its time.
-        weights: Option<Weights<'a>>,
+        weights: Weights<'a>,
+    },
+    /// A device's counter was read, and its driver asked.
+    Device {
+        /// Place in `Host::domains`.
+        domain: usize,
+        /// The instant.
+        t: u64,
+        /// The raw counter.
+        counter: u64,
+        /// Each consumer's time on the device, as far as the driver tells, cumulative ns.
+        clocks: &'a [u64],
+        /// How that is known.
+        users: Users,
     },
     /// A request of a server enters, has its first content, or leaves.
     Boundary {
@@ -55,13 +68,30 @@ pub enum Input<'a> {
     },
 }
 
-/// Cumulative weights of the consumers, and of nobody.
+/// What a machine may tell of a package's consumers besides their time: cumulative, in units of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weights<'a> {
-    /// By consumer.
-    pub consumers: &'a [u64],
-    /// Of nobody.
-    pub nobody: u64,
+    /// Tenths of nanoseconds, those beside a busy sibling as six.
+    pub smt: &'a [u64],
+    /// Cycles.
+    pub cycles: &'a [u64],
+    /// Misses of the last cache level: in proportion to memory's traffic.
+    pub misses: &'a [u64],
+    /// What each drew by the counters of single cores.
+    pub drawn: &'a [u64],
+}
+
+/// How it is known who used a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// No process is there.
+    Nobody,
+    /// One process is, and all the time is its.
+    Exclusive,
+    /// By the percentages that the driver has sampled.
+    Utilisation,
+    /// It has not sampled any yet: in equal parts.
+    Equal,
 }
 
 /// What a boundary does.

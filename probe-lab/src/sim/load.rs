@@ -11,6 +11,8 @@ pub struct Load {
     pub kernel: Kernel,
     /// The run is at least this long, ns.
     pub least_ns: u64,
+    /// For so long at first nobody comes, and no neighbour runs, ns.
+    pub quiet_ns: u64,
 }
 
 /// What a thread does to the machine while it is on a CPU.
@@ -64,6 +66,10 @@ pub struct Costs {
     pub context: u64,
     /// Of a token of a prompt.
     pub prompt: u64,
+    /// Of that, for each token before it.
+    pub attend: u64,
+    /// `step` is the time until the weights are read, and arithmetic goes on meanwhile: a step takes as long as the longer of the two.
+    pub hidden: bool,
     /// Sampling after a step, ns of wall time.
     pub sample_ns: u64,
     /// Writing one sequence's token, ns of wall time.
@@ -152,6 +158,8 @@ impl Default for Costs {
             token: 800_000,
             context: 800,
             prompt: 800_000,
+            attend: 0,
+            hidden: false,
             sample_ns: 100_000,
             write_ns: 5_000,
         }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use self::core::Core;
 use super::dice::Dice;
-use super::host::{Host, Weigh};
+use super::host::Host;
 use super::load::Use;
 use super::meter::{Clocks, Meter};
 use super::power::Levels;
@@ -73,7 +73,7 @@ impl Machine {
             levels: levels.clone(),
             tasks: Vec::new(),
             cpus: vec![Cpu::default(); host.cpus()],
-            cores: vec![Core::new(); cores],
+            cores: vec![Core::new(consumers); cores],
             next: vec![NEVER; host.cpus()],
             meters: packages.chain(memories).chain(gpus).collect(),
             clocks: (0..host.packages).map(|_| Clocks::new(consumers)).collect(),
@@ -123,6 +123,7 @@ impl Machine {
     pub(super) fn happen(&mut self, cpu: usize, dice: &mut Dice) -> Option<usize> {
         let core = self.core_of(cpu);
         if self.cores[core].idle() {
+            self.settle(core);
             self.cores[core].asleep = true;
             self.count(core);
             return None;
@@ -171,6 +172,13 @@ impl Machine {
         });
     }
 
+    /// What a core has drawn so far, who has been on it, ns by consumer, and who is.
+    pub(super) fn core(&mut self, core: usize) -> (u64, &[u64], [Option<usize>; 2]) {
+        self.settle(core);
+        let core = &self.cores[core];
+        (core.pj, &core.ns, core.runs())
+    }
+
     /// It wants nothing more.
     pub(super) fn sleep(&mut self, task: usize, dice: &mut Dice) {
         if !self.tasks[task].on {
@@ -204,9 +212,7 @@ impl Machine {
     fn settle(&mut self, core: usize) {
         let ns = self.now - self.cores[core].counted;
         self.cores[core].counted = self.now;
-        if !self.cores[core].idle() {
-            self.cores[core].busy_ns += ns;
-        }
+        self.cores[core].pass(ns);
         for cpu in self.cpus_of(core) {
             let Some(task) = self.cpus[cpu].ran else { continue };
             let done = self.cpus[cpu].speed * ns;
@@ -238,15 +244,6 @@ impl Machine {
 
     fn package_of(&self, core: usize) -> usize {
         core / self.host.cores
-    }
-
-    fn rate(&self, mhz: u64, beside: bool) -> u64 {
-        match self.host.weigh {
-            Weigh::Nothing => 0,
-            Weigh::Cycles => mhz,
-            Weigh::Smt if beside => 6,
-            Weigh::Smt => 10,
-        }
     }
 }
 

@@ -18,9 +18,17 @@ pub(super) struct Clocks {
     /// CPUs each consumer is on.
     pub(super) running: Vec<u64>,
     pub(super) ns: Vec<u64>,
-    /// Weight gained in a nanosecond.
+    /// Tenths of them, those beside a busy sibling as six; and cycles.
+    pub(super) smt: Weight,
+    pub(super) cycles: Weight,
+}
+
+/// Something else that grows while a consumer is on a CPU.
+#[derive(Clone, Debug)]
+pub(super) struct Weight {
+    /// In a nanosecond.
     pub(super) rate: Vec<u64>,
-    pub(super) weight: Vec<u64>,
+    pub(super) sum: Vec<u64>,
 }
 
 impl Meter {
@@ -39,18 +47,26 @@ impl Meter {
     }
 }
 
+impl Weight {
+    fn advance(&mut self, ns: u64) {
+        for (sum, rate) in self.sum.iter_mut().zip(&self.rate) {
+            *sum += rate * ns;
+        }
+    }
+}
+
 impl Clocks {
     pub(super) fn new(consumers: usize) -> Self {
         let zeros = || vec![0; consumers];
-        Self { running: zeros(), ns: zeros(), rate: zeros(), weight: zeros() }
+        let weight = || Weight { rate: zeros(), sum: zeros() };
+        Self { running: zeros(), ns: zeros(), smt: weight(), cycles: weight() }
     }
 
     pub(super) fn advance(&mut self, ns: u64) {
         for (clock, running) in self.ns.iter_mut().zip(&self.running) {
             *clock += running * ns;
         }
-        for (weight, rate) in self.weight.iter_mut().zip(&self.rate) {
-            *weight += rate * ns;
-        }
+        self.smt.advance(ns);
+        self.cycles.advance(ns);
     }
 }

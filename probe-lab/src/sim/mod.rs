@@ -21,7 +21,7 @@
 //! | a shallow idle state's power above the deepest, while nobody is on the core | idle |
 //! | a busy core above its deepest idle state | the task on it; with two threads, in proportion to their activity |
 //! | traffic of memory | the task that causes it |
-//! | a server's energy from one step's begin to its end | the sequences in the step: what a sequence needs for itself goes to it, what the step needs however many there are (reading the weights) goes to all in equal parts |
+//! | a server's energy from one step's begin to its end | the sequences in the step: what a sequence needs for itself goes to it, what the step needs however many there are (reading the weights) goes to all in equal parts. What each needs is, of a package, its work by activity; of memory, its traffic; of a device, its work |
 //! | a server's energy from a step's end to the next step's begin (sampling, writing) | the sequences of the step that ended, in equal parts |
 //! | a server's energy while nothing is resident (spinning after the last byte) | the server's background |
 //!
@@ -45,8 +45,8 @@ mod world;
 mod tests;
 
 pub use domain::{Domain, Scope};
-pub use host::{CorePower, Gpu, Host, Rapl, Scheduler, Ticks, Weigh};
-pub use input::{Change, Facts, Input, Poller, Weights};
+pub use host::{CorePower, Gpu, Host, Rapl, Scheduler, Ticks};
+pub use input::{Change, Facts, Input, Poller, Users, Weights};
 pub use load::{Arrivals, Costs, Kernel, Load, Neighbour, Server, Tokens, Use};
 pub use truth::{DomainTruth, Energy, RequestTruth, Truth};
 

@@ -1,5 +1,8 @@
 //! The simulator itself: is its truth true?
 
+mod steps;
+mod told;
+
 use super::*;
 
 /// A host and a load that use everything, short.
@@ -8,7 +11,6 @@ fn everything(seed: u64) -> (Host, Load) {
         packages: 2,
         cores: 4,
         gpu: Some(Gpu::default()),
-        weigh: Weigh::Smt,
         rapl: Rapl { near_wrap: seed.is_multiple_of(2), ..Rapl::default() },
         ticks: Ticks { lost: 0.05, ..Ticks::default() },
         pollers: vec![methods::POLL_NS],
@@ -78,7 +80,11 @@ fn counters_show_the_truth_of_their_last_update_in_whole_units() {
         let domains = host.domains();
         let mut ends: Vec<Option<(u64, u64)>> = vec![None; domains.len()];
         let truth = run(&host, &load, seed, &mut |input| {
-            let Input::Sample { domain, counter, .. } = input else { return };
+            let (Input::Sample { domain, counter, .. } | Input::Device { domain, counter, .. }) =
+                input
+            else {
+                return;
+            };
             let mask = u64::MAX >> (64 - domains[domain].bits);
             let (last, units) = ends[domain].unwrap_or((counter, 0));
             ends[domain] = Some((counter, units + (counter.wrapping_sub(last) & mask)));
@@ -121,6 +127,7 @@ fn inputs_come_in_order_and_no_clock_goes_back_or_runs_faster_than_its_cpus() {
     let _ = run(&host, &load, 3, &mut |input| {
         let t = match input {
             Input::Sample { t, .. }
+            | Input::Device { t, .. }
             | Input::Boundary { t, .. }
             | Input::Chunk { t, .. }
             | Input::Poll { t, .. } => t,
@@ -296,7 +303,7 @@ fn a_request_enters_has_its_first_content_its_chunks_its_facts_and_leaves() {
             assert!(facts.decode < facts.end);
             seen.push(format!("{} tokens", facts.completion_tokens));
         }
-        Input::Sample { .. } | Input::Poll { .. } => {}
+        Input::Sample { .. } | Input::Device { .. } | Input::Poll { .. } => {}
     });
     assert_eq!(seen, ["Enter", "First", "2", "3", "4", "5 tokens", "Leave"]);
 }

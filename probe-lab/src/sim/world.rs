@@ -1,6 +1,8 @@
 //! The run: events in the order of their instants.
 
 mod clients;
+mod cores;
+mod driver;
 mod probe;
 mod timers;
 
@@ -60,7 +62,7 @@ impl<'a> World<'a> {
             (0..host.cpus()).map(|cpu| machine.add(kernel, Some(cpu))).collect();
         short.push(machine.add(load.probe_consumer(), None));
         let clients = load.servers.iter().map(Clients::new).collect();
-        let probe = Probe::new(host, &mut dice);
+        let probe = Probe::new(host, load, BEGIN, &mut dice);
         let timers = Timers::default();
         let mut world = Self {
             host,
@@ -84,14 +86,15 @@ impl<'a> World<'a> {
     /// The first timers.
     fn begin(&mut self) {
         for server in 0..self.engines.len() {
-            for t in self.clients[server].begin(BEGIN, &mut self.dice) {
+            for t in self.clients[server].begin(BEGIN + self.load.quiet_ns, &mut self.dice) {
                 self.timers.at(t, Timer::Arrive(server));
             }
         }
         let (host, load, dice) = (self.host, self.load, &mut self.dice);
         let timers = &mut self.timers;
         for neighbour in 0..load.neighbours.len() {
-            timers.at(BEGIN + dice.between(0, 1_000_000), Timer::Neighbour(neighbour));
+            let begin = BEGIN + load.quiet_ns + dice.between(0, 1_000_000);
+            timers.at(begin, Timer::Neighbour(neighbour));
         }
         for cpu in (0..host.cpus()).filter(|_| load.kernel.every_ns > 0) {
             timers.at(BEGIN + dice.wait(load.kernel.every_ns), Timer::Kernel(cpu));
@@ -137,7 +140,7 @@ impl<'a> World<'a> {
 
     /// Whoever reads, reads at the begin and at the end, too.
     fn read_all(&mut self, tell: &mut impl FnMut(Input<'_>)) {
-        self.probe.read_all(&self.machine, tell);
+        self.probe.read_all(&mut self.machine, tell);
         for place in 0..self.host.pollers.len() {
             self.probe.poll(&self.machine, Poller::Timer(place), tell);
         }
@@ -202,6 +205,7 @@ impl<'a> World<'a> {
             Timer::Update(_)
             | Timer::DeviceUpdate
             | Timer::DeviceRead
+            | Timer::DeviceSample
             | Timer::Tick
             | Timer::Poll(_) => {
                 self.probe.handle(timer, host, machine, dice, timers, tell);

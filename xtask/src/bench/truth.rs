@@ -21,9 +21,15 @@ pub(crate) struct Args {
     /// The full form: 10,000 simulations, 1,000 requests a cell.
     #[arg(long, conflicts_with_all = ["simulations", "requests"])]
     full: bool,
+    /// A part of the table, judged like all of it, and 1,000 simulations: less than a minute.
+    #[arg(long, conflicts_with_all = ["simulations", "requests", "full"])]
+    short: bool,
     /// Only the random simulations: whether books close and error bars are honest.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "short")]
     no_table: bool,
+    /// The table and 10,000 simulations, and the README's tables anew.
+    #[arg(long, conflicts_with_all = ["simulations", "requests", "full", "short", "no_table"])]
+    readme: bool,
     /// Seed of all runs.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -44,8 +50,11 @@ pub(crate) fn run(paths: &Paths, args: &Args) -> Result<()> {
     if args.no_table {
         cargo.arg("--no-table");
     }
-    if args.full {
-        cargo.arg("--full");
+    for (flag, given) in [("--full", args.full), ("--short", args.short)] {
+        cargo.args(given.then_some(flag));
+    }
+    if args.readme {
+        cargo.arg("--readme").arg(paths.root.join("README.md"));
     }
     process::run(&mut cargo)
 }

@@ -10,8 +10,67 @@ pub(super) struct Part {
     pub(super) request: u64,
     /// Tokens of its prompt that the step reads; 0: it is in decode.
     reads: u64,
-    /// Work times activity: what the step's energy is shared by.
-    share: u128,
+    does: Doing,
+}
+
+/// What somebody does in a step: what each domain's energy is shared by. Leakage, some 4 % of a core's power, goes along with
+/// its heat.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doing {
+    /// Work: a device draws the same all the time.
+    ns: u128,
+    /// Work times activity: a package's.
+    heat: u128,
+    /// Work times the memory's power.
+    traffic: u128,
+}
+
+/// What a domain's energy follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Package,
+    Memory,
+    Device,
+}
+
+impl Doing {
+    fn new(ns: u64, does: Use) -> Self {
+        let of = |power: u64| u128::from(ns) * u128::from(power);
+        Self { ns: of(1), heat: of(does.activity), traffic: of(does.memory_mw) }
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            ns: self.ns + other.ns,
+            heat: self.heat + other.heat,
+            traffic: self.traffic + other.traffic,
+        }
+    }
+
+    /// What remains of the division is less than a part in 10^9.
+    fn over(self, n: usize) -> Self {
+        let n = (n as u128).max(1);
+        Self { ns: self.ns / n, heat: self.heat / n, traffic: self.traffic / n }
+    }
+
+    fn of(self, kind: Kind) -> u128 {
+        match kind {
+            Kind::Package => self.heat,
+            Kind::Memory => self.traffic,
+            Kind::Device => self.ns,
+        }
+    }
+}
+
+impl Kind {
+    /// Of a domain: packages come first, then their memories, then a device.
+    fn of(domain: usize, packages: usize) -> Self {
+        match domain / packages.max(1) {
+            0 => Self::Package,
+            1 => Self::Memory,
+            _ => Self::Device,
+        }
+    }
 }
 
 impl Engine {
@@ -22,13 +81,7 @@ impl Engine {
         let costs = server.costs;
         let mut room = server.chunk.max(1);
         self.parts.clear();
-        let (mut work, mut heat, mut traffic) = (0u64, 0u128, 0u128);
-        let mut add = |ns: u64, does: Use| {
-            work += ns;
-            heat += u128::from(ns) * u128::from(does.activity);
-            traffic += u128::from(ns) * u128::from(does.memory_mw);
-            u128::from(ns) * u128::from(does.activity)
-        };
+        let mut own = Doing::default();
         for sequence in &mut self.active {
             let left = sequence.facts.prompt_tokens - sequence.read;
             let reads = left.min(room);
@@ -39,20 +92,29 @@ impl Engine {
             if sequence.read == 0 {
                 sequence.facts.prefill = now;
             }
-            let share = if left > 0 {
-                add(reads * costs.prompt, server.prefill)
+            let does = if left > 0 {
+                let before = reads * sequence.read + reads * (reads - 1) / 2;
+                Doing::new(reads * costs.prompt + costs.attend * before, server.prefill)
             } else {
                 let context = sequence.read + sequence.written;
-                add(costs.token + costs.context * context, server.decode)
+                Doing::new(costs.token + costs.context * context, server.decode)
             };
-            self.parts.push(Part { request: sequence.facts.request, reads, share });
+            own = own.add(does);
+            self.parts.push(Part { request: sequence.facts.request, reads, does });
         }
-        let base = add(costs.step, server.decode);
-        // In equal parts to all in the step; what remains of the division is less than a part in 10^9.
-        let each = base / (self.parts.len() as u128).max(1);
-        self.parts.iter_mut().for_each(|part| part.share += each);
-        let per_ns = |sum: u128| (sum / u128::from(work.max(1))) as u64;
-        (work, Use { activity: per_ns(heat), memory_mw: per_ns(traffic) })
+        let mut base = Doing::new(costs.step, server.decode);
+        if costs.hidden {
+            // All of the traffic, and the time that nobody fills.
+            let waits = costs.step.saturating_sub(own.ns as u64);
+            base = Doing { traffic: base.traffic, ..Doing::new(waits, server.decode) };
+        }
+        // In equal parts to all in the step.
+        let each = base.over(self.parts.len());
+        self.parts.iter_mut().for_each(|part| part.does = part.does.add(each));
+        let whole = own.add(base);
+        let per_ns = |sum: u128| (sum / whole.ns.max(1)) as u64;
+        let does = Use { activity: per_ns(whole.heat), memory_mw: per_ns(whole.traffic) };
+        (whole.ns as u64, does)
     }
 
     /// After the step: the part's tokens are read. Says whether a token is written.
@@ -81,7 +143,7 @@ impl Engine {
             }
         }
         let parts = std::mem::take(&mut self.parts);
-        self.share(&drawn, &parts, |part| part.share);
+        self.share(&drawn, &parts, machine.clocks.len(), Doing::of);
         self.parts = parts;
     }
 
@@ -89,7 +151,7 @@ impl Engine {
     pub(super) fn book_gap(&mut self, machine: &Machine) {
         let drawn = self.unbooked(machine);
         let parts = std::mem::take(&mut self.parts);
-        self.share(&drawn, &parts, |_| 1);
+        self.share(&drawn, &parts, machine.clocks.len(), |_, _| 1);
     }
 
     pub(super) fn book_background(&mut self, machine: &Machine) {
@@ -99,21 +161,32 @@ impl Engine {
         }
     }
 
-    /// Cuts an amount at the running sums of the shares, so that the parts add up to it.
-    fn share(&mut self, drawn: &[u64], parts: &[Part], share: impl Fn(&Part) -> u128) {
-        let whole: u128 = parts.iter().map(&share).sum();
-        let mut before = 0;
-        for part in parts {
-            let after = before + share(part);
-            let sequences = self.active.iter_mut().chain(&mut self.left);
-            let Some(sequence) = { sequences }.find(|s| s.facts.request == part.request) else {
-                continue;
-            };
-            for (d, amount) in drawn.iter().enumerate() {
-                let cut = |at: u128| (u128::from(*amount) * at / whole.max(1)) as u64;
+    /// Cuts each domain's amount at the running sums of the shares, so that the parts add up to it.
+    fn share(
+        &mut self,
+        drawn: &[u64],
+        parts: &[Part],
+        packages: usize,
+        share: impl Fn(Doing, Kind) -> u128,
+    ) {
+        for (d, amount) in drawn.iter().enumerate().filter(|(_, amount)| **amount > 0) {
+            let kind = Kind::of(d, packages);
+            let shares = || parts.iter().map(|part| share(part.does, kind));
+            let whole: u128 = shares().sum();
+            // Nobody's work explains it: in equal parts.
+            let even = u128::from(whole == 0);
+            let whole = whole + even * parts.len() as u128;
+            let cut = |at: u128| (u128::from(*amount) * at / whole.max(1)) as u64;
+            let mut before = 0;
+            for (part, share) in parts.iter().zip(shares()) {
+                let after = before + share + even;
+                let sequences = self.active.iter_mut().chain(&mut self.left);
+                let Some(sequence) = { sequences }.find(|s| s.facts.request == part.request) else {
+                    continue;
+                };
                 sequence.charge(d, cut(after) - cut(before), part.reads > 0);
+                before = after;
             }
-            before = after;
         }
     }
 }

@@ -17,6 +17,9 @@ pub(super) struct Core {
     total_mw: u64,
     idle_mw: u64,
     on: [Option<On>; 2],
+    /// Of all its time: what it drew, and who was on it, ns by consumer.
+    pub(super) pj: u64,
+    pub(super) ns: Vec<u64>,
 }
 
 /// A task on one of its threads.
@@ -25,11 +28,12 @@ struct On {
     consumer: usize,
     mw: u64,
     memory_mw: u64,
-    rate: u64,
+    smt: u64,
+    cycles: u64,
 }
 
 impl Core {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(consumers: usize) -> Self {
         Self {
             level: 0,
             asleep: false,
@@ -40,7 +44,25 @@ impl Core {
             total_mw: 0,
             idle_mw: 0,
             on: [None; 2],
+            pj: 0,
+            ns: vec![0; consumers],
         }
+    }
+
+    /// Time has passed with whoever is on it.
+    pub(super) fn pass(&mut self, ns: u64) {
+        self.pj += self.total_mw * ns;
+        for on in self.on.iter().flatten() {
+            self.ns[on.consumer] += ns;
+        }
+        if !self.idle() {
+            self.busy_ns += ns;
+        }
+    }
+
+    /// Who is on its threads.
+    pub(super) fn runs(&self) -> [Option<usize>; 2] {
+        self.on.map(|on| on.map(|on| on.consumer))
     }
 
     pub(super) fn idle(&self) -> bool {
@@ -98,7 +120,8 @@ impl Machine {
                 consumer: self.tasks[task].consumer,
                 mw: parts[thread],
                 memory_mw: self.tasks[task].does.memory_mw * speed / top,
-                rate: self.rate(mhz, beside),
+                smt: if beside { 6 } else { 10 },
+                cycles: mhz,
             });
             self.cores[core].on[thread] = on;
             self.cpus[cpu].ran = fronts[thread];
@@ -131,7 +154,8 @@ impl Machine {
             put(&mut self.meters[memory].active_mw[on.consumer], on.memory_mw);
             put(&mut self.meters[memory].total_mw, on.memory_mw);
             put(&mut self.clocks[package].running[on.consumer], 1);
-            put(&mut self.clocks[package].rate[on.consumer], on.rate);
+            put(&mut self.clocks[package].smt.rate[on.consumer], on.smt);
+            put(&mut self.clocks[package].cycles.rate[on.consumer], on.cycles);
         }
     }
 

@@ -68,6 +68,7 @@ impl Observed {
             }
             Input::Finished(_)
             | Input::Sample { .. }
+            | Input::Device { .. }
             | Input::Boundary { .. }
             | Input::Chunk { .. } => {}
         }

@@ -1,10 +1,13 @@
 //! The counters, and who reads them when.
 
+use super::cores::Cores;
+use super::driver::Driver;
 use super::timers::{Timer, Timers};
 use crate::sim::counter::Counter;
 use crate::sim::dice::Dice;
-use crate::sim::host::{Host, Weigh};
+use crate::sim::host::Host;
 use crate::sim::input::{Change, Input, Poller, Weights};
+use crate::sim::load::Load;
 use crate::sim::machine::Machine;
 
 /// Registers, and the state of those who read them.
@@ -12,7 +15,8 @@ use crate::sim::machine::Machine;
 pub(super) struct Probe {
     /// By domain.
     counters: Vec<Counter>,
-    weighs: bool,
+    cores: Cores,
+    driver: Driver,
     in_flight: u64,
     last_io: Option<u64>,
     last_tick: u64,
@@ -22,7 +26,7 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    pub(super) fn new(host: &Host, dice: &mut Dice) -> Self {
+    pub(super) fn new(host: &Host, load: &Load, now: u64, dice: &mut Dice) -> Self {
         let rapl = &host.rapl;
         let mut start = |bits: u32| {
             let max = u64::MAX >> (64 - bits.clamp(1, 64));
@@ -38,9 +42,12 @@ impl Probe {
         }
         // A millijoule counter of 64 bits never wraps.
         counters.extend(host.gpu.iter().map(|_| Counter::millijoules(1 << 30)));
+        let servers = load.servers.iter().enumerate();
+        let there = servers.filter(|(_, server)| server.gpu_mw > 0).map(|(who, _)| who);
         Self {
             counters,
-            weighs: host.weigh != Weigh::Nothing,
+            cores: Cores::new(host.packages, host.cores, load.consumers(), dice),
+            driver: Driver::new(there.collect(), load.consumers(), now),
             in_flight: 0,
             last_io: None,
             last_tick: 0,
@@ -60,6 +67,7 @@ impl Probe {
         if let Some(gpu) = &host.gpu {
             timers.at(now + dice.between(0, gpu.update_ns.1), Timer::DeviceUpdate);
             timers.at(now + gpu.read_ns.max(1), Timer::DeviceRead);
+            timers.at(now + dice.between(1, gpu.sample_ns.max(1)), Timer::DeviceSample);
         }
     }
 
@@ -67,7 +75,7 @@ impl Probe {
         &mut self,
         timer: Timer,
         host: &Host,
-        machine: &Machine,
+        machine: &mut Machine,
         dice: &mut Dice,
         timers: &mut Timers,
         tell: &mut impl FnMut(Input<'_>),
@@ -78,6 +86,7 @@ impl Probe {
                 for domain in [package, host.packages + package] {
                     self.counters[domain].update(machine.meters[domain].energy.total_pj);
                 }
+                self.cores.update(package, machine);
                 let rapl = &host.rapl;
                 let (low, high) = (
                     rapl.update_ns.saturating_sub(rapl.jitter_ns),
@@ -94,6 +103,11 @@ impl Probe {
             Timer::DeviceRead => {
                 self.read_device(machine, tell);
                 let every = host.gpu.as_ref().map_or(1, |gpu| gpu.read_ns);
+                timers.at(now + every.max(1), timer);
+            }
+            Timer::DeviceSample => {
+                self.driver.sample(now, &machine.device.ns);
+                let every = host.gpu.as_ref().map_or(1, |gpu| gpu.sample_ns);
                 timers.at(now + every.max(1), timer);
             }
             Timer::Tick => {
@@ -114,16 +128,19 @@ impl Probe {
     }
 
     /// Reads everything, whatever the time.
-    pub(super) fn read_all(&mut self, machine: &Machine, tell: &mut impl FnMut(Input<'_>)) {
+    pub(super) fn read_all(&mut self, machine: &mut Machine, tell: &mut impl FnMut(Input<'_>)) {
         self.last_tick = machine.now;
-        (0..machine.clocks.len()).for_each(|package| self.read_package(package, machine, tell));
+        for package in 0..machine.clocks.len() {
+            self.cores.tick(package, machine);
+            self.read_package(package, machine, tell);
+        }
         self.read_device(machine, tell);
     }
 
     fn tick(
         &mut self,
         host: &Host,
-        machine: &Machine,
+        machine: &mut Machine,
         dice: &mut Dice,
         tell: &mut impl FnMut(Input<'_>),
     ) {
@@ -134,6 +151,7 @@ impl Probe {
             return;
         }
         self.last_tick = now;
+        (0..host.packages).for_each(|package| self.cores.tick(package, machine));
         if !dice.chance(ticks.lost) {
             (0..host.packages).for_each(|package| self.read_package(package, machine, tell));
         }
@@ -146,14 +164,20 @@ impl Probe {
         tell: &mut impl FnMut(Input<'_>),
     ) {
         let clocks = &machine.clocks[package];
-        for domain in [package, machine.clocks.len() + package] {
-            let weights = Weights { consumers: &clocks.weight, nobody: 0 };
+        let memory = machine.clocks.len() + package;
+        let weights = Weights {
+            smt: &clocks.smt.sum,
+            cycles: &clocks.cycles.sum,
+            misses: &machine.meters[memory].energy.active_pj,
+            drawn: self.cores.drawn(package),
+        };
+        for domain in [package, memory] {
             tell(Input::Sample {
                 domain,
                 t: machine.now,
                 counter: self.counters[domain].shown(),
                 clocks: &clocks.ns,
-                weights: self.weighs.then_some(weights),
+                weights,
             });
         }
     }
@@ -161,8 +185,9 @@ impl Probe {
     fn read_device(&mut self, machine: &Machine, tell: &mut impl FnMut(Input<'_>)) {
         let domain = 2 * machine.clocks.len();
         if let Some(counter) = self.counters.get(domain) {
-            let (t, counter, clocks) = (machine.now, counter.shown(), &machine.device.ns);
-            tell(Input::Sample { domain, t, counter, clocks, weights: None });
+            let (t, counter) = (machine.now, counter.shown());
+            let (clocks, users) = self.driver.ask(t);
+            tell(Input::Device { domain, t, counter, clocks, users });
         }
     }
 

@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Update(usize),
     DeviceUpdate,
     DeviceRead,
+    /// The driver looks at who uses it.
+    DeviceSample,
     Tick,
     Poll(usize),
     Govern,

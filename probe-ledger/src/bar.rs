@@ -14,12 +14,13 @@
 //!
 //! **Weight.** Where others ran in the same windows, the counter does not say whose a nanosecond's energy was: theirs may have
 //! drawn more or less than the target's. The more of its windows' energy was others', the more of its charge that moves.
-//! Not where energy counters of single cores gave the weights: they saw who drew what.
+//! Where energy counters of single cores gave the weights they saw who drew what, some time ago: less of it
+//! moves then, but for the beginning and the end.
 //!
 //! **Class.** The sensor's relative error: systematic, so it adds linearly over domains.
 //!
 //! **Policy.** Where requests overlapped: how far work's prices foretold what was seen, of what another price would have moved
-//! to or from others; and if another policy was chosen, the distance to what work says. Where nothing foretells, anything
+//! to or from others, and all the more where nobody tells whether one of them was queued; and if another policy was chosen, the distance to what work says. Where nothing foretells, anything
 //! of it may be others'.
 //!
 //! These are independent of each other: the root of the sum of their squares is the half-width of them all. The distance to
@@ -44,12 +45,18 @@ const EDGE: f64 = 0.689;
 const STEP: f64 = 0.566;
 /// By which factor a consumer's power a nanosecond may lie above or below that of those beside it.
 const POWER: f64 = 2.2;
+/// Of that, so much is left where counters of single cores gave the weights,
+const SEEN: f64 = 0.5;
+/// and all of it for so long at both ends: what they saw is a mean over that time. ns.
+const SEEN_NS: u64 = 100_000_000;
 /// By which factor what a request does may lie above or below what those beside it do, where there are no prices.
 const WORK: f64 = 3.5;
 /// Prices are off by so much more than the equations they were tried on,
 const FORETOLD: f64 = 2.0;
 /// and by so much even where they foretold everything: when a step began and ended, nobody sees.
 const STEPS: f64 = 0.09;
+/// and by so much more where nobody told when work on one of them began: it may have been queued.
+const QUEUES: f64 = 3.0;
 
 /// The parts of an error bar, each as ± energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,7 +172,7 @@ impl Bar {
             edges,
             quantum,
             idle: square(mul_div_up(energy, tally.idle_error, tally.active) as f64),
-            weight: Tilt::new(energy, part(tally.beside as f64, tally.active), POWER),
+            weight: Tilt::new(energy, part(others(tally), tally.active), POWER),
             class: spec.class.of(energy) as f64,
             gap: Doubt {
                 down: unseen.max(tally.gap_down.min(energy)),
@@ -198,9 +205,9 @@ impl Bar {
     /// With how it was shared with those it overlapped.
     pub(crate) fn shared(self, shares: &Shares) -> Self {
         let off = |from: f64, to: f64| (from - to).max(0.0).ceil() as u64;
-        let Shares { chosen, best, foretold, steps, unknown } = *shares;
+        let Shares { chosen, best, foretold, steps, queues, unknown } = *shares;
         let other = Doubt { down: off(chosen, best).min(self.energy), up: off(best, chosen) };
-        let foretold = root(FORETOLD * foretold, STEPS * steps);
+        let foretold = root(root(FORETOLD * foretold, STEPS * steps), QUEUES * queues);
         let shares = Tilt::new(self.energy, part(unknown, chosen as u64), WORK);
         Self { shares, foretold, other, ..self }
     }
@@ -241,6 +248,12 @@ fn edge_error(tally: &Tally, edge: Edge) -> u64 {
     let there = mul_div_up(edge.energy, tally.period, edge.time);
     let mean = mul_div_up(tally.active, tally.period, tally.covered);
     there.max(mean).saturating_add(idle_error(tally))
+}
+
+/// Of what was active, what moves if others drew more or less than the target, a nanosecond.
+fn others(tally: &Tally) -> f64 {
+    let ends = part(2.0 * SEEN_NS as f64, tally.covered);
+    tally.beside as f64 + tally.seen_beside as f64 * (SEEN + ends).min(1.0)
 }
 
 /// A period's idle energy, by the request's share of what was active while it was resident.

@@ -51,8 +51,10 @@ pub(crate) struct Shares {
     pub(crate) best: f64,
     /// Of that, what is uncertain by as much as prices did not foretell,
     pub(crate) foretold: f64,
-    /// and what prices move at all.
+    /// and what prices move at all,
     pub(crate) steps: f64,
+    /// and of that, while somebody may still have been queued.
+    pub(crate) queues: f64,
     /// What might be others', or theirs its, where there were no prices.
     pub(crate) unknown: f64,
 }

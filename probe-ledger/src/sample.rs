@@ -24,7 +24,7 @@ pub struct Weights<'a> {
     pub consumers: &'a [u64],
     /// Of nobody: that part of the energy is idle energy.
     pub nobody: u64,
-    /// They follow from what energy counters showed of who ran, and so whose the energy was is no guess.
+    /// They follow from what energy counters showed of who ran a moment ago, and so whose the energy was is less of a guess.
     pub measured: bool,
 }
 

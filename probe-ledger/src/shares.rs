@@ -46,6 +46,7 @@ pub(crate) fn doubts(
 ) {
     let work = (share != Share::Work).then(|| fractions(Share::Work, workers, tariff, batch).0);
     let priced = tariff.prices.is_some() && workers.iter().all(|w| w.phases.priceable());
+    let begun = workers.iter().all(|w| w.phases.begun);
     let best = work.as_deref().filter(|_| priced).unwrap_or(chosen);
     for ((worker, chosen), best) in workers.iter().zip(chosen).zip(best) {
         let Some(request) = desk.get_mut(worker.slot) else { continue };
@@ -57,6 +58,7 @@ pub(crate) fn doubts(
         if let Some(error) = tariff.error.filter(|_| priced) {
             shares.foretold += error * moved;
             shares.steps += moved;
+            shares.queues += if begun { 0.0 } else { moved };
         } else {
             shares.unknown += moved;
         }

@@ -22,6 +22,8 @@ pub(crate) struct Tally {
     pub(crate) whole: u64,
     /// Of `active`, what would move if others had drawn more or less: by their part of each window.
     pub(crate) beside: u64,
+    /// Likewise, in windows whose weights follow from what was seen of who drew what.
+    pub(crate) seen_beside: u64,
     /// Of `active`, what the idle power may be off by.
     pub(crate) idle_error: u64,
     pub(crate) edges: Edges,
@@ -161,11 +163,12 @@ impl Tally {
         self.windows += 1;
         self.covered = self.covered.saturating_add(edge.time);
         self.whole = self.whole.saturating_add(whole.active);
-        // Where it was guessed who was there, that doubt holds this one; where it was measured, there is none.
-        if !whole.split.guessed() && !whole.measured {
+        // Where it was guessed who was there, that doubt holds this one.
+        if !whole.split.guessed() {
             let others = whole.active.saturating_sub(whole.charge);
             let moved = mul_div_up(edge.energy, others, whole.active);
-            self.beside = self.beside.saturating_add(moved);
+            let beside = if whole.measured { &mut self.seen_beside } else { &mut self.beside };
+            *beside = beside.saturating_add(moved);
         }
         let idle = mul_div_up(whole.idle_error, edge.energy, whole.active);
         self.idle_error = self.idle_error.saturating_add(idle);

@@ -28,6 +28,8 @@ pub struct Work {
 pub(crate) struct Phases {
     pub(crate) enter: u64,
     pub(crate) begin: u64,
+    /// Somebody told when that was; else it is when the request entered, queued or not.
+    pub(crate) begun: bool,
     /// `None`: where prefill ends and decode begins is not known.
     pub(crate) first: Option<u64>,
     pub(crate) last: u64,
@@ -56,6 +58,7 @@ impl Phases {
         Self {
             enter: enter.0,
             begin: enter.0,
+            begun: false,
             first: first.map(|t| t.0.clamp(enter.0, leave)),
             last: leave,
             leave,
@@ -75,7 +78,8 @@ impl Phases {
         let prompt = work.prompt.filter(|prompt| can_be(prompt) && can_be(&work.cached));
         let cached = work.cached.min(MOST_TOKENS);
         let completion = work.completion.filter(can_be);
-        Self { begin, first, last, prompt, cached, completion, ..self }
+        let begun = work.begin.is_some();
+        Self { begin, begun, first, last, prompt, cached, completion, ..self }
     }
 
     /// The instants at which what it does changes.

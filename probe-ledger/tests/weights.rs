@@ -114,12 +114,12 @@ fn a_boundary_cuts_weighted_energy_on_the_clock() {
     assert_eq!(ledger.books(D).unwrap().consumers[0].background, Nanojoules(540));
 }
 
-/// Charges a request of a target that had half of everything, beside another one, in windows with such weights.
-fn bar_with(weights: impl Fn(u64) -> Option<[u64; 2]>, measured: bool) -> Nanojoules {
+/// Charges a request of a target that had half of everything, beside another one, in eight windows of so long with such weights.
+fn bar_with(long: u64, weights: impl Fn(u64) -> Option<[u64; 2]>, measured: bool) -> Nanojoules {
     let mut ledger = ledger(2, None);
     let request = RequestId(1);
     for i in 0..=10 {
-        let (t, clock) = (i * 100, i * 50);
+        let (t, clock) = (i * long, i * long / 2);
         let by = weights(i);
         let weights = by.as_ref().map(|by| Weights { consumers: by, nobody: 0, measured });
         let clocks = [clock, clock];
@@ -139,15 +139,22 @@ fn bar_with(weights: impl Fn(u64) -> Option<[u64; 2]>, measured: bool) -> Nanojo
 }
 
 #[test]
-fn the_bar_has_no_part_for_weights_that_were_measured() {
+fn of_the_bar_for_others_power_less_is_left_the_longer_weights_were_measured() {
     let even = |i| Some([i, i]);
-    let guessed = bar_with(|_| None, false);
-    assert!(guessed > Nanojoules(500), "{guessed:?}");
-    assert_eq!(bar_with(even, false), guessed, "a policy is no measurement");
-    assert_eq!(bar_with(even, true), Nanojoules(0));
-    // Where they were missing at one end, its two windows were shared by the clocks.
-    let some = bar_with(|i| (i != 5).then_some([i, i]), true);
-    assert!(some > Nanojoules(0) && some < guessed, "{some:?} of {guessed:?}");
+    let ms = 1_000_000;
+    // 4000 nJ, half of the windows' energy others', who may have drawn 2.2 times as much: 4000 × 1.2 × 0.5 / (0.5 + 2.2 × 0.5).
+    let guessed = bar_with(100 * ms, |_| None, false);
+    assert_eq!(guessed, Nanojoules(1_501));
+    assert_eq!(bar_with(100 * ms, even, false), guessed, "a policy is no measurement");
+    assert_eq!(
+        bar_with(ms, even, true),
+        guessed,
+        "8 ms are too short for what counters of cores show"
+    );
+    // Of 800 ms, 200 are at the ends: 0.5 + 0.25 of the others' half is in doubt.
+    assert_eq!(bar_with(100 * ms, even, true), Nanojoules(1_242));
+    // Where they were missing at one end, its two windows of eight were shared by the clocks.
+    assert_eq!(bar_with(100 * ms, |i| (i != 5).then_some([i, i]), true), Nanojoules(1_311));
 }
 
 /// Two targets for a second each on CPU, the second on a core that runs three times as fast, in ten windows; of one of the

@@ -88,7 +88,7 @@ fn more_open_requests_than_any_server_has_are_refused() {
     let open = |n: u64| {
         let mut request = body.request;
         request.0 = n;
-        Entry::Boundary(Boundary { request, ..body.clone() })
+        Entry::Boundary(Boundary { request, ..body })
     };
     let many: Vec<_> = (0..17_000).map(open).collect();
     assert_eq!(found(&many, &honest()), Some(Damage::Content));

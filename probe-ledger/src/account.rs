@@ -8,6 +8,9 @@ use crate::id::{ConsumerId, DomainId, RequestId};
 use crate::tally::Tally;
 use crate::unit::{Nanojoules, Nanos};
 
+/// A request of so many sensor periods was seen by the sensor.
+const LONG: u64 = 10;
+
 /// What a request cost. Settled: no later sample changes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
@@ -115,6 +118,11 @@ impl DomainShare {
             if windows > 0 && bar.is_some() {
                 flags.insert(flag);
             }
+        }
+        // A register that moves once a millisecond shows a shorter request nothing.
+        let long = tally.covered > tally.period.saturating_mul(LONG);
+        if bar.is_some() && long && tally.ran && tally.whole == 0 && tally.idle_power > 0 {
+            flags.insert(Flag::IdleAbove);
         }
         if tally.covered < resident.0 {
             flags.insert(Flag::Partial);

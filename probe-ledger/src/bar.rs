@@ -171,7 +171,7 @@ impl Bar {
             energy,
             edges,
             quantum,
-            idle: square(mul_div_up(energy, tally.idle_error, tally.active) as f64),
+            idle: square(idle_doubt(energy, tally)),
             weight: Tilt::new(energy, part(others(tally), tally.active), POWER),
             class: spec.class.of(energy) as f64,
             gap: Doubt {
@@ -248,6 +248,14 @@ fn edge_error(tally: &Tally, edge: Edge) -> u64 {
     let there = mul_div_up(edge.energy, tally.period, edge.time);
     let mean = mul_div_up(tally.active, tally.period, tally.covered);
     there.max(mean).saturating_add(idle_error(tally))
+}
+
+/// What the idle power that was taken off may be off by, of what is charged; all of it where nothing was left to charge.
+fn idle_doubt(energy: u64, tally: &Tally) -> f64 {
+    if tally.active == 0 {
+        return tally.idle_error as f64;
+    }
+    mul_div_up(energy, tally.idle_error, tally.active) as f64
 }
 
 /// Of what was active, what moves if others drew more or less than the target, a nanosecond.

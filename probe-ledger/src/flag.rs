@@ -47,11 +47,14 @@ pub enum Flag {
     IdleLearned = 1 << 22,
     /// It was resident in a window that the weights are not known of: that one is shared by time.
     WeightsMissing = 1 << 23,
+    /// A domain counted no more than its idle power all the time, though somebody used it: the idle power is not this machine's,
+    /// or not any more.
+    IdleAbove = 1 << 24,
 }
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::IdleUnknown,
         Self::Void,
         Self::Gap,
@@ -73,6 +76,7 @@ impl Flag {
         Self::WorkUnfitted,
         Self::IdleLearned,
         Self::WeightsMissing,
+        Self::IdleAbove,
     ];
 
     /// As in records.
@@ -100,6 +104,7 @@ impl Flag {
             Self::WorkUnfitted => "work-unfitted",
             Self::IdleLearned => "idle-learned",
             Self::WeightsMissing => "weights-missing",
+            Self::IdleAbove => "idle-above-measured",
         }
     }
 }
@@ -164,6 +169,6 @@ mod tests {
         let set: Flags = [Flag::Gap, Flag::IdleUnknown].into_iter().collect();
         assert_eq!(set.iter().map(Flag::name).collect::<Vec<_>>(), ["idle-unknown", "gap"]);
         assert!(set.contains(Flag::Gap) && !set.contains(Flag::Void));
-        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 21);
+        assert_eq!(Flag::ALL.into_iter().collect::<Flags>().iter().count(), 22);
     }
 }

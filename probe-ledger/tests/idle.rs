@@ -154,3 +154,39 @@ fn a_power_that_only_sinks_never_makes_active_energy_negative() {
         assert!(book.closes() && book.idle <= book.measured, "{book:?}");
     }
 }
+
+/// A request of a second, alone on a machine that draws 19 W and is told to idle at so much, ±3 W.
+fn alone(told: f64) -> Account {
+    let spec = DomainSpec {
+        idle: Some(Nanowatts::from_watts(told)),
+        idle_error: Some(Nanowatts::from_watts(3.0)),
+        ..exact("package-0")
+    };
+    let mut ledger = common::ledger(vec![spec], 1, 1);
+    for ms in 0..=1_200_u64 {
+        sample(&mut ledger, 0, ms * MS, ms * 19 * MS, &[ms * MS]);
+        match ms {
+            100 => at(&mut ledger, 0, ms * MS, &[ms * MS], 1, Change::Enter).unwrap(),
+            1_100 => at(&mut ledger, 0, ms * MS, &[ms * MS], 1, Change::Leave).unwrap(),
+            _ => {}
+        }
+    }
+    common::only(&mut ledger)
+}
+
+#[test]
+fn idle_power_above_what_was_counted_leaves_nothing_but_its_own_doubt_and_is_told() {
+    let account = alone(20.0);
+    let energy = account.energy.unwrap();
+    assert_eq!((energy.energy, energy.low), (Nanojoules(0), Nanojoules(0)));
+    // 3 W for a second: it may idle at 17 W, and the request have drawn 2 J.
+    assert_eq!(energy.parts.idle, Nanojoules(3_000_000_000));
+    assert!(energy.high >= Nanojoules(3_000_000_000), "{energy:?}");
+    assert_eq!(flags(&account), ["idle-above-measured"]);
+    // A watt less than was counted: the bar is the same, and nothing is to be told.
+    let account = alone(18.0);
+    let energy = account.energy.unwrap();
+    assert_eq!((energy.energy, energy.low), (Nanojoules(1_000_000_000), Nanojoules(0)));
+    assert_eq!(energy.parts.idle, Nanojoules(3_000_000_000));
+    assert!(account.flags.is_empty());
+}

@@ -62,6 +62,8 @@ pub struct IdleDomain {
     pub domain: String,
     /// What read it.
     pub source: String,
+    /// What a count of it was taken for, J: under another scale its watts are others.
+    pub joules_per_count: f64,
     /// Mean power, W.
     pub watts: f64,
     /// Half of the 95 % interval of the mean, W.
@@ -216,7 +218,11 @@ impl Calibration {
     pub fn apply(&self, domains: &mut [Domain]) -> Vec<String> {
         let mut named = Vec::new();
         for domain in domains {
-            let fits = |c: &&IdleDomain| c.domain == domain.name && c.source == domain.source;
+            let fits = |c: &&IdleDomain| {
+                c.domain == domain.name
+                    && c.source == domain.source
+                    && c.joules_per_count.to_bits() == domain.joules_per_count.to_bits()
+            };
             let Some(found) = self.domains.iter().find(fits) else { continue };
             if matches!(domain.reading, Reading::Model(_) | Reading::Cores(_)) {
                 continue;
@@ -288,6 +294,7 @@ mod tests {
             domains: vec![IdleDomain {
                 domain: "package-0".into(),
                 source: "rapl-powercap".into(),
+                joules_per_count: 1e-6,
                 watts: 12.5,
                 error_watts: 0.1,
                 intervals: 20,
@@ -306,6 +313,36 @@ mod tests {
         assert_eq!(Calibration::read(&path, &roots).unwrap(), Some(kept));
         assert!(!fs::read_to_string(&path).unwrap().contains("0123456789abcdef"));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn idle_power_is_given_to_the_domain_that_it_was_measured_of_under_the_scale_that_it_had() {
+        let (_dir, roots) = machine("a");
+        let tree = crate::source::testing::Tree::new().cpus(&[0]);
+        let some = model::domains(&model::lookup(None), &tree.topology()).remove(0);
+        let counter = Reading::Kernel(crate::source::PerfEvent {
+            pmu: "power".into(),
+            event: "energy-pkg".into(),
+            type_: 1,
+            config: [0; 4],
+            cpu: 0,
+            package: 0,
+            named: true,
+        });
+        let domain = |source: &str, joules_per_count| Domain {
+            source: source.into(),
+            joules_per_count,
+            reading: counter.clone(),
+            ..some.clone()
+        };
+        let mut domains = [
+            domain("rapl-powercap", 1e-6),
+            domain("rapl-powercap", 2e-6),
+            domain("rapl-perf", 1e-6),
+        ];
+        assert_eq!(calibration(&roots).apply(&mut domains), ["package-0"]);
+        assert_eq!(domains[0].idle_watts, Some(12.5));
+        assert!(domains[1..].iter().all(|domain| domain.idle_watts != Some(12.5)));
     }
 
     #[test]

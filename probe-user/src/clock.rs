@@ -79,12 +79,12 @@ impl Clock {
         Timestamp::from_nanosecond(wall).map_or_else(|_| String::new(), |t| format!("{t:.9}"))
     }
 
-    /// How long ago an RFC 3339 instant was by the wall clock, nothing if it is still to come; `None`: it is no instant.
+    /// How long ago an RFC 3339 instant was by the wall clock; `None`: it is still to come, or no instant.
     #[must_use]
     pub fn since(&self, date: &str) -> Option<Duration> {
         let then = date.parse::<Timestamp>().ok()?.as_nanosecond();
         let passed = i128::from(self.now()) + self.offset - then;
-        Some(Duration::from_nanos(u64::try_from(passed.max(0)).unwrap_or(u64::MAX)))
+        (passed >= 0).then(|| Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX)))
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
         let ago = clock.since(&Clock::at(clock.offset() - hour).rfc3339(clock.now())).unwrap();
         assert!((3_600..3_700).contains(&ago.as_secs()), "{ago:?}");
         let to_come = Clock::at(clock.offset() + hour).rfc3339(clock.now());
-        assert_eq!(clock.since(&to_come), Some(Duration::ZERO));
+        assert_eq!(clock.since(&to_come), None);
         assert_eq!(clock.since("yesterday"), None);
     }
 

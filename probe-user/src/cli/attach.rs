@@ -4,7 +4,7 @@
 use probe_ledger::Weight;
 
 use super::{
-    calibrate,
+    calibrate::{self, QUIET},
     config::{AttachConfig, Format},
     exit::{Classify, ExitStatus, Failure},
     log::Log,
@@ -153,9 +153,16 @@ fn tell_calibration(found: &Calibration, names: &str, log: Log) {
     let under = found.kernel.as_deref().map(|kernel| format!(" under {:?}", excerpt(kernel)));
     let under = under.unwrap_or_default();
     let told = format!("idle power of {names} as calibrated on {}{under}", found.date);
-    let age = Clock::start().since(&found.date).filter(|age| *age > STALE);
-    match age.map(|age| age.as_secs() / (24 * 3600)) {
-        Some(days) => log.warn(&format!("{told}, {days} days ago; run wattprobe calibrate again")),
+    let doubt = match Clock::start().since(&found.date) {
+        Some(age) if age > STALE => Some(format!("{} days ago", age.as_secs() / (24 * 3600))),
+        None => Some("which is to come".to_owned()),
+        Some(_) => found
+            .busy
+            .filter(|busy| *busy > QUIET)
+            .map(|busy| format!("while the CPUs were busy for {:.1} % of the time", busy * 100.0)),
+    };
+    match doubt {
+        Some(doubt) => log.warn(&format!("{told}, {doubt}; run wattprobe calibrate again")),
         None => log.info(&told),
     }
 }

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::measured::Measured;
-use self::quiet::{QUIET, busy, busy_share};
+pub(in crate::cli) use self::quiet::QUIET;
+use self::quiet::{busy, busy_share};
 use super::args::CalibrateArgs;
 use super::emit;
 use super::exit::{Classify, ExitStatus, Failure};

@@ -37,13 +37,14 @@ pub fn run(command: TapeCommand, log: Log) -> Result<ExitStatus, Failure> {
         TapeCommand::Verify { dir, require_end } => verify(&dir, require_end, log),
         TapeCommand::Replay { dir, summary, policies } => {
             let replayed = to_lines(&dir, policies.into(), Box::new(io::stdout().lock()))?;
+            tell(&replayed, log);
             if let Some(path) = summary {
                 write_summary(&replayed, &path)?;
             }
             Ok(ExitStatus::Done)
         }
         TapeCommand::Export { dir, format, output, force, policies } => {
-            export(&dir, policies.into(), format, &output, force)?;
+            tell(&export(&dir, policies.into(), format, &output, force)?, log);
             Ok(ExitStatus::Done)
         }
     }
@@ -67,6 +68,15 @@ fn write_summary(replayed: &Replayed, path: &Path) -> Result<(), ReplayError> {
     Ok(summary::write(path, &text)?)
 }
 
+/// What limits the records that were given.
+fn tell(replayed: &Replayed, log: Log) {
+    if matches!(replayed.walked.ending, Ending::Open { .. }) {
+        log.warn("the tape has no end: its records up to there; see wattprobe tape verify");
+    } else if replayed.differ {
+        log.info("under other policies the numbers are not held against what the run published; see wattprobe tape verify");
+    }
+}
+
 /// How records are exported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -84,7 +94,7 @@ fn export(
     format: Format,
     output: &Path,
     force: bool,
-) -> Result<(), ReplayError> {
+) -> Result<Replayed, ReplayError> {
     let taken = || ReplayError::Taken(output.to_owned());
     match output.symlink_metadata() {
         Ok(there) if !there.is_file() => return Err(ReplayError::Special(output.to_owned())),
@@ -98,17 +108,18 @@ fn export(
         .prefix(".wattprobe-")
         .permissions(mode)
         .tempfile_in(beside.unwrap_or(Path::new(".")))?;
-    match format {
-        Format::Jsonl => to_lines(dir, others, Box::new(file.as_file())).map(drop)?,
+    let replayed = match format {
+        Format::Jsonl => to_lines(dir, others, Box::new(file.as_file()))?,
         Format::Parquet => {
             let mut rows = Parquet::begin(BufWriter::new(file.as_file()))?;
-            replay::replay(dir, others, |record| Ok(rows.record(record)?))?;
+            let replayed = replay::replay(dir, others, |record| Ok(rows.record(record)?))?;
             rows.finish()?.flush()?;
+            replayed
         }
-    }
+    };
     file.as_file().sync_all()?;
     let kept = if force { file.persist(output) } else { file.persist_noclobber(output) };
-    kept.map(drop).map_err(|error| match error.error.kind() {
+    kept.map(|_| replayed).map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => taken(),
         _ => error.error.into(),
     })

@@ -111,6 +111,7 @@ impl<'a> Engine<'a> {
         // What cannot be attached leaves no tape. No entry has been made yet.
         let tape = options.tape.map(|tape| Recorder::begin(tape, host));
         engine.core.recorder = tape.transpose()?;
+        engine.exports.begin();
         engine.begin()?;
         Ok(engine)
     }

@@ -25,6 +25,11 @@ impl Exports {
         self.sinks.push(Box::new(sink));
     }
 
+    /// Tells every sink that the run has begun.
+    pub fn begin(&mut self) {
+        self.each(|sink| sink.begin());
+    }
+
     /// Passes a settled request to every sink.
     pub fn request(&mut self, record: &RequestRecord) {
         self.each(|sink| sink.request(record));

@@ -41,7 +41,7 @@ pub struct JsonLines {
 }
 
 impl JsonLines {
-    /// To a file (emptied first) or, for `-`, to standard output.
+    /// To a file (emptied once the run has begun) or, for `-`, to standard output.
     ///
     /// # Errors
     /// When the file cannot be opened for writing.
@@ -49,13 +49,7 @@ impl JsonLines {
         if path.as_os_str() == "-" {
             return Ok(Self::to(io::stdout(), STDOUT));
         }
-        let open = || {
-            let file = OpenOptions::new().create(true).append(true).open(path)?;
-            if file.metadata()?.is_file() {
-                file.set_len(0)?;
-            }
-            Ok(file)
-        };
+        let open = || OpenOptions::new().create(true).append(true).open(path);
         let file = open().map_err(|source| ExportError::Open {
             path: path.into(),
             option: "--requests",
@@ -106,6 +100,12 @@ impl JsonLines {
 }
 
 impl Sink for JsonLines {
+    fn begin(&mut self) -> Result<(), ExportError> {
+        // What is no file has nothing to be emptied.
+        self.out.take_back(0);
+        Ok(())
+    }
+
     fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
         self.seen += 1;
         let mut line = serde_json::to_vec(record)
@@ -187,6 +187,9 @@ mod tests {
         let path = dir.path().join("requests.jsonl");
         std::fs::write(&path, "left over from an earlier run\n").unwrap();
         let mut sink = JsonLines::create(&path).unwrap();
+        let left = std::fs::metadata(&path).unwrap().len();
+        assert!(left > 0, "a run that does not begin destroys nothing");
+        sink.begin().unwrap();
         for number in 1..=3 {
             sink.request(&example::record(number)).unwrap();
         }

@@ -32,6 +32,14 @@ pub(crate) const STDOUT: &str = "standard output";
 
 /// Where results go.
 pub trait Sink: Send {
+    /// The run has begun: what was there before may go.
+    ///
+    /// # Errors
+    /// When the place cannot be made ready; the sink stays usable.
+    fn begin(&mut self) -> Result<(), ExportError> {
+        Ok(())
+    }
+
     /// A request was settled.
     ///
     /// # Errors
@@ -57,6 +65,10 @@ pub trait Sink: Send {
 }
 
 impl Sink for Box<dyn Sink> {
+    fn begin(&mut self) -> Result<(), ExportError> {
+        self.as_mut().begin()
+    }
+
     fn period(&self) -> Option<Duration> {
         self.as_ref().period()
     }

@@ -118,6 +118,8 @@ pub struct Replayed {
     pub energy: Option<Energy>,
     /// The summary that the run published, with the energy of the replay; `None`: it published none.
     pub summary: Option<Snapshot>,
+    /// Under other policies than the run's: nothing was held against what it published.
+    pub differ: bool,
 }
 
 /// Only looks: chain and entries.
@@ -160,8 +162,9 @@ pub fn replay(
         }
     })?;
     let energy = books.as_ref().map(|books| books::energy(&books.accounts));
+    let differ = books.as_ref().is_some_and(|books| books.differ);
     let summary = books.zip(info.published.as_ref()).map(|(books, told)| books.summary(told));
-    Ok(Replayed { walked, info, energy, summary })
+    Ok(Replayed { walked, info, energy, summary, differ })
 }
 
 /// The books of a replay.

@@ -84,6 +84,9 @@ pub fn walk(
                 Err(Refused::Other(ReplayError::Books(
                     EngineError::Scale(_) | EngineError::Ledger(_),
                 ))) => return Err(damaged(Damage::Content).into()),
+                Err(Refused::Other(ReplayError::Books(EngineError::Foreign))) => {
+                    return Err(damaged(Damage::Foreign).into());
+                }
                 Err(Refused::Other(error)) => return Err(error),
             }
         }

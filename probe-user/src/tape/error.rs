@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum TapeError {
     /// The directory holds a tape already.
-    #[error("{} holds a tape already; give --tape a directory that is empty or does not exist", .0.display())]
+    #[error("{} holds a tape already, or the end of one; give --tape a directory that is empty or does not exist", .0.display())]
     Taken(PathBuf),
     /// There is no segment.
     #[error("{} holds no tape; name the directory that --tape was given", .0.display())]
@@ -19,7 +19,7 @@ pub enum TapeError {
     )]
     Foreign(PathBuf),
     /// What the system said of a file.
-    #[error("{}: {cause}; free or mount its disk, or correct its permissions, and try again", path.display())]
+    #[error("{}: {cause}; {}", path.display(), remedy(cause))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -87,6 +87,11 @@ pub enum Damage {
     /// The end record does not count what is there.
     #[error("the end record counts something else than what is there")]
     Counts,
+    /// Its first entry is of another version, or names policies that this one has not.
+    #[error(
+        "it is written by another version of wattprobe, or under policies that this one has not"
+    )]
+    Foreign,
     /// What the run published is not what its entries make.
     #[error(
         "the run published other numbers than its entries make here: another version of wattprobe wrote it, or it was forged"
@@ -100,11 +105,22 @@ pub enum Damage {
     Added,
 }
 
+/// What can be done about an answer of the system.
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "name the directory that --tape was given",
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => "name another directory",
+        io::ErrorKind::PermissionDenied => "correct its permissions, or name another directory",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free its disk",
+        _ => "check it and its disk",
+    }
+}
+
 impl Damage {
     /// What can be done about it.
     fn remedy(self) -> &'static str {
         match self {
-            Self::Version(_) => "read it with the wattprobe that wrote it",
+            Self::Version(_) | Self::Foreign => "read it with the wattprobe that wrote it",
             Self::Published => "replay it with the version that `wattprobe tape info` names",
             _ => "restore this tape from a copy, it proves nothing past this frame",
         }

@@ -128,9 +128,14 @@ fn a_writer_that_is_dropped_before_its_first_frame_leaves_nothing_of_its_own() {
     let tape = dir.path().join("tape");
     drop(Writer::create(&tape, SMALL).unwrap());
     assert!(!tape.exists());
+    drop(Writer::create(&tape.join("below/it"), SMALL).unwrap());
+    assert!(!tape.exists(), "nor of what lies above it");
     fs::create_dir(&tape).unwrap();
     drop(Writer::create(&tape, SMALL).unwrap());
     assert_eq!(fs::read_dir(&tape).unwrap().count(), 0, "the directory was there before");
+    // What another tape left would be in the way at the end.
+    fs::write(segments::note(&tape), "old").unwrap();
+    assert!(matches!(Writer::create(&tape, SMALL), Err(TapeError::Taken(_))));
 }
 
 #[test]

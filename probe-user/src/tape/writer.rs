@@ -33,8 +33,8 @@ pub struct Writer {
     dir: PathBuf,
     /// The same, open: new names in it are on disk once it is synchronised.
     names: File,
-    /// It was not there before.
-    made: bool,
+    /// It and those above it that were not there before, the lowest first.
+    made: Vec<PathBuf>,
     limits: Limits,
     /// `None` once a write has failed.
     pub(super) file: Option<File>,
@@ -55,13 +55,14 @@ impl Writer {
     /// # Errors
     /// The directory holds a tape, it is another user's, or the system refuses.
     pub fn create(dir: &Path, limits: Limits) -> Result<Self, TapeError> {
-        let made = !dir.exists();
+        let made = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+        let made = made.map(Path::to_owned).collect();
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
             .map_err(|cause| told(dir, cause))?;
-        if segments::last(dir)?.is_some() {
+        if segments::last(dir)?.is_some() || segments::note(dir).symlink_metadata().is_ok() {
             return Err(TapeError::Taken(dir.to_owned()));
         }
         if !privilege::may_write(dir).map_err(|cause| told(dir, cause))? {
@@ -226,9 +227,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if self.counts.frames == 0 {
             drop(fs::remove_file(segments::path(&self.dir, 1)));
-            if self.made {
-                drop(fs::remove_dir(&self.dir));
-            }
+            self.made.iter().for_each(|dir| drop(fs::remove_dir(dir)));
         }
     }
 }

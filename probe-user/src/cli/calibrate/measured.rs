@@ -138,6 +138,7 @@ impl<'a> Measured<'a> {
         Ok(IdleDomain {
             domain: domain.name.clone(),
             source: domain.source.clone(),
+            joules_per_count: domain.joules_per_count,
             watts,
             error_watts: idle_error(&Seen {
                 spread: STUDENT * (squares / (n - 1.0) / n).sqrt(),

@@ -7,7 +7,7 @@ use crate::roots::Roots;
 use crate::source::Users;
 
 /// The most that the CPUs, or a device, may be busy, of all their time.
-pub(super) const QUIET: f64 = 0.02;
+pub(in crate::cli) const QUIET: f64 = 0.02;
 
 /// All time and idle time of all CPUs so far, clock ticks; `None` where procfs does not say.
 pub(super) fn busy(roots: &Roots) -> Option<(u64, u64)> {

@@ -250,12 +250,15 @@ fn edge_error(tally: &Tally, edge: Edge) -> u64 {
     there.max(mean).saturating_add(idle_error(tally))
 }
 
-/// What the idle power that was taken off may be off by, of what is charged; all of it where nothing was left to charge.
+/// What the idle power that was taken off may be off by, of what is charged. Of windows of which nothing was left to charge, by the
+/// request's part of the others; all of it where there are none.
 fn idle_doubt(energy: u64, tally: &Tally) -> f64 {
-    if tally.active == 0 {
-        return tally.idle_error as f64;
-    }
-    mul_div_up(energy, tally.idle_error, tally.active) as f64
+    let seen = mul_div_up(energy, tally.idle_error, tally.active);
+    let unseen = match tally.whole {
+        0 => tally.idle_unseen,
+        whole => mul_div_up(tally.idle_unseen, tally.active, whole),
+    };
+    seen as f64 + unseen as f64
 }
 
 /// Of what was active, what moves if others drew more or less than the target, a nanosecond.

@@ -26,6 +26,8 @@ pub(crate) struct Tally {
     pub(crate) seen_beside: u64,
     /// Of `active`, what the idle power may be off by.
     pub(crate) idle_error: u64,
+    /// What the idle power may be off by in windows that were taken for idle altogether, whosever that may be.
+    pub(crate) idle_unseen: u64,
     /// Somebody used the domain in its windows.
     pub(crate) ran: bool,
     pub(crate) edges: Edges,
@@ -172,12 +174,15 @@ impl Tally {
             let beside = if whole.measured { &mut self.seen_beside } else { &mut self.beside };
             *beside = beside.saturating_add(moved);
         }
-        // Of a window that was taken for idle altogether, by the time in it: any of it may have been its.
-        let idle = match whole.active {
-            0 => mul_div_up(whole.idle_error, edge.time.min(whole.seen.length), whole.seen.length),
-            active => mul_div_up(whole.idle_error, edge.energy, active),
+        let length = whole.seen.length;
+        let (sum, idle) = match whole.active {
+            0 => {
+                let unseen = mul_div_up(whole.idle_error, edge.time.min(length), length);
+                (&mut self.idle_unseen, unseen)
+            }
+            active => (&mut self.idle_error, mul_div_up(whole.idle_error, edge.energy, active)),
         };
-        self.idle_error = self.idle_error.saturating_add(idle);
+        *sum = sum.saturating_add(idle);
         self.ran |= whole.seen.used > 0;
         self.period = self.period.max(whole.period);
         match whole.by {

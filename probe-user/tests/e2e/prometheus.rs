@@ -6,6 +6,7 @@ use std::thread;
 
 use crate::harness::ask::Ask;
 use crate::harness::client::once;
+use crate::harness::parts::part;
 use crate::harness::probe::Probe;
 use crate::harness::server::Recipe;
 use crate::harness::{alone, books};
@@ -38,7 +39,7 @@ fn every_query_of_the_dashboard_is_answered_from_a_probe_at_work() {
                 once(&server.address, &ask).expect("an answer");
             }
         });
-        let report = checker::check(free, SCRAPED_S, dir.path());
+        let report = checker::check(&part("prometheus"), free, SCRAPED_S, dir.path());
         stop.store(true, Ordering::Relaxed);
         report
     })

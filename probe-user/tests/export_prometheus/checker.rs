@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -51,19 +51,18 @@ impl Report {
     }
 }
 
-/// A program on the PATH.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
-}
-
-/// Scrapes `metrics` once a second for `seconds`, then asks every query of the dashboard.
+/// Scrapes `metrics` once a second for `seconds` with that Prometheus, then asks every query of the dashboard; `promtool` lies
+/// beside it.
 ///
 /// `directory` holds Prometheus's files meanwhile. An error says what did not work.
-pub(crate) fn check(metrics: SocketAddr, seconds: u64, directory: &Path) -> Result<Report, String> {
-    let prometheus = program("prometheus").ok_or("prometheus is not on the PATH")?;
-    let lint = lint(metrics)?;
-    let server = Prometheus::start(&prometheus, metrics, directory)?;
+pub(crate) fn check(
+    prometheus: &Path,
+    metrics: SocketAddr,
+    seconds: u64,
+    directory: &Path,
+) -> Result<Report, String> {
+    let lint = lint(&prometheus.with_file_name("promtool"), metrics)?;
+    let server = Prometheus::start(prometheus, metrics, directory)?;
     server.wait_for_scrape()?;
     std::thread::sleep(Duration::from_secs(seconds));
     for sanity in ["up == 1", "scrape_samples_scraped > 40"] {
@@ -84,8 +83,7 @@ pub(crate) fn check(metrics: SocketAddr, seconds: u64, directory: &Path) -> Resu
 }
 
 /// The exposition in the older format through `promtool check metrics`.
-fn lint(metrics: SocketAddr) -> Result<String, String> {
-    let promtool = program("promtool").ok_or("promtool is not on the PATH")?;
+fn lint(promtool: &Path, metrics: SocketAddr) -> Result<String, String> {
     let (_, body) = get(metrics, "/metrics", "text/plain; version=0.0.4")?;
     let mut child = Command::new(promtool)
         .args(["check", "metrics"])
@@ -93,7 +91,7 @@ fn lint(metrics: SocketAddr) -> Result<String, String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| format!("promtool: {e}"))?;
+        .map_err(|e| format!("{}: {e}", promtool.display()))?;
     child.stdin.take().ok_or("no stdin")?.write_all(body.as_bytes()).map_err(|e| e.to_string())?;
     let output = child.wait_with_output().map_err(|e| e.to_string())?;
     let said = [output.stdout, output.stderr].concat();

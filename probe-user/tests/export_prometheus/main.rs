@@ -12,6 +12,7 @@ mod checker;
 mod example;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -73,17 +74,23 @@ impl Drop for Synthetic {
     }
 }
 
+/// A program on the PATH.
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
 #[test]
 fn every_query_of_the_dashboard_is_answered_by_a_real_prometheus() {
-    if checker::program("prometheus").is_none() || checker::program("promtool").is_none() {
+    let Some(prometheus) = program("prometheus").filter(|_| program("promtool").is_some()) else {
         println!(
             "SKIPPED: prometheus and promtool are not installed (Debian: apt-get install prometheus)"
         );
         return;
-    }
+    };
     let probe = Synthetic::start();
     let directory = tempfile::tempdir().unwrap();
-    let report = checker::check(probe.address, 6, directory.path()).unwrap();
+    let report = checker::check(&prometheus, probe.address, 6, directory.path()).unwrap();
     report.assert_holds();
     // 849 sixteenths of a watt in the additive domains.
     let power = report.answers[0].2[0];

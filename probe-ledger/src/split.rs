@@ -24,6 +24,16 @@ pub enum Split {
 }
 
 impl Split {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::Clocks,
+        Self::Exclusive,
+        Self::Utilisation,
+        Self::Partition,
+        Self::Equal,
+        Self::Unknown,
+    ];
+
     /// What a request that is charged by it is told.
     #[must_use]
     pub fn flag(self) -> Option<Flag> {

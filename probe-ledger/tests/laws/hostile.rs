@@ -64,14 +64,7 @@ fn work() -> impl Strategy<Value = Work> {
 
 fn input() -> impl Strategy<Value = Input> {
     let weights = prop::option::of((clocks(3), number(), any::<bool>()));
-    let split = prop::sample::select(vec![
-        Split::Clocks,
-        Split::Exclusive,
-        Split::Utilisation,
-        Split::Partition,
-        Split::Equal,
-        Split::Unknown,
-    ]);
+    let split = prop::sample::select(&Split::ALL[..]);
     let cause = prop_oneof![Just(Cause::Suspended), Just(Cause::Hotplug)];
     let change = prop_oneof![Just(Change::Enter), Just(Change::First), Just(Change::Leave)];
     prop_oneof![

@@ -207,14 +207,7 @@ pub(crate) fn request(steps: usize) -> impl Strategy<Value = Request> {
 type Happenings = (Vec<(usize, usize, Split)>, Vec<(usize, usize, (u64, u64), Cause)>);
 
 fn happenings(kind: Kind, steps: usize) -> impl Strategy<Value = Happenings> {
-    let split = prop::sample::select(vec![
-        Split::Clocks,
-        Split::Exclusive,
-        Split::Utilisation,
-        Split::Partition,
-        Split::Equal,
-        Split::Unknown,
-    ]);
+    let split = prop::sample::select(&Split::ALL[..]);
     let cause = prop_oneof![Just(Cause::Suspended), Just(Cause::Hotplug)];
     let splits = prop::collection::vec((0..steps, 0usize..3, split), 0..4);
     let time = (0u64..2_000_000, 0u64..5_000_000);

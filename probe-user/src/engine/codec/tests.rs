@@ -41,7 +41,7 @@ fn tick() -> impl Strategy<Value = Entry> {
 }
 
 fn reading() -> impl Strategy<Value = Entry> {
-    let what = (0..9_usize, number(), option::of(number()), select(&SPLITS[..]), boxed());
+    let what = (0..9_usize, number(), option::of(number()), select(&Split::ALL[..]), boxed());
     what.prop_map(|(domain, t, count, split, used)| {
         Entry::Reading(Reading { domain: DomainId(domain), t, count, split, used })
     })

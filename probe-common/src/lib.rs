@@ -4,13 +4,21 @@
 //! sizes and offsets are asserted below. This crate knows nothing else: no parsing, no policy.
 #![no_std]
 
+mod connection;
+mod record;
+mod weight;
+
 use core::mem::{offset_of, size_of};
+
+pub use connection::*;
+pub use record::*;
+pub use weight::*;
 
 #[cfg(feature = "user")]
 mod pod {
     use super::{
         BesideState, Conn, ConnKey, Control, CoreState, CountState, CpuCore, CpuSlot, Process,
-        TickState,
+        Session, SessionCallKey, SessionKey, TickState,
     };
 
     // SAFETY: all are `repr(C)` without implicit padding, and any bit pattern is valid.
@@ -33,6 +41,12 @@ mod pod {
     unsafe impl aya::Pod for BesideState {}
     // SAFETY: as above.
     unsafe impl aya::Pod for CountState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Session {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SessionKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SessionCallKey {}
 }
 
 /// CPUs the clock slots cover; a machine with more is refused at load.
@@ -100,28 +114,6 @@ pub struct Process {
     pub ns: u64,
 }
 
-/// A watched connection: key is [`ConnKey`].
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Conn {
-    /// Unique for the life of the probe.
-    pub id: u64,
-    /// Bytes received so far.
-    pub rx: u64,
-    /// Bytes sent so far.
-    pub tx: u64,
-}
-
-/// Process and file descriptor.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnKey {
-    /// Process.
-    pub tgid: u32,
-    /// File descriptor.
-    pub fd: i32,
-}
-
 /// State of one package's tick, kept between two ticks.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -141,135 +133,6 @@ pub struct TickState {
     pub missed: [u64; 2],
 }
 
-/// Which core a CPU belongs to, where cores have energy counters of their own.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CpuCore {
-    /// The CPU that stands for the core: key of its [`CoreState`] and of its perf event. [`NO_CORE`]: the
-    /// CPU's core has no counter.
-    pub core: u32,
-    /// The other CPU of the core; itself where there is none.
-    pub sibling: u32,
-    /// Another number for each perf event that the core has had; 0: it has none now, and no window is closed.
-    pub epoch: u64,
-}
-
-/// No core: its energy is not counted.
-pub const NO_CORE: u32 = u32::MAX;
-
-/// One core's energy: key is the CPU that stands for it. Written by whoever holds `lock`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CoreState {
-    /// 1 while a CPU of the core closes a window.
-    pub lock: u64,
-    /// End of the last window, `CLOCK_MONOTONIC` ns; 0: none yet.
-    pub t: u64,
-    /// [`CpuCore::epoch`] then.
-    pub epoch: u64,
-    /// The counter then.
-    pub counter: u64,
-    /// On-CPU nanoseconds of the core's CPUs by consumer then.
-    pub clock: [u64; CONSUMERS],
-    /// What the core counted, by who ran on it, in counter units; [`IDLE`]: while nobody did.
-    pub book: [u64; CONSUMERS],
-    /// What a consumer draws on this core: counter units in 2^[`RATE_BITS`] ns on CPU, over the last
-    /// [`RATE_NS`] of them; [`IDLE`]: whoever ran; 0: not known yet.
-    pub rate: [u64; CONSUMERS],
-    /// The same of the core while nobody runs.
-    pub idle_rate: u64,
-    /// Who ran on its CPUs at the end of the last window; [`IDLE`] for a CPU that it does not have.
-    pub last: [u32; 2],
-}
-
-/// One CPU's clocks as the tick takes them, where cores have energy counters.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CpuClocks {
-    /// Now.
-    pub now: [u64; CONSUMERS],
-    /// When they were weighed last.
-    pub weighed: [u64; CONSUMERS],
-}
-
-/// Binary places of [`CoreState::rate`].
-pub const RATE_BITS: u32 = 16;
-/// On-CPU time that a rate is a mean over: many of the counter's updates, which come about every
-/// millisecond, and few of a reader's changes of mind.
-pub const RATE_NS: u64 = 1 << 24;
-/// A core's window is at least this long: the counter does not move more often.
-pub const CORE_WINDOW_NS: u64 = 1_000_000;
-/// How old what a core's counter shows is on average: half of the time between two of its updates.
-pub const CORE_LAG_NS: u64 = 500_000;
-
-/// A package's energy weights: key is the package. Written by its tick.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CoreWeights {
-    /// On-CPU time of each consumer, each nanosecond weighed with what it drew: counter units.
-    pub weight: [u64; CONSUMERS],
-    /// The rate where neither consumer nor core has one: the mean of those that had in the last tick.
-    pub mean: u64,
-}
-
-/// One CPU's time beside a busy sibling, where cores have two threads: key is the CPU. Only programs on that CPU write
-/// it, after its [`CpuSlot`]; `seq` is odd while they do.
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-pub struct BesideState {
-    /// Even: consistent; odd: being written.
-    pub seq: u64,
-    /// Beginning of the slice in progress, `CLOCK_MONOTONIC` ns, as [`CpuSlot::start`]; 0: none yet.
-    pub start: u64,
-    /// Beginning of the slice before it.
-    pub prev_start: u64,
-    /// The sibling's idle clock at `start`; [`TORN`]: it could not be read.
-    pub idle: u64,
-    /// The sibling's idle clock at `prev_start`.
-    pub prev_idle: u64,
-    /// Consumer of the slice in progress.
-    pub who: u32,
-    /// Consumer of the slice before it.
-    pub prev_who: u32,
-    /// On-CPU nanoseconds by consumer in which the sibling was not idle, closed slices only.
-    pub ns: [u64; CONSUMERS],
-}
-
-/// No sibling: the CPU is its core's only thread, or it is not known.
-pub const NO_SIBLING: u32 = u32::MAX;
-
-/// What one CPU's counter (of cycles, or of misses of the last cache level) moved while each consumer ran, where slices are
-/// weighed by it: key is the CPU. Only programs on that CPU write it, after its [`CpuSlot`]; `seq` is odd while they do.
-/// What lies between two readings of the counter is a *piece* of a slice.
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-pub struct CountState {
-    /// Even: consistent; odd: being written.
-    pub seq: u64,
-    /// When the counter was read last, `CLOCK_MONOTONIC` ns: at the begin of the slice in progress or, by a timer, within
-    /// it; 0: never.
-    pub start: u64,
-    /// When it was read before that.
-    pub prev_start: u64,
-    /// The counter at `start`; [`TORN`]: it could not be read.
-    pub count: u64,
-    /// How long it had not counted by then, though it was to, ns: a piece in which that grew is not known.
-    pub off: u64,
-    /// What it moved in the piece from `prev_start` to `start`.
-    pub prev_moved: u64,
-    /// Consumer of the piece in progress.
-    pub who: u32,
-    /// Consumer of the piece before it.
-    pub prev_who: u32,
-    /// Pieces of which the count is not known, those of nobody left out.
-    pub missed: u64,
-    /// What it moves for a consumer in 2^[`RATE_BITS`] ns, over the last [`RATE_NS`] of its; [`IDLE`]: for whoever ran; 0:
-    /// not known yet. What a piece in progress is taken to have, by readers on other CPUs, which cannot read it.
-    pub rate: [u64; CONSUMERS],
-    /// What it moved by consumer, closed pieces only. [`IDLE`]: while nobody ran.
-    pub moved: [u64; CONSUMERS],
-}
-
 /// What user space tells the programs; map index 0.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -280,8 +143,8 @@ pub struct Control {
     pub idle_divisor: u32,
     /// Not 0: write the slice stream.
     pub slices: u32,
-    /// Padding.
-    pub _pad: u32,
+    /// Bit `who`: the TLS functions of that target are hooked.
+    pub tls: u32,
     /// How long after the last byte on a watched connection the tick keeps its full rate.
     pub linger_ns: u64,
 }
@@ -310,167 +173,20 @@ pub enum Loss {
     /// A CPU changed tasks without a `sched_switch` that programs saw: until the next resync or switch
     /// its time went to the task before.
     Switch = 8,
+    /// No room for a TLS session, or a call of one: its plaintext is not seen.
+    Tls = 9,
 }
 /// Number of [`Loss`] kinds.
-pub const LOSSES: usize = 9;
-
-/// What a ring-buffer record is; the first field of each.
-#[repr(u32)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// [`TickRecord`].
-    Tick = 1,
-    /// [`IoRecord`]: a connection was accepted.
-    Open = 2,
-    /// [`IoRecord`]: bytes were read from it.
-    Recv = 3,
-    /// [`IoRecord`]: bytes were written to it.
-    Send = 4,
-    /// [`IoRecord`]: it was closed.
-    Close = 5,
-    /// [`IoRecord`]: its sending side was shut down.
-    Shutdown = 6,
-    /// [`IoRecord`]: a read or write failed; `len` is the errno.
-    Error = 7,
-    /// [`ProcessRecord`]: a target's process forked; `other` is the child.
-    Fork = 8,
-    /// [`ProcessRecord`]: a target's process called exec.
-    Exec = 9,
-    /// [`ProcessRecord`]: a target's process ended.
-    Exit = 10,
-    /// [`ProcessRecord`]: a target's process began to listen.
-    Listen = 11,
-}
-
-/// A tick: counters and clocks of one package at one instant.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct TickRecord {
-    /// [`Kind::Tick`].
-    pub kind: u32,
-    /// Package index.
-    pub package: u32,
-    /// The instant the clocks are exact at, `CLOCK_MONOTONIC` ns.
-    pub t: u64,
-    /// Number of this tick on its package, counting from 1.
-    pub number: u64,
-    /// Bit `i`: counter `i` was read.
-    pub valid: u32,
-    /// What follows the tick: [`HAVE_CORES`] and so on; 0: nothing.
-    pub have: u32,
-    /// Raw counters.
-    pub counter: [u64; MAX_COUNTERS],
-    /// On-CPU nanoseconds of the package's CPUs by consumer, slices in progress included.
-    pub clock: [u64; CONSUMERS],
-}
-
-/// [`TickRecord::have`]: it is a [`CoreTickRecord`].
-pub const HAVE_CORES: u32 = 1;
-/// [`TickRecord::have`]: it is a [`WideTickRecord`], with time beside a busy sibling.
-pub const HAVE_BESIDE: u32 = 2;
-/// [`TickRecord::have`]: it is a [`WideTickRecord`], with cycles.
-pub const HAVE_CYCLES: u32 = 4;
-/// [`TickRecord::have`]: it is a [`WideTickRecord`], with misses of the last cache level.
-pub const HAVE_MISSES: u32 = 8;
-
-/// A tick with what weights may be made of.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct WideTickRecord {
-    /// The tick.
-    pub tick: TickRecord,
-    /// With [`HAVE_BESIDE`]: on-CPU nanoseconds by consumer in which the CPU's sibling was not idle, at the tick's
-    /// instant, slices in progress included.
-    pub beside: [u64; CONSUMERS],
-    /// With [`HAVE_CYCLES`]: cycles of the package's CPUs by consumer, at the tick's instant, slices in progress included.
-    /// It is missing in the first tick after a slice whose cycles are not known.
-    pub cycles: [u64; CONSUMERS],
-    /// With [`HAVE_MISSES`]: misses of the last cache level, as `cycles`.
-    pub misses: [u64; CONSUMERS],
-}
-
-/// A tick where cores have energy counters.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CoreTickRecord {
-    /// The tick.
-    pub tick: TickRecord,
-    /// [`CoreWeights::weight`] at its instant, slices in progress included.
-    pub weight: [u64; CONSUMERS],
-    /// [`CoreState::book`], all cores of the package together, as of the last window of each.
-    pub book: [u64; CONSUMERS],
-}
-
-/// A clock that could not be read.
-pub const TORN: u64 = u64::MAX;
-
-/// A boundary on a watched connection; `head + tail` payload bytes follow.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct IoRecord {
-    /// [`Kind`].
-    pub kind: u32,
-    /// Consumer index of the target.
-    pub who: u32,
-    /// When the system call returned (close and shutdown: when it was entered), `CLOCK_MONOTONIC` ns.
-    pub t: u64,
-    /// Connection.
-    pub conn: u64,
-    /// Bytes moved in this direction before this call; of a close those of both directions.
-    pub offset: u64,
-    /// Process.
-    pub tgid: u32,
-    /// Bytes this call moved; the errno of an error.
-    pub len: u32,
-    /// Payload bytes from the beginning of the call's bytes.
-    pub head: u16,
-    /// Payload bytes from their end, after the head; the bytes between were not captured.
-    pub tail: u16,
-    /// Padding.
-    pub _pad: u32,
-    /// On-CPU nanoseconds of the target by package, exact at `t`; [`TORN`] where a slot stayed torn.
-    pub clock: [u64; MAX_PACKAGES],
-}
-
-/// A change in a target's process tree.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct ProcessRecord {
-    /// [`Kind`].
-    pub kind: u32,
-    /// Consumer index of the target.
-    pub who: u32,
-    /// When, `CLOCK_MONOTONIC` ns.
-    pub t: u64,
-    /// Process.
-    pub tgid: u32,
-    /// The child of a fork, else 0.
-    pub other: u32,
-}
-
-/// One slice of a target, in the slice stream.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct SliceRecord {
-    /// `CLOCK_MONOTONIC` ns.
-    pub begin: u64,
-    /// `CLOCK_MONOTONIC` ns.
-    pub end: u64,
-    /// Thread; 0: unknown, because the switch that ended the slice was not seen.
-    pub pid: u32,
-    /// Process.
-    pub tgid: u32,
-    /// CPU.
-    pub cpu: u32,
-    /// Consumer index of the target.
-    pub who: u32,
-}
+pub const LOSSES: usize = 10;
 
 const _: () = {
     assert!(size_of::<CpuSlot>() == 192 && offset_of!(CpuSlot, ns) == 40);
     assert!(size_of::<Process>() == 16);
-    assert!(size_of::<Conn>() == 24);
+    assert!(size_of::<Conn>() == 32);
     assert!(size_of::<ConnKey>() == 8);
+    assert!(size_of::<SessionKey>() == 16);
+    assert!(size_of::<Session>() == 24);
+    assert!(size_of::<SessionCallKey>() == 16);
     assert!(size_of::<TickState>() == 8 + 8 * MAX_COUNTERS + 8 * CONSUMERS + 24);
     assert!(size_of::<Control>() == 24);
     assert!(size_of::<TickRecord>() == 32 + 8 * MAX_COUNTERS + 8 * CONSUMERS);

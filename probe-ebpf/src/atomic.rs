@@ -1,5 +1,5 @@
-//! Atomic addition, which every supported kernel has (`lock *(u64 *)`, without fetch), and a lock that is
-//! tried and not waited for (compare and exchange, Linux 5.12).
+//! Atomic addition without and with the old value (the latter Linux 5.12), and a lock that is tried and not waited for
+//! (compare and exchange, Linux 5.12).
 
 use core::arch::asm;
 
@@ -12,6 +12,24 @@ use core::arch::asm;
 pub unsafe fn add(to: *mut u64, value: u64) {
     // SAFETY: the caller answers for the pointer; the verifier checks it.
     unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) to, in(reg) value) };
+}
+
+/// As [`add`]; says what the word was before.
+///
+/// # Safety
+///
+/// `to` must be an aligned word of a map value.
+#[inline(always)]
+pub unsafe fn fetch_add(to: *mut u64, value: u64) -> u64 {
+    let old: u64;
+    // SAFETY: the caller answers for the pointer; the verifier checks it.
+    unsafe {
+        asm!(
+            "{1} = atomic_fetch_add((u64 *)({0} + 0), {1})",
+            in(reg) to, inout(reg) value => old
+        );
+    }
+    old
 }
 
 /// Takes a lock that is 0 when free; false when another CPU holds it.

@@ -1,21 +1,22 @@
 //! Putting a boundary together: the target's clocks, and the beginning and end of the bytes that a
 //! system call moved. The copy is bounded; what lies between head and tail is not captured.
 
-use core::ptr::{addr_of_mut, read_volatile, write_volatile};
+use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
-use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes};
-use probe_common::{
-    Conn, IoRecord, Kind, Loss, HEAD_BYTES, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN,
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel, bpf_probe_read_user, generated::bpf_probe_read_user as read_user_bytes,
 };
+use probe_common::{IoRecord, Kind, Loss, HEAD_BYTES, MAX_CPUS, MAX_PACKAGES, TAIL_BYTES, TORN};
 
 use crate::{
+    atomic,
     bound::masked,
     clock, emit,
-    maps::{IoScratch, Walk, IO_SCRATCH, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS},
+    maps::{IoScratch, Walk, IO_SCRATCH, IO_SLOTS, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS},
 };
 
 /// Segments of a vectored call that are looked at; the bytes of later ones are counted, not captured.
-const SEGMENTS: u32 = 16;
+const SEGMENTS: u32 = 64;
 
 /// `sizeof(struct iovec)`.
 const IOVEC: u64 = 16;
@@ -29,6 +30,8 @@ pub enum Bytes {
     Buffer(u64),
     /// An array of `iovec`s and its length.
     Vector(u64, u64),
+    /// In `iovec`s that the kernel has copied: the one that the call stopped in, and the bytes in those before it.
+    Before(u64, u64),
 }
 
 /// What happened on a connection.
@@ -39,32 +42,66 @@ pub struct Call {
     pub tgid: u32,
     /// Bytes of this direction before the call.
     pub offset: u64,
-    /// Bytes moved, or errno.
+    /// Bytes moved, or errno; see [`IoRecord::len`].
     pub len: u32,
 }
 
-/// Sends a boundary.
+/// Sends a boundary on the connection with this id. Says how the bytes begin, as far as they were captured.
 #[inline(always)]
-pub fn send(call: &Call, conn: &Conn, bytes: Bytes) {
-    let Some(scratch) = IO_SCRATCH.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's scratch; boundary programs run with preemption off and do not nest.
+pub fn send(call: &Call, conn: u64, bytes: Bytes) -> [u8; 2] {
+    let Some((slot, scratch)) = free() else {
+        // As many programs lost this CPU in the midst as there is room for.
+        emit::lost(Loss::Io);
+        return [0; 2];
+    };
+    // SAFETY: this CPU's scratch, which nobody else has until it is given back.
+    unsafe {
+        put(slot, scratch, call, conn, bytes);
+        let payload = addr_of!((*scratch).payload).cast::<[u8; 2]>();
+        let begin = if (*scratch).record.head < 2 { [0; 2] } else { read_volatile(payload) };
+        atomic::unlock(addr_of_mut!((*scratch).busy));
+        begin
+    }
+}
+
+/// A scratch that no program which lost this CPU in the midst is using; it is then held.
+#[inline(always)]
+fn free() -> Option<(u32, *mut IoScratch)> {
+    for slot in 0..IO_SLOTS {
+        let scratch = IO_SCRATCH.get_ptr_mut(slot)?;
+        // SAFETY: an aligned word of this CPU's scratch.
+        if unsafe { atomic::try_lock(addr_of_mut!((*scratch).busy)) } {
+            return Some((slot, scratch));
+        }
+    }
+    None
+}
+
+/// Puts a boundary together and sends it.
+#[inline(always)]
+unsafe fn put(slot: u32, scratch: *mut IoScratch, call: &Call, conn: u64, bytes: Bytes) {
+    // SAFETY: the caller holds the scratch.
     let payload = unsafe {
         let record = &mut (*scratch).record;
         record.kind = call.kind as u32;
         record.who = call.who;
         record.t = call.t;
-        record.conn = conn.id;
+        record.conn = conn;
         record.offset = call.offset;
         record.tgid = call.tgid;
         record.len = call.len;
         record.head = 0;
         record.tail = 0;
         // It writes to the same scratch; what it returns is of no interest.
-        target_clock(call.who, call.t);
+        target_clock(call.who, call.t, slot);
         match bytes {
             Bytes::None => 0,
             Bytes::Buffer(at) => buffer(scratch, at, call.len),
-            Bytes::Vector(at, count) => vector(scratch, at, count, call.len),
+            Bytes::Vector(at, count) => vector::<false>(scratch, at, count, call.len),
+            Bytes::Before(last, left) => match first_segment(last, left, slot) {
+                0 => 0,
+                first => vector::<true>(scratch, first, (last - first) / IOVEC + 1, call.len),
+            },
         }
     };
     if payload != 0 {
@@ -75,7 +112,7 @@ pub fn send(call: &Call, conn: &Conn, bytes: Bytes) {
     }
     let size = size_of::<IoRecord>() as u64 + masked::<0x1fff>(u64::from(payload));
     // SAFETY: the scratch is larger than any record with its payload.
-    unsafe { emit::event(scratch.cast_const().cast(), size, Loss::Io) };
+    unsafe { emit::event(addr_of!((*scratch).record).cast(), size, Loss::Io) };
 }
 
 /// The target's clock by package, exact at `t`, into this CPU's record.
@@ -84,8 +121,8 @@ pub fn send(call: &Call, conn: &Conn, bytes: Bytes) {
 /// it, which on 256 CPUs is more than Linux 6.1 does. Such a function takes and returns numbers only.
 #[no_mangle]
 #[inline(never)]
-pub extern "C" fn target_clock(who: u32, t: u64) -> u32 {
-    let Some(scratch) = IO_SCRATCH.get_ptr_mut(0) else { return 0 };
+pub extern "C" fn target_clock(who: u32, t: u64, slot: u32) -> u32 {
+    let Some(scratch) = IO_SCRATCH.get_ptr_mut(slot) else { return 0 };
     // SAFETY: this CPU's scratch, which nobody else has while a boundary is put together.
     let record = unsafe { &mut (*scratch).record };
     record.clock = [0; MAX_PACKAGES];
@@ -108,6 +145,34 @@ pub extern "C" fn target_clock(who: u32, t: u64) -> u32 {
                 *cell = (*cell).wrapping_add(ns);
             }
         }
+    }
+    0
+}
+
+/// The segment that begins `len` bytes before this one; 0: too many segments lie between.
+///
+/// A global function for the same reason; that the verifier knows nothing of where it ends keeps the walk forwards small.
+#[no_mangle]
+#[inline(never)]
+pub extern "C" fn first_segment(segment: u64, len: u64, slot: u32) -> u64 {
+    let Some(scratch) = IO_SCRATCH.get_ptr_mut(slot) else { return 0 };
+    // SAFETY: this CPU's scratch, which nobody else has while a boundary is put together.
+    let left = unsafe { addr_of_mut!((*scratch).walk.left) };
+    // SAFETY: as above.
+    unsafe { write_volatile(left, len as u32) };
+    for i in 1..=u64::from(SEGMENTS) {
+        let at = segment.wrapping_sub(i * IOVEC);
+        // SAFETY: the helper checks the address.
+        let Ok([_, size]) = (unsafe { bpf_probe_read_kernel(at as *const [u64; 2]) }) else {
+            return 0;
+        };
+        // SAFETY: as above.
+        let before = unsafe { read_volatile(left) };
+        if size >= u64::from(before) {
+            return at;
+        }
+        // SAFETY: as above.
+        unsafe { write_volatile(left, before - size as u32) };
     }
     0
 }
@@ -153,21 +218,27 @@ fn tail_of(len: u32) -> u32 {
     }
 }
 
-/// Captures from a vectored call. A segment that cannot be read ends the capture.
+/// Captures from a vectored call. A segment that cannot be read ends the capture. `COPIED`: the array of segments is the
+/// kernel's copy.
 ///
 /// The walk's state lies in the scratch, not in registers: the verifier then knows nothing of it, sees
 /// the same state at the beginning of every round, and checks one round instead of every path through
-/// sixteen.
+/// all of them.
 #[inline(always)]
-unsafe fn vector(scratch: *mut IoScratch, at: u64, count: u64, len: u32) -> u32 {
+unsafe fn vector<const COPIED: bool>(
+    scratch: *mut IoScratch,
+    at: u64,
+    count: u64,
+    len: u32,
+) -> u32 {
     let tail = tail_of(len);
     // SAFETY: this CPU's scratch.
     let walk = unsafe { addr_of_mut!((*scratch).walk) };
     // SAFETY: as above.
-    unsafe { write_volatile(walk, Walk { pos: 0, head: 0, tail: 0 }) };
+    unsafe { write_volatile(walk, Walk { left: 0, pos: 0, head: 0, tail: 0 }) };
     for i in 0..SEGMENTS {
         // SAFETY: as above.
-        if u64::from(i) >= count || unsafe { !segment(scratch, at, i, len, tail) } {
+        if u64::from(i) >= count || unsafe { !segment::<COPIED>(scratch, at, i, len, tail) } {
             break;
         }
     }
@@ -186,12 +257,23 @@ unsafe fn vector(scratch: *mut IoScratch, at: u64, count: u64, len: u32) -> u32 
 
 /// Captures from segment `i`. False: that was the last.
 #[inline(always)]
-unsafe fn segment(scratch: *mut IoScratch, at: u64, i: u32, len: u32, tail: u32) -> bool {
-    let entry = at + u64::from(i) * IOVEC;
-    // SAFETY: the helper checks the user address.
-    let Ok([base, size]) = (unsafe { bpf_probe_read_user(entry as *const [u64; 2]) }) else {
-        return false;
+unsafe fn segment<const COPIED: bool>(
+    scratch: *mut IoScratch,
+    at: u64,
+    i: u32,
+    len: u32,
+    tail: u32,
+) -> bool {
+    let entry = (at + u64::from(i) * IOVEC) as *const [u64; 2];
+    // SAFETY: the helpers check the address.
+    let read = unsafe {
+        if COPIED {
+            bpf_probe_read_kernel(entry)
+        } else {
+            bpf_probe_read_user(entry)
+        }
     };
+    let Ok([base, size]) = read else { return false };
     // SAFETY: this CPU's scratch; the masks keep every copy inside of it, and the helper checks the user
     // addresses.
     unsafe {

@@ -8,7 +8,8 @@ use probe_common::Loss;
 
 use crate::maps::{EVENTS, LOST};
 
-/// User space polls; it is only woken when this many bytes wait.
+/// User space polls; it is only woken when so many bytes wait, and again whenever so many more do: a wake-up is an
+/// interrupt, which in a virtual machine costs as much as the rest of a boundary. A power of two.
 const WAKE_BYTES: u64 = 512 << 10;
 
 /// Counts one loss.
@@ -18,6 +19,12 @@ pub fn lost(kind: Loss) {
         // SAFETY: this CPU's row; the index is a constant below LOSSES.
         unsafe { (*row)[kind as usize] += 1 };
     }
+}
+
+/// What a record takes in the ring: a head of its own, and whole words.
+#[inline(always)]
+fn room(size: u64) -> u64 {
+    (size + 8 + 7) & !7
 }
 
 /// Copies `size` bytes to the event ring; a full ring is counted as `kind`, and is false.
@@ -31,7 +38,9 @@ pub unsafe fn event(data: *const u8, size: u64, kind: Loss) -> bool {
     // SAFETY: the ring is a map; the caller answers for data.
     unsafe {
         let waiting = bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA));
-        let flag = if waiting > WAKE_BYTES { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+        // Two CPUs that pass the mark together may both wake it, or neither: then the next mark or its own timer does.
+        let passes = waiting ^ (waiting + room(size)) >= WAKE_BYTES;
+        let flag = if passes { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
         let sent = bpf_ringbuf_output(ring, data.cast_mut().cast(), size, u64::from(flag)) == 0;
         if !sent {
             lost(kind);

@@ -10,9 +10,11 @@ mod beside;
 mod bound;
 mod capture;
 mod clock;
+mod conn;
 mod core_energy;
 mod counts;
 mod emit;
+mod function;
 mod maps;
 mod process;
 mod rate;
@@ -22,6 +24,7 @@ mod share;
 mod socket;
 mod task;
 mod tick;
+mod tls;
 mod weigh;
 
 #[cfg(not(test))]

@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use probe_common::{
     BesideState, Conn, ConnKey, Control, CoreState, CoreWeights, CountState, CpuClocks, CpuCore,
-    CpuSlot, IoRecord, Process, TickState, WideTickRecord, CONSUMERS, HEAD_BYTES, LOSSES,
-    MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
+    CpuSlot, IoRecord, Process, Session, SessionCallKey, SessionKey, TickState, WideTickRecord,
+    CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 /// Key: CPU. Written by `sched_switch` and the resync on that CPU alone, read by ticks and boundaries on
@@ -90,8 +90,8 @@ pub static TICKS: Array<TickState, MAX_PACKAGES> = Array::new();
 #[btf_map]
 pub static BOOKS: Array<[u64; CONSUMERS], { MAX_PACKAGES * MAX_COUNTERS }> = Array::new();
 
-/// Key: (tgid, fd). Watched connections. Inserted on accept (or by user space for those already open),
-/// removed on close. Hash: bounded, a full table is counted.
+/// Key: what the hooks know a connection by. Watched connections. Inserted on accept (or by user space for those already
+/// open), removed on close. Hash: bounded, a full table is counted.
 #[btf_map]
 pub static CONNS: HashMap<ConnKey, Conn, 65536> = HashMap::new();
 
@@ -99,10 +99,35 @@ pub static CONNS: HashMap<ConnKey, Conn, 65536> = HashMap::new();
 #[btf_map]
 pub static LISTENERS: HashMap<u64, u32, 256> = HashMap::new();
 
-/// Key: 0. Where a boundary is put together before it is copied to the ring buffer: too large for the
-/// stack, of variable length.
+/// Key: below [`IO_SLOTS`]. Where a boundary is put together before it is copied to the ring buffer: too large for the
+/// stack, of variable length. Written by whoever holds it; several, because a program may lose the CPU in the midst to
+/// another.
 #[btf_map]
-pub static IO_SCRATCH: PerCpuArray<IoScratch, 1> = PerCpuArray::new();
+pub static IO_SCRATCH: PerCpuArray<IoScratch, { IO_SLOTS as usize }> = PerCpuArray::new();
+
+/// Programs that may put a boundary together on one CPU at a time.
+pub const IO_SLOTS: u32 = 4;
+
+/// Key: TLS session. Its connection. Inserted when the session is first seen on a connection, or found to be a client's;
+/// removed when the library frees it, on close, and by user space when its process ends. Hash: bounded, a full table is
+/// counted.
+#[btf_map]
+pub static SESSIONS: HashMap<SessionKey, Session, 65536> = HashMap::new();
+
+/// Key: connection id. The TLS session of a connection that speaks TLS; `ssl` 0: not known yet. Inserted at its first
+/// bytes, removed on close, and by user space when its process ends. Hash: as above.
+#[btf_map]
+pub static SESSION_OF: HashMap<u64, SessionKey, 65536> = HashMap::new();
+
+/// Key: thread. The connection without a known session that it received on last. Inserted by receives, removed once the
+/// session is known, and by user space when the process ends. Hash: as above.
+#[btf_map]
+pub static RECEIVED: HashMap<u64, u64, 16384> = HashMap::new();
+
+/// Key: thread and kind of call. Arguments of TLS functions that have not returned. Inserted on entry, removed on return,
+/// and by user space when the process ends. Hash: as above.
+#[btf_map]
+pub static SESSION_CALLS: HashMap<SessionCallKey, SessionCall, 16384> = HashMap::new();
 
 /// Key: 0. Where a tick is put together, of whatever kind; this is the largest.
 #[btf_map]
@@ -160,9 +185,9 @@ pub static MISSES: Array<CountState, 1> = Array::new();
 #[btf_map]
 pub static CORE_SCRATCH: PerCpuArray<CoreScratch, 1> = PerCpuArray::new();
 
-/// Key: 0. Connections accepted by this CPU, the low part of their ids.
+/// Key: 0. Connections accepted so far, whose number is the next one's id. Added to atomically by accepts.
 #[btf_map]
-pub static NEXT_CONN: PerCpuArray<u64, 1> = PerCpuArray::new();
+pub static NEXT_CONN: Array<u64, 1> = Array::new();
 
 /// Ticks, boundaries, lifecycle. Untyped, so that libbpf loads it too.
 #[btf_map]
@@ -185,10 +210,25 @@ pub struct CoreScratch {
     pub unknown: [u64; 2],
 }
 
+/// Arguments of a call of a TLS function.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SessionCall {
+    /// The session.
+    pub ssl: u64,
+    /// Where the plaintext lies.
+    pub buffer: u64,
+    /// Where the function says how much it moved, if not in its result.
+    pub moved: u64,
+}
+
 /// A boundary with room for its payload. The slack after the tail is never sent: it lets the verifier
 /// bound every copy without knowing where the last one ended.
 #[repr(C)]
 pub struct IoScratch {
+    /// Not 0 while a boundary is put together: where the kernel may take the CPU away from a program, another must not
+    /// write here meanwhile.
+    pub busy: u64,
     pub record: IoRecord,
     pub payload: [u8; 3 * HEAD_BYTES + 64],
     pub walk: Walk,
@@ -198,6 +238,8 @@ pub struct IoScratch {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Walk {
+    /// Walking back: bytes of the call before the segments so far.
+    pub left: u32,
     /// Bytes of the call in the segments so far.
     pub pos: u32,
     /// Of them, captured as head.
@@ -237,6 +279,24 @@ offsets! {
     OFF_INODE;
     /// `inode.i_ino`.
     OFF_INO;
+    /// `sock.sk_socket`.
+    OFF_SOCKET;
+    /// `inode.i_ino` of a `socket`, from the `socket` on.
+    OFF_SOCKET_INO;
+    /// `msghdr.msg_iter`.
+    OFF_ITER;
+    /// `iov_iter.iter_type`.
+    OFF_ITER_TYPE;
+    /// `iov_iter.iov_offset`.
+    OFF_ITER_DONE;
+    /// `iov_iter.__iov`.
+    OFF_ITER_IOV;
+    /// `iov_iter.ubuf`.
+    OFF_ITER_UBUF;
+    /// `ITER_IOVEC`.
+    ITER_IOVEC;
+    /// `ITER_UBUF`; no type's number where the kernel has none.
+    ITER_UBUF;
     /// First system call argument in `pt_regs`.
     OFF_ARG0;
     /// Second.
@@ -245,4 +305,8 @@ offsets! {
     OFF_ARG2;
     /// Fourth.
     OFF_ARG3;
+    /// Fourth argument of a function in `pt_regs`.
+    OFF_CALL3;
+    /// Result of a function.
+    OFF_RESULT;
 }

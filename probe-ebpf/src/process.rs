@@ -6,7 +6,7 @@
 //! that comes late leaves the new entry alone, because it is not marked `dead`.
 
 use aya_ebpf::{
-    helpers::bpf_ktime_get_ns,
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
@@ -14,7 +14,7 @@ use probe_common::{Kind, Loss, Process, ProcessRecord, CONSUMERS, FIRST_TARGET};
 
 use crate::{
     atomic, emit,
-    maps::{EXITED, PROCESSES},
+    maps::{EXITED, PROCESSES, SLOTS},
     task::{Raw, Task, Typed},
 };
 
@@ -132,10 +132,31 @@ fn fold(tgid: u32) {
 
 /// The target a process belongs to.
 #[inline(always)]
-pub fn target(tgid: u32) -> Option<u32> {
-    let entry = PROCESSES.get_ptr_mut(tgid)?;
+fn target(tgid: u32) -> Option<u32> {
     // SAFETY: the process is running, so its entry stays.
-    let who = unsafe { (*entry).who };
+    watched(unsafe { (*PROCESSES.get_ptr(tgid)?).who })
+}
+
+/// The target that the current process, which has this number, belongs to.
+///
+/// The slice in progress on this CPU tells, which is there without a search: every system call of the machine asks. Where it is
+/// not this process's, because a switch was not seen, the table does. A process that is adopted while it runs is known by
+/// its next slice; user space makes all CPUs begin one after it has adopted.
+#[inline(always)]
+pub fn current_target(tgid: u32) -> Option<u32> {
+    // SAFETY: a helper without side effects.
+    let slot = SLOTS.get_ptr(unsafe { bpf_get_smp_processor_id() })?;
+    // SAFETY: this CPU's slot. Whatever else ran here while this program lost the CPU, by now the slice is its own again.
+    let (running, who) = unsafe { ((*slot).tgid, (*slot).who) };
+    if running == tgid {
+        watched(who)
+    } else {
+        target(tgid)
+    }
+}
+
+#[inline(always)]
+fn watched(who: u32) -> Option<u32> {
     if who >= FIRST_TARGET {
         Some(who)
     } else {

@@ -1,5 +1,5 @@
-//! The socket system calls of the targets: who talks to whom is never asked, only when, how much, and
-//! what the first and last bytes are.
+//! The socket system calls of the targets: the boundary rung that every kernel has. Each system call of the machine
+//! pays a little for it; `function` is the rung for kernels that let their functions be hooked.
 //!
 //! Reads, writes and accepts are seen as they return, with their arguments from the saved registers: one
 //! program a call instead of two, and a call that was already waiting when the probe attached is seen
@@ -8,31 +8,25 @@
 
 use aya_ebpf::{
     helpers::{
-        bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user,
+        bpf_probe_read_user,
         generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
     },
     macros::tracepoint,
     programs::TracePointContext,
     EbpfContext,
 };
-use probe_common::{Conn, ConnKey, Kind, Loss};
+use probe_common::{ConnKey, Kind};
 
 use crate::{
-    atomic,
-    capture::{self, Bytes, Call},
-    emit,
+    capture::Bytes,
+    conn::{self, Watched, SHUT_RD, TRUNC, UNREAD},
     maps::{
-        CONNS, LISTENERS, NEXT_CONN, OFF_ARG0, OFF_ARG1, OFF_ARG2, OFF_ARG3, OFF_FD, OFF_FDT,
-        OFF_FILES, OFF_INO, OFF_INODE,
+        OFF_ARG0, OFF_ARG1, OFF_ARG2, OFF_ARG3, OFF_FD, OFF_FDT, OFF_FILES, OFF_INO, OFF_INODE,
     },
-    process::{self, target},
-    task::{field, read},
+    process::{self, current_target},
+    task::{follow, read},
 };
 
-/// `MSG_PEEK`: the bytes stay in the socket and will be read again.
-const PEEK: u64 = 0x2;
-/// `MSG_TRUNC` on a TCP receive: the bytes are discarded, the buffer is not written.
-const TRUNC: u64 = 0x20;
 /// Offsets in the tracepoints' records: return value, first argument, second argument.
 const RET: usize = 16;
 const ARG0: usize = 16;
@@ -55,10 +49,10 @@ hooks! {
     on_listen("sys_exit_listen") => listening;
     on_accept("sys_exit_accept") => accepted;
     on_accept4("sys_exit_accept4") => accepted;
-    on_read("sys_exit_read") => |c| moved(c, Kind::Recv, |r| Bytes::Buffer(r.arg(1)));
-    on_readv("sys_exit_readv") => |c| moved(c, Kind::Recv, |r| Bytes::Vector(r.arg(1), r.arg(2)));
-    on_recvfrom("sys_exit_recvfrom") => |c| received(c, 3, |r| Bytes::Buffer(r.arg(1)));
-    on_recvmsg("sys_exit_recvmsg") => |c| received(c, 2, |r| message(r.arg(1)));
+    on_read("sys_exit_read") => |c| received(c, Some(2), None, |r| Bytes::Buffer(r.arg(1)));
+    on_readv("sys_exit_readv") => |c| received(c, None, None, |r| Bytes::Vector(r.arg(1), r.arg(2)));
+    on_recvfrom("sys_exit_recvfrom") => |c| received(c, Some(2), Some(3), |r| Bytes::Buffer(r.arg(1)));
+    on_recvmsg("sys_exit_recvmsg") => |c| received(c, None, Some(2), |r| message(r.arg(1)));
     on_write("sys_exit_write") => |c| moved(c, Kind::Send, |r| Bytes::Buffer(r.arg(1)));
     on_writev("sys_exit_writev") => |c| moved(c, Kind::Send, |r| Bytes::Vector(r.arg(1), r.arg(2)));
     on_sendto("sys_exit_sendto") => |c| moved(c, Kind::Send, |r| Bytes::Buffer(r.arg(1)));
@@ -90,22 +84,11 @@ impl Regs {
     }
 }
 
-/// The word in a field of the kernel's structure at `base`.
-#[inline(always)]
-fn follow(base: u64, offset: u32) -> u64 {
-    read(field(base as *const u8, offset))
-}
-
 /// A word of the tracepoint's record.
 #[inline(always)]
 fn word(ctx: &TracePointContext, offset: usize) -> u64 {
     // SAFETY: the verifier checks the offset against the record's size.
     unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u8>().add(offset).cast()) }
-}
-
-#[inline(always)]
-fn current_tgid() -> u32 {
-    (bpf_get_current_pid_tgid() >> 32) as u32
 }
 
 /// The segments of a `msghdr` in user memory.
@@ -118,91 +101,61 @@ fn message(at: u64) -> Bytes {
     }
 }
 
-/// A call of a target on a watched connection.
-struct Watched {
+/// A call of a target on a watched connection, as it returns.
+struct Returning {
     regs: Regs,
-    tgid: u32,
-    who: u32,
-    conn: *mut Conn,
+    on: Watched,
 }
 
 /// The call that returns now, if its connection is watched: asked before anything else is read of it,
 /// because most calls of a server are not.
 #[inline(always)]
-fn watched() -> Option<Watched> {
-    let tgid = current_tgid();
-    let who = target(tgid)?;
+fn returning() -> Option<Returning> {
+    let tgid = conn::current_tgid();
+    let who = current_target(tgid)?;
     let regs = Regs::current();
-    let conn = CONNS.get_ptr_mut(ConnKey { tgid, fd: regs.arg(0) as i32 })?;
-    Some(Watched { regs, tgid, who, conn })
+    let on = conn::watched(ConnKey::descriptor(tgid, regs.arg(0) as i32), who, tgid)?;
+    Some(Returning { regs, on })
 }
 
-/// A receive with flags in argument `flags`.
+/// A receive; the arguments that hold the size of its buffer and its flags, where it has them.
 #[inline(always)]
 fn received(
     ctx: &TracePointContext,
-    flags: usize,
+    size: Option<usize>,
+    flags: Option<usize>,
     bytes: impl FnOnce(&Regs) -> Bytes,
 ) -> Option<()> {
-    let on = watched()?;
-    let flags = on.regs.arg(flags);
-    if flags & PEEK != 0 {
+    let Returning { regs, on } = returning()?;
+    let flags = flags.map_or(0, |flags| regs.arg(flags));
+    // Who asks for nothing gets nothing, though the client may send more. Of a vector it is not known how much was asked for.
+    if flags & UNREAD != 0 || size.is_some_and(|size| regs.arg(size) == 0) {
         return None;
     }
     let discarded = flags & TRUNC != 0;
-    transfer(ctx, Kind::Recv, &on, |regs| if discarded { Bytes::None } else { bytes(regs) })
+    conn::transfer(Kind::Recv, &on, word(ctx, RET) as i64, || {
+        if discarded {
+            Bytes::None
+        } else {
+            bytes(&regs)
+        }
+    });
+    Some(())
 }
 
 /// A call that moved bytes.
 #[inline(always)]
 fn moved(ctx: &TracePointContext, kind: Kind, bytes: impl FnOnce(&Regs) -> Bytes) -> Option<()> {
-    transfer(ctx, kind, &watched()?, bytes)
-}
-
-/// `bytes` is asked only when there are some.
-#[inline(always)]
-fn transfer(
-    ctx: &TracePointContext,
-    kind: Kind,
-    on: &Watched,
-    bytes: impl FnOnce(&Regs) -> Bytes,
-) -> Option<()> {
-    let &Watched { ref regs, tgid, who, conn } = on;
-    let ret = word(ctx, RET) as i64;
-    // SAFETY: a helper without side effects.
-    let t = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: the entry goes only when this process closes the connection. Two threads may write to one
-    // connection, hence atomic.
-    unsafe {
-        let counter =
-            if matches!(kind, Kind::Recv) { &raw mut (*conn).rx } else { &raw mut (*conn).tx };
-        if ret < 0 {
-            if !again(ret) {
-                let call =
-                    Call { kind: Kind::Error, who, t, tgid, offset: *counter, len: -ret as u32 };
-                capture::send(&call, &*conn, Bytes::None);
-            }
-            return None;
-        }
-        let offset = *counter;
-        atomic::add(counter, ret as u64);
-        let call = Call { kind, who, t, tgid, offset, len: ret as u32 };
-        capture::send(&call, &*conn, if ret == 0 { Bytes::None } else { bytes(regs) });
-    }
+    let Returning { regs, on } = returning()?;
+    conn::transfer(kind, &on, word(ctx, RET) as i64, || bytes(&regs));
     Some(())
-}
-
-/// Errors after which the call is simply made again: `EINTR`, `EAGAIN` and the kernel's own restarts.
-#[inline(always)]
-fn again(ret: i64) -> bool {
-    ret == -4 || ret == -11 || (-516..=-512).contains(&ret)
 }
 
 /// A target listens: user space decides whether its connections are watched.
 #[inline(always)]
 fn listening(ctx: &TracePointContext) -> Option<()> {
-    let tgid = current_tgid();
-    let who = target(tgid)?;
+    let tgid = conn::current_tgid();
+    let who = current_target(tgid)?;
     if word(ctx, RET) as i64 == 0 {
         process::record(Kind::Listen, who, tgid, 0);
     }
@@ -212,25 +165,14 @@ fn listening(ctx: &TracePointContext) -> Option<()> {
 /// An accept returned: watch the connection if the listening socket is a target's.
 #[inline(always)]
 fn accepted(ctx: &TracePointContext) -> Option<()> {
-    let tgid = current_tgid();
-    target(tgid)?;
+    let tgid = conn::current_tgid();
+    current_target(tgid)?;
     let fd = word(ctx, RET) as i64;
     if fd < 0 {
         return None;
     }
     let listening = Regs::current().arg(0) as u32;
-    // SAFETY: user space removes listeners only while it replaces them.
-    let who = unsafe { *LISTENERS.get(inode(listening)?)? };
-    let key = ConnKey { tgid, fd: fd as i32 };
-    let conn = Conn { id: next_conn()?, ..Conn::default() };
-    if CONNS.insert(key, conn, 0).is_err() {
-        emit::lost(Loss::ConnTable);
-        return None;
-    }
-    // SAFETY: a helper without side effects.
-    let t = unsafe { bpf_ktime_get_ns() };
-    capture::send(&Call { kind: Kind::Open, who, t, tgid, offset: 0, len: 0 }, &conn, Bytes::None);
-    Some(())
+    conn::opened(inode(listening)?, ConnKey::descriptor(tgid, fd as i32), tgid)
 }
 
 /// Inode number of a file descriptor of the current process.
@@ -249,50 +191,27 @@ fn inode(fd: u32) -> Option<u64> {
     }
 }
 
-/// A connection id that no other connection of this probe has; user space's own have the top bit set.
+/// The connection of the call that is entered now, if it is a target's and watched.
 #[inline(always)]
-fn next_conn() -> Option<u64> {
-    let next = NEXT_CONN.get_ptr_mut(0)?;
-    // SAFETY: this CPU's counter, preemption is off.
-    unsafe {
-        *next += 1;
-        Some((u64::from(bpf_get_smp_processor_id()) << 48) | (*next & 0xffff_ffff_ffff))
-    }
+fn entering(ctx: &TracePointContext) -> Option<(ConnKey, Watched)> {
+    let tgid = conn::current_tgid();
+    let key = ConnKey::descriptor(tgid, word(ctx, ARG0) as i32);
+    let who = current_target(tgid)?;
+    Some((key, conn::watched(key, who, tgid)?))
 }
 
 #[inline(always)]
 fn closing(ctx: &TracePointContext) -> Option<()> {
-    let key = ConnKey { tgid: current_tgid(), fd: word(ctx, ARG0) as i32 };
-    let who = target(key.tgid)?;
-    let conn = CONNS.get_ptr_mut(key)?;
-    // SAFETY: copied before it is removed.
-    let copy = unsafe { *conn };
-    let _ = CONNS.remove(key);
-    // SAFETY: a helper without side effects.
-    let t = unsafe { bpf_ktime_get_ns() };
-    let offset = copy.rx + copy.tx;
-    capture::send(
-        &Call { kind: Kind::Close, who, t, tgid: key.tgid, offset, len: 0 },
-        &copy,
-        Bytes::None,
-    );
+    let (key, on) = entering(ctx)?;
+    conn::closed(key, &on);
     Some(())
 }
 
 #[inline(always)]
 fn shutting(ctx: &TracePointContext) -> Option<()> {
-    let key = ConnKey { tgid: current_tgid(), fd: word(ctx, ARG0) as i32 };
-    let who = target(key.tgid)?;
-    if word(ctx, ARG1) == 0 {
-        return None;
-    }
-    let conn = CONNS.get_ptr_mut(key)?;
-    // SAFETY: the entry stays until close.
-    unsafe {
-        let t = bpf_ktime_get_ns();
-        let call =
-            Call { kind: Kind::Shutdown, who, t, tgid: key.tgid, offset: (*conn).tx, len: 0 };
-        capture::send(&call, &*conn, Bytes::None);
+    let (_, on) = entering(ctx)?;
+    if word(ctx, ARG1) != SHUT_RD {
+        conn::shut(&on);
     }
     Some(())
 }

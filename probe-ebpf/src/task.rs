@@ -55,6 +55,12 @@ pub fn read<T: Default>(from: *const u8) -> T {
     unsafe { bpf_probe_read_kernel(from.cast::<T>()) }.unwrap_or_default()
 }
 
+/// The word in a field of the kernel's structure at `base`.
+#[inline(always)]
+pub fn follow(base: u64, offset: u32) -> u64 {
+    read(field(base as *const u8, offset))
+}
+
 /// A pointer typed by BTF: loads are direct, checked by the verifier.
 #[derive(Clone, Copy)]
 pub struct Typed(pub *const u8);

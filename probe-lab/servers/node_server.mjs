@@ -6,11 +6,14 @@
 // `--threads 2` every token also gets a compute thread of its own that lives for that token only: so
 // nothing may be accounted by thread.
 //
-// Usage: node node_server.mjs --model FILE.gguf [--host 127.0.0.1] [--port 0] [--parallel 4]
-//        [--threads 1] [--modules DIR with node_modules/node-llama-cpp]
-// Prints `listening on http://HOST:PORT` when it accepts connections.
+// Usage: node node_server.mjs --model FILE.gguf [--host 127.0.0.1] [--port 0] [--unix PATH]
+//        [--parallel 4] [--threads 1] [--modules DIR with node_modules/node-llama-cpp]
+//        [--certificate FILE.pem --key FILE.pem to speak TLS]
+// Prints `listening on http://HOST:PORT` or `listening on unix:PATH` when it accepts connections.
 
+import fs from "node:fs";
 import http from "node:http";
+import https from "node:https";
 import {createRequire} from "node:module";
 import {pathToFileURL} from "node:url";
 import {parseArgs} from "node:util";
@@ -19,9 +22,12 @@ const {values: args} = parseArgs({options: {
     model: {type: "string"},
     host: {type: "string", default: "127.0.0.1"},
     port: {type: "string", default: "0"},
+    unix: {type: "string"},
     parallel: {type: "string", default: "4"},
     threads: {type: "string", default: "1"},
     modules: {type: "string", default: process.cwd()},
+    certificate: {type: "string"},
+    key: {type: "string"},
 }});
 
 // The packages lie in the provisioned folder, not beside this file.
@@ -51,8 +57,12 @@ function prompt(messages) {
     return model.tokenize(`${turns.join("")}<|im_start|>assistant\n`, true);
 }
 
+// What was computed so far, for `/metrics`; of requests whose client left, too.
+const computed = {prompt: 0, predicted: 0, processing: 0};
+
 // Generates the answer's tokens; `onText` may return false to stop.
 async function generate(body, onText) {
+    computed.processing += 1;
     const sequence = await acquire();
     try {
         await sequence.clearHistory();
@@ -60,9 +70,11 @@ async function generate(body, onText) {
         const limit = body.max_tokens ?? 64;
         let count = 0;
         let finish = "stop";
+        computed.prompt += tokens.length;
         for await (const token of sequence.evaluate(tokens, {temperature: body.temperature ?? 0})) {
             if (model.isEogToken(token)) break;
             count += 1;
+            computed.predicted += 1;
             if (!onText(model.detokenize([token], false, tokens))) { finish = "abort"; break; }
             if (count >= limit) { finish = "length"; break; }
         }
@@ -72,8 +84,17 @@ async function generate(body, onText) {
             total_tokens: tokens.length + count,
         }};
     } finally {
+        computed.processing -= 1;
         release(sequence);
     }
+}
+
+function metrics(response) {
+    const text = `node_prompt_tokens_total ${computed.prompt}\n`
+        + `node_predicted_tokens_total ${computed.predicted}\n`
+        + `node_requests_processing ${computed.processing}\n`;
+    response.writeHead(200, {"content-type": "text/plain", "content-length": text.length});
+    response.end(text);
 }
 
 const json = (response, status, value) => {
@@ -119,17 +140,25 @@ async function chat(request, response) {
     await (body.stream ? stream(body, response) : plain(body, response));
 }
 
-const server = http.createServer((request, response) => {
+function answer(request, response) {
     if (request.url === "/health") return json(response, 200, {status: "ok"});
+    if (request.url === "/metrics") return metrics(response);
     if (request.method !== "POST" || request.url !== "/v1/chat/completions") {
         request.resume();
         return json(response, 404, {error: {message: "no such path"}});
     }
     chat(request, response).catch((error) => response.destroy(error));
-});
+}
+
+const server = args.certificate
+    ? https.createServer({cert: fs.readFileSync(args.certificate), key: fs.readFileSync(args.key)}, answer)
+    : http.createServer(answer);
 server.keepAliveTimeout = 30_000;
-server.listen(Number(args.port), args.host, () => {
+const listening = () => {
+    if (args.unix) return console.log(`listening on unix:${args.unix}`);
     const {address, family, port} = server.address();
     console.log(`listening on http://${family === "IPv6" ? `[${address}]` : address}:${port}`);
-});
+};
+if (args.unix) server.listen(args.unix, listening);
+else server.listen(Number(args.port), args.host, listening);
 for (const name of ["SIGINT", "SIGTERM"]) process.on(name, () => process.exit(0));

@@ -15,8 +15,9 @@ import xllamacpp
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("--model", required=True)
-    args.add_argument("--host", default="127.0.0.1", help="address, or a path ending in .sock")
+    args.add_argument("--host", default="127.0.0.1")
     args.add_argument("--port", type=int, default=0)
+    args.add_argument("--unix", help="path of a socket to listen on instead, ending in .sock")
     args.add_argument("--threads", type=int, default=1)
     args.add_argument("--parallel", type=int, default=4)
     args.add_argument("--context", type=int, default=8192)
@@ -25,7 +26,7 @@ def main() -> None:
     params = xllamacpp.CommonParams()
     params.model.path = args.model
     params.model_alias = {"smollm2"}
-    params.hostnames = [args.host]
+    params.hostnames = [args.unix or args.host]
     params.port = args.port
     params.n_parallel = args.parallel
     params.n_ctx = args.context

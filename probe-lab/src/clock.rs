@@ -47,6 +47,13 @@ pub fn unix_seconds() -> i64 {
     clock_gettime(ClockId::Realtime).tv_sec
 }
 
+/// Now, RFC 3339, for the `created_at` field of an answer and nothing else.
+#[cfg(feature = "server")]
+#[must_use]
+pub fn created_at() -> String {
+    jiff::Timestamp::from_second(unix_seconds()).unwrap_or_default().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`model`], [`engine`], [`server`] | `lab-server`: an OpenAI-compatible server that computes a real transformer (feature `server`) |
 //! | [`load`] | `lab-load`: a client that drives a mixed load and writes down what *it* saw, on the kernel's clock |
+//! | [`flood`] | `lab-flood`: a server and a client that do nothing but HTTP, as fast as they can |
 //! | [`fakeroot`] | small `/sys` and `/proc` trees in a directory |
 //! | [`sim`] | a simulated host whose every joule is known: what a ledger is told, and the truth |
 //! | [`guest`] | `lab-guest`: process 1 of the truth machine, a virtual machine whose joules are known |
@@ -14,6 +15,7 @@
 
 pub mod clock;
 pub mod fakeroot;
+pub mod flood;
 pub mod guest;
 pub mod load;
 pub mod rng;

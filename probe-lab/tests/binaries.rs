@@ -1,7 +1,8 @@
 //! The two programs as a shell would run them.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use probe_lab::load::{End, Seen, Totals};
@@ -57,6 +58,89 @@ fn the_client_logs_every_request_and_sigterm_ends_the_server_with_status_0() {
 
     terminate(&server);
     assert_eq!(server.0.wait().unwrap().code(), Some(0));
+}
+
+/// The body of what is answered to a `POST`, which ends with the connection.
+fn post(url: &str, path: &str, body: &str) -> String {
+    let mut socket = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    let length = body.len();
+    write!(socket, "POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// A long answer was begun and its client left: the engine hears of it through the other process.
+fn an_abandoned_answer_is_stopped(url: &str) {
+    let address = url.strip_prefix("http://").unwrap();
+    let body = r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":2000,"stream":true}"#;
+    let mut socket = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        socket,
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    socket.read_exact(&mut [0; 12]).unwrap();
+    drop(socket);
+    let aborted = || metrics(url).contains("lab_requests_total{end=\"aborted\"} 1\n");
+    assert!((0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        aborted()
+    }));
+}
+
+fn metrics(url: &str) -> String {
+    let mut socket = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn two_processes_answer_as_one_does_and_end_together() {
+    let body = r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":9,"temperature":0}"#;
+    let text = |url: &str| {
+        let answer = post(url, "/v1/chat/completions", body);
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["usage"]["completion_tokens"], 9);
+        answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    };
+    let (_one, url) = server(&[]);
+    let alone = text(&url);
+    for topology in ["proxy", "engine"] {
+        let (mut server, url) = server(&["--topology", topology]);
+        assert_eq!(text(&url), alone, "{topology}");
+        an_abandoned_answer_is_stopped(&url);
+        terminate(&server);
+        assert_eq!(server.0.wait().unwrap().code(), Some(0), "{topology}");
+    }
+}
+
+#[test]
+fn a_proxy_speaks_ollamas_dialect() {
+    let (_server, url) = server(&["--topology", "proxy"]);
+    let chat = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"options":{"num_predict":4,"temperature":0}}"#;
+    let lines = post(&url, "/api/chat", chat);
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (last, pieces) = lines.split_last().unwrap();
+    assert!(pieces.iter().all(|piece| piece["done"] == false && piece["model"] == "m"));
+    assert_eq!((&last["done"], &last["done_reason"]), (&true.into(), &"length".into()));
+    let prompt = 1 + "user: x\nassistant: ".len();
+    assert_eq!((&last["prompt_eval_count"], &last["eval_count"]), (&prompt.into(), &4.into()));
+    let spent: Vec<u64> = ["prompt_eval_duration", "eval_duration", "total_duration"]
+        .map(|name| last[name].as_u64().unwrap())
+        .into();
+    assert!(spent[0] > 0 && spent[0] + spent[1] <= spent[2], "{spent:?}");
+
+    let text: String = pieces.iter().filter_map(|p| p["message"]["content"].as_str()).collect();
+    let generate =
+        r#"{"model":"m","prompt":"x","stream":false,"options":{"num_predict":4,"temperature":0}}"#;
+    let whole: serde_json::Value =
+        serde_json::from_str(&post(&url, "/api/generate", generate)).unwrap();
+    assert_eq!((whole["response"].as_str(), &whole["done"]), (Some(&*text), &true.into()));
 }
 
 #[test]

@@ -194,6 +194,7 @@ mod settlement;
 mod shares;
 mod split;
 mod steps;
+mod sweep;
 mod tally;
 mod target;
 mod unit;

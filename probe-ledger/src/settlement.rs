@@ -17,7 +17,8 @@ use crate::flag::Flags;
 use crate::policy::{Share, equally};
 use crate::shares::{doubts, fractions};
 use crate::steps::{Batch, Worker};
-use crate::unit::Nanojoules;
+use crate::sweep::Sweep;
+use crate::unit::{Nanojoules, Nanos};
 
 /// Where so many have left and there are no prices yet, there will be none soon.
 const MOST_WAITING: usize = 16;
@@ -30,6 +31,8 @@ const ONE: f64 = (1u64 << 40) as f64;
 pub(crate) struct Settlement {
     /// Requests, in order of arrival.
     open: Vec<Slot>,
+    /// When the first of them left; `None`: nobody has.
+    due: Option<u64>,
     /// Settled up to here.
     until: u64,
     /// Learned from up to here.
@@ -51,10 +54,17 @@ pub(crate) struct Settlement {
 #[derive(Debug, Default)]
 struct Scratch {
     instants: Vec<u64>,
+    sweep: Sweep,
     workers: Vec<Worker>,
     weights: Vec<u64>,
     parts: Vec<u64>,
     remainders: Remainders,
+}
+
+impl Scratch {
+    fn keep(&mut self, instants: Vec<u64>, sweep: Sweep) {
+        (self.instants, self.sweep) = (instants, sweep);
+    }
 }
 
 /// A domain's part in an interval: its number, whether it is summed, its energy.
@@ -86,10 +96,14 @@ impl Settlement {
         self.open.is_empty()
     }
 
+    /// One of them left. Nobody leaves before who left before.
+    pub(crate) fn leave(&mut self, t: Nanos) {
+        self.due.get_or_insert(t.0);
+    }
+
     /// When somebody's last interval ends who has left; `None`: nobody's does.
-    pub(crate) fn due(&self, desk: &Desk) -> Option<u64> {
-        let leave = |slot: &Slot| desk.get(*slot).and_then(|request| request.leave);
-        self.open.iter().filter_map(leave).map(|t| t.0).min()
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.due
     }
 
     /// Until when everything is known of everybody: nobody's phases are while he is resident, unless he has been for
@@ -111,16 +125,17 @@ impl Settlement {
 
     /// Learns from what happened up to an instant.
     pub(crate) fn learn(&mut self, to: u64, domains: &[Part<'_>], desk: &mut Desk) {
-        let instants = self.instants(self.learned, to, desk);
+        let (instants, mut sweep) = self.intervals(self.learned, to, desk);
         for end in &instants {
-            self.learn_interval(self.learned, *end, domains, desk);
+            sweep.to(self.learned);
+            self.learn_interval(&sweep, self.learned, *end, domains, desk);
             self.learned = self.learned.max(*end);
             let tariff = self.fit.tariff();
             if self.tariffs.back().is_none_or(|(_, last)| *last != tariff) {
                 self.tariffs.push_back((*end, tariff));
             }
         }
-        self.scratch.instants = instants;
+        self.scratch.keep(instants, sweep);
     }
 
     /// What an interval is charged by: what was known at its end, whenever it is settled. Those who were there before there were
@@ -166,16 +181,18 @@ impl Settlement {
         desk: &mut Desk,
     ) -> (Vec<Charged>, Vec<Slot>) {
         let mut charged = vec![Charged::default(); domains.len()];
-        let instants = self.instants(self.until, to, desk);
+        let (instants, mut sweep) = self.intervals(self.until, to, desk);
         for end in &instants {
-            self.interval(self.until, *end, share, domains, cpu, desk, &mut charged);
+            sweep.to(self.until);
+            self.interval(&sweep, self.until, *end, share, domains, cpu, desk, &mut charged);
             self.until = self.until.max(*end);
             while self.tariffs.get(1).is_some_and(|(from, _)| *from <= self.until) {
                 self.tariffs.pop_front();
             }
         }
-        self.scratch.instants = instants;
-        self.left = self.left(to, desk);
+        sweep.to(to);
+        self.left = self.left.max(sweep.left());
+        self.scratch.keep(instants, sweep);
         let mut done = Vec::new();
         self.open.retain(|slot| {
             let left = desk.get(*slot).and_then(|r| r.leave).is_some_and(|leave| leave.0 <= to);
@@ -184,6 +201,8 @@ impl Settlement {
             }
             !left
         });
+        let leave = |slot: &Slot| desk.get(*slot).and_then(|request| request.leave);
+        self.due = self.open.iter().filter_map(leave).map(|leave| leave.0).min();
         done.sort_by_key(|slot| desk.get(*slot).and_then(|request| request.leave));
         (charged, done)
     }
@@ -193,29 +212,25 @@ impl Settlement {
         silence(curve, self.until, u64::MAX, self.left)
     }
 
-    /// When the last of those left who had by an instant.
-    fn left(&self, by: u64, desk: &Desk) -> Option<u64> {
-        let leave = |slot: &Slot| desk.get(*slot).and_then(|request| request.leave);
-        let open = self.open.iter().filter_map(leave).map(|leave| leave.0);
-        open.filter(|leave| *leave <= by).chain(self.left).max()
-    }
-
-    /// Where a phase of anybody ends between two instants, and the later of them.
-    fn instants(&mut self, from: u64, to: u64, desk: &Desk) -> Vec<u64> {
-        let mut instants = std::mem::take(&mut self.scratch.instants);
+    /// Where a phase of anybody ends between two instants, and the later of them; and who is there in between.
+    fn intervals(&mut self, from: u64, to: u64, desk: &Desk) -> (Vec<u64>, Sweep) {
+        let Scratch { instants, sweep, .. } = &mut self.scratch;
+        let (mut instants, mut sweep) = (std::mem::take(instants), std::mem::take(sweep));
         instants.clear();
-        for request in self.open.iter().filter_map(|slot| desk.get(*slot)) {
-            instants.extend(request.phases().instants().filter(|t| *t > from && *t < to));
+        sweep.begin(&self.open, desk);
+        for (_, phases) in sweep.everybody() {
+            instants.extend(phases.instants().filter(|t| *t > from && *t < to));
         }
         instants.push(to);
         instants.sort_unstable();
         instants.dedup();
-        instants
+        (instants, sweep)
     }
 
     #[expect(clippy::too_many_arguments, reason = "an interval is cut out of all of these")]
     fn interval(
         &mut self,
+        sweep: &Sweep,
         from: u64,
         to: u64,
         share: Share,
@@ -229,13 +244,11 @@ impl Settlement {
         }
         let tariff = self.tariff(to);
         let Scratch { workers, weights, parts, remainders, .. } = &mut self.scratch;
-        find(workers, &self.open, desk, from, to);
+        find(workers, sweep, from, to);
         let energy = |part: &Part<'_>| part.energy(from, to);
         if workers.is_empty() {
-            let resident =
-                |slot: &Slot| desk.get(*slot).is_some_and(|r| r.phases().resident(from, to));
-            let waiting = self.open.iter().any(resident);
-            let left = self.left(from, desk);
+            let waiting = !sweep.here().is_empty();
+            let left = self.left.max(sweep.left());
             for (sum, part) in charged.iter_mut().zip(domains) {
                 sum.during.add(match waiting {
                     true => Background { waiting: Nanojoules(energy(part)), ..<_>::default() },
@@ -296,12 +309,19 @@ impl Settlement {
     }
 
     /// Takes in what an interval tells of prices: nothing, where nobody knows what somebody did.
-    fn learn_interval(&mut self, from: u64, to: u64, domains: &[Part<'_>], desk: &mut Desk) {
+    fn learn_interval(
+        &mut self,
+        sweep: &Sweep,
+        from: u64,
+        to: u64,
+        domains: &[Part<'_>],
+        desk: &mut Desk,
+    ) {
         if from >= to {
             return;
         }
         let workers = &mut self.scratch.workers;
-        find(workers, &self.open, desk, from, to);
+        find(workers, sweep, from, to);
         if workers.iter().all(|worker| worker.phases.priceable()) {
             let summed = summed(domains, from, to);
             learn(&mut self.fit, workers, &Batch::new(workers, summed as f64 / 1e9), to, desk);
@@ -335,15 +355,12 @@ fn summed(domains: &[Part<'_>], from: u64, to: u64) -> u64 {
     additive.fold(0, |sum, domain| sum.saturating_add(domain.energy(from, to)))
 }
 
-/// Who is worked on throughout an interval.
-fn find(workers: &mut Vec<Worker>, open: &[Slot], desk: &Desk, from: u64, to: u64) {
+/// Who is worked on throughout an interval, at the beginning of which the sweep stands.
+fn find(workers: &mut Vec<Worker>, sweep: &Sweep, from: u64, to: u64) {
     workers.clear();
-    for slot in open {
-        let Some(phases) = desk.get(*slot).map(crate::desk::Request::phases) else { continue };
-        if phases.resident(from, to) && phases.works(from, to) {
-            let (amounts, decodes) = (phases.amounts(from, to), phases.decodes(from));
-            workers.push(Worker { slot: *slot, phases, amounts, decodes });
-        }
+    for (slot, phases) in sweep.here().iter().filter(|(_, phases)| phases.works(from, to)) {
+        let (amounts, decodes) = (phases.amounts(from, to), phases.decodes(from));
+        workers.push(Worker { slot: *slot, phases: *phases, amounts, decodes });
     }
 }
 

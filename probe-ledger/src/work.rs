@@ -94,10 +94,6 @@ impl Phases {
         self.begin <= from && to <= self.last
     }
 
-    pub(crate) fn resident(&self, from: u64, to: u64) -> bool {
-        self.enter <= from && to <= self.leave
-    }
-
     /// In decode throughout an interval between two instants of anybody.
     pub(crate) fn decodes(&self, from: u64) -> bool {
         self.first.is_some_and(|first| first <= from)
@@ -156,12 +152,12 @@ mod tests {
     #[test]
     fn a_request_is_queued_then_reads_its_prompt_then_writes() {
         let request = request();
-        assert!(request.resident(100, 200) && !request.works(100, 200));
+        assert!(!request.works(100, 200));
         assert_eq!(request.amounts(200, 300), Amounts { prefill: 50.0, ..Amounts::default() });
         // Ten tokens from 130 on average: 120 before the first, and five more on average.
         let decode = Amounts { prefill: 0.0, decode: 10.0, reading: 1250.0 };
         assert_eq!(request.amounts(400, 500), decode);
-        assert!(request.resident(900, 1000) && !request.works(900, 1000));
+        assert!(!request.works(900, 1000));
     }
 
     #[test]

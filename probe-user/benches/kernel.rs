@@ -12,7 +12,7 @@ use std::{
 
 use aya::{Btf, Ebpf, programs::BtfTracePoint};
 use wattprobe::{
-    kernel::{Probe, Rung, Settings, sweep},
+    kernel::{Probe, Settings, sweep},
     roots::Roots,
     topology::Topology,
 };
@@ -33,18 +33,7 @@ fn main() -> Result<()> {
     let topology = Topology::read(&Roots::default())?;
     let cpus: Vec<u32> = (0..).take(topology.online().count()).collect();
     let package_of = vec![0; cpus.len()];
-    let mut probe = Probe::load(&Settings {
-        rung: Rung::Best,
-        package_of: &package_of,
-        roots: &Roots::default(),
-        slice_bytes: None,
-        tick_hz: 1000,
-        idle_divisor: 100,
-        cores: false,
-        siblings: &[],
-        cycles: false,
-        misses: false,
-    })?;
+    let mut probe = Probe::load(&Settings::plain(&package_of, &Roots::default()))?;
     let btf = Btf::from_sys_fs()?;
     let mut yardsticks = Ebpf::load(OBJECT)?;
     for name in ["bench_empty", "bench_clock"] {

@@ -1,5 +1,5 @@
 //! What the running kernel's verifier makes of the committed object, through both kinds of hooks, with
-//! and without energy counters of single cores, siblings and cycles, as on this machine and, through the first kind, as on the
+//! and without energy counters of single cores, siblings and cycles, on both boundary rungs, as on this machine and, through the first kind, as on the
 //! largest one that the object covers (`tp_btf/256`): one line of JSON per program. The truth machine runs
 //! it on every kernel; needs root.
 
@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use probe_common::MAX_CPUS;
 use serde_json::json;
 use wattprobe::{
-    kernel::{CoreCounter, Probe, Rung, Settings},
+    kernel::{BoundaryRung, CoreCounter, Probe, Rung, Settings},
     roots::Roots,
     source::PerfEvent,
     topology::Topology,
@@ -28,14 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         (&largest, Rung::Best, MAX_CPUS),
     ] {
         let mut told = BTreeSet::new();
-        for kind in [Kind::Plain, Kind::Cores, Kind::Siblings, Kind::Cycles] {
+        for kind in [Kind::Plain, Kind::Functions, Kind::Cores, Kind::Siblings, Kind::Cycles] {
             let probe = attached(&roots, &cpus, covered, rung, kind)?;
             for program in probe.verified() {
                 if rung == Rung::Best && program.program.ends_with("_raw") {
                     let twin = program.program;
                     return Err(format!("{twin}: this kernel refused its tp_btf twin").into());
                 }
-                // What does not depend on the machine's cores is loaded every time.
+                // The scheduler's other programs are loaded for every kind.
                 if !told.insert(program.program.clone()) {
                     continue;
                 }
@@ -55,11 +55,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the machine's cores are taken to have.
+/// What the machine's cores are taken to have, and how sockets are seen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// One thread, and nothing else.
     Plain,
+    /// The same, and sockets are seen at the kernel's functions.
+    Functions,
     /// Energy counters.
     Cores,
     /// Two threads.
@@ -92,6 +94,9 @@ fn attached(
         cycles: kind == Kind::Cycles,
         misses: kind == Kind::Cycles,
     })?;
+    if kind == Kind::Functions {
+        probe.choose_boundary(Some(BoundaryRung::Fentry))?;
+    }
     let first = cpus.first().copied().unwrap_or(0);
     // Any counter will do for the verifier: the software clock, which every kernel has.
     let clock = PerfEvent {
@@ -118,6 +123,12 @@ fn attached(
     }
     probe.attach_ticks(&[first])?;
     probe.attach_resync(cpus)?;
-    probe.attach_sockets()?;
+    // The same whatever is counted, and what takes longest.
+    if matches!(kind, Kind::Plain | Kind::Functions) {
+        probe.attach_sockets()?;
+    }
+    if kind == Kind::Plain {
+        probe.load_tls()?;
+    }
     Ok(probe)
 }

@@ -61,6 +61,12 @@ pub enum IoKind {
     Shutdown,
     /// A read or write failed with this errno.
     Error(i32),
+    /// Its TLS session is known: the plaintext of what follows comes too.
+    PlainOpen,
+    /// The server's TLS library deciphered bytes; offset and length count plaintext.
+    PlainRecv,
+    /// It enciphered bytes; as `PlainRecv`.
+    PlainSend,
 }
 
 /// One event on a watched connection.
@@ -76,9 +82,9 @@ pub struct Io {
     pub tgid: u32,
     /// What happened.
     pub kind: IoKind,
-    /// Bytes of this direction before this call: a jump is a lost record. Close: of both directions.
+    /// Bytes of this direction before this call: a jump is a lost record. Close and shutdown: all that were received.
     pub offset: u64,
-    /// Bytes this call moved.
+    /// Bytes this call moved. Close and shutdown: all that were sent, their count's lower half.
     pub len: u32,
     /// The first `head` captured bytes are the beginning of the call's bytes, the rest their end.
     pub head: usize,
@@ -117,8 +123,8 @@ pub struct Process {
 /// Anything the kernel side emits.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Counters and clocks.
-    Tick(Tick),
+    /// Counters and clocks; in a box, because it is large and rare.
+    Tick(Box<Tick>),
     /// A socket event.
     Io(Io),
     /// A process event.

@@ -40,7 +40,7 @@ pub const PURPOSES: [(CapabilitySet, &str, &str); 5] = [
     (
         CapabilitySet::SYS_PTRACE,
         "CAP_SYS_PTRACE",
-        "see the sockets of another user's processes, and of those with more privileges",
+        "see sockets and network namespaces of another user's processes, and of those with more privileges",
     ),
     (
         CapabilitySet::DAC_READ_SEARCH,

@@ -1,6 +1,9 @@
 //! The request record: one JSON object a line, the contract with everyone who reads results.
 //!
-//! Every field is always present. What was not measured is `null`, never 0. Seconds and joules.
+//! Every field is always present. What was not measured is `null`, never 0. Seconds and joules. Texts that are the same
+//! in many records are shared between them.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,13 +41,40 @@ impl End {
     }
 }
 
+/// What a request was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A model's work: a known route, or an answer that counted tokens.
+    Inference,
+    /// A look at the server's state: health, metrics, which models there are.
+    Check,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Inference, Self::Check, Self::Other];
+
+    /// The word of the records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inference => "inference",
+            Self::Check => "check",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Where the token counts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenSource {
     /// The response's `usage` object.
     Usage,
-    /// llama.cpp's `timings` object or native fields, Ollama's `eval_count`.
+    /// llama.cpp's `timings` object or native fields, Ollama's `eval_count`, TGI's `details`.
     Timings,
     /// Counted content events of a stream: a lower bound, chunks are not tokens.
     Chunks,
@@ -114,11 +144,13 @@ pub struct RequestRecord {
     /// Unique within the run.
     pub request: u64,
     /// The target's name.
-    pub target: String,
+    pub target: Arc<str>,
     /// Process that served it.
     pub pid: u32,
     /// Path without the query.
     pub path: Option<String>,
+    /// What it was for.
+    pub kind: Kind,
     /// HTTP status.
     pub status: Option<u16>,
     /// `model` of the request, else of the response.
@@ -132,10 +164,22 @@ pub struct RequestRecord {
     pub duration_s: f64,
     /// Start to first content.
     pub ttft_s: Option<f64>,
+    /// Request fully read to the beginning of work on it, where the server's own durations tell.
+    pub queue_s: Option<f64>,
+    /// From there to the first content.
+    pub prefill_s: Option<f64>,
+    /// First content to the last byte.
+    pub decode_s: Option<f64>,
+    /// Median gap between a stream's writes with content, ±1.6 %.
+    pub itl_p50_s: Option<f64>,
+    /// 99th percentile of those gaps; of fewer than 100 the longest.
+    pub itl_p99_s: Option<f64>,
     /// How it ended.
     pub end: End,
-    /// Prompt tokens that were processed or read, by the server's count.
+    /// Tokens of the prompt by the server's count, those taken from a cache included.
     pub prompt_tokens: Option<u64>,
+    /// Of those, taken from a cache, where the server tells.
+    pub cached_tokens: Option<u64>,
     /// Generated tokens.
     pub completion_tokens: Option<u64>,
     /// Where the counts come from.
@@ -183,13 +227,13 @@ pub struct RequestRecord {
     /// Worst quality among the domains in `joules`.
     pub quality: Quality,
     /// `domain=source` of every domain in `joules`.
-    pub sources: Vec<String>,
+    pub sources: Arc<[String]>,
     /// Weight policy.
-    pub weight: String,
+    pub weight: Arc<str>,
     /// Share policy.
-    pub share: String,
+    pub share: Arc<str>,
     /// Idle policy.
-    pub idle: String,
+    pub idle: Arc<str>,
     /// What the reader should know, by name.
     pub flags: Vec<String>,
     /// The client's `x-request-id`.
@@ -209,6 +253,9 @@ mod tests {
         let sources = [TokenSource::Usage, TokenSource::Timings, TokenSource::Chunks];
         for source in sources.into_iter().chain([TokenSource::None]) {
             assert_eq!(written(serde_json::to_value(source).unwrap()), source.as_str());
+        }
+        for kind in Kind::ALL {
+            assert_eq!(written(serde_json::to_value(kind).unwrap()), kind.as_str());
         }
         for quality in [Quality::Measured, Quality::Integrated, Quality::Modelled, Quality::Absent]
         {

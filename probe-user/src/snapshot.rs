@@ -3,11 +3,11 @@
 //! All energy is integer nanojoules: for every domain measured = idle + residual + Σ active, for every
 //! target Σ over additive domains of its active = requests + background.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Quality;
+use crate::record::{Kind, Quality};
 
 /// Version of the summary's shape.
 pub const SCHEMA: u32 = 1;
@@ -67,11 +67,57 @@ pub struct KernelBooks {
     pub agree: bool,
 }
 
+/// Requests of one kind, and what they cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindBook {
+    /// Requests that ended and are settled.
+    pub requests: u64,
+    /// What they were charged, as far as it is known.
+    pub energy_nj: u64,
+}
+
+/// Requests by what they were for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kinds {
+    /// A model's work.
+    pub inference: KindBook,
+    /// Health and metrics checks.
+    pub check: KindBook,
+    /// Anything else.
+    pub other: KindBook,
+}
+
+impl Kinds {
+    /// The book of a kind.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> KindBook {
+        match kind {
+            Kind::Inference => self.inference,
+            Kind::Check => self.check,
+            Kind::Other => self.other,
+        }
+    }
+
+    /// Adds a request.
+    pub fn add(&mut self, kind: Kind, energy_nj: u64) {
+        let book = match kind {
+            Kind::Inference => &mut self.inference,
+            Kind::Check => &mut self.check,
+            Kind::Other => &mut self.other,
+        };
+        book.requests += 1;
+        book.energy_nj = book.energy_nj.saturating_add(energy_nj);
+    }
+}
+
 /// The books of one target over the additive domains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetBook {
     /// Charged to requests.
     pub requests_nj: u64,
+    /// Of that, by what they were for, as far as it is settled.
+    #[serde(default)]
+    pub kinds: Kinds,
     /// Charged while no request was in work: none was resident, or all of them waited.
     pub background_nj: u64,
     /// Of that, before its first request: model load, warm-up.
@@ -96,6 +142,8 @@ pub struct Events {
     pub lost: u64,
     /// Lost by kind.
     pub lost_by_kind: BTreeMap<String, u64>,
+    /// The boundary rung: `fentry` or `tracepoint`.
+    pub boundary: String,
 }
 
 /// On-CPU time of every process of the machine, by where the kernel side booked it. Closed slices only:
@@ -136,21 +184,17 @@ pub struct SelfCost {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policies {
     /// `time`, `cycles`, `smt`.
-    pub weight: String,
+    pub weight: Arc<str>,
     /// `equal`, `tokens`, `work`.
-    pub share: String,
+    pub share: Arc<str>,
     /// `none`, `even`, `proportional`.
-    pub idle: String,
+    pub idle: Arc<str>,
 }
 
 impl From<probe_ledger::Policies> for Policies {
     fn from(policies: probe_ledger::Policies) -> Self {
         let probe_ledger::Policies { weight, share, idle } = policies;
-        Self {
-            weight: weight.name().to_owned(),
-            share: share.name().to_owned(),
-            idle: idle.name().to_owned(),
-        }
+        Self { weight: weight.name().into(), share: share.name().into(), idle: idle.name().into() }
     }
 }
 
@@ -177,6 +221,9 @@ pub struct Snapshot {
     pub host: HostBooks,
     /// Kernel records.
     pub events: Events,
+    /// Connections and bodies that are not parsed, by why.
+    #[serde(default)]
+    pub not_understood: BTreeMap<String, u64>,
     /// The probe's own cost.
     #[serde(rename = "self")]
     pub self_cost: SelfCost,

@@ -22,7 +22,7 @@ fn refused(line: &[&str], status: i32, says: &[&str]) {
 
 #[test]
 fn attach_without_a_target_names_the_options() {
-    refused(&["attach"], 2, &["--port", "--pid", "--unit", "--cgroup"]);
+    refused(&["attach"], 2, &["--port", "--pid", "--unit", "--cgroup", "--container"]);
     refused(&["attach", "--name", "x"], 2, &["--port"]);
 }
 
@@ -37,6 +37,8 @@ fn targets_that_cannot_exist_are_usage_errors() {
     refused(&["attach", "--unit", "../x"], 2, &["systemd unit"]);
     refused(&["attach", "--cgroup", "/"], 2, &["control group"]);
     refused(&["attach", "--cgroup", "a/../.."], 2, &["control group"]);
+    refused(&["attach", "--container", "a b"], 2, &["id of a container"]);
+    refused(&["attach", "--container", "docker://"], 2, &["first digits"]);
     refused(&["attach", "--port", "1", "--name", "kernel"], 2, &["choose another"]);
     refused(&["attach", "--port", "1", "--name", "residual"], 2, &["choose another"]);
     refused(&["attach", "--port", "1", "--port", "1"], 2, &["given twice"]);

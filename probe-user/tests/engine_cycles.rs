@@ -24,7 +24,7 @@ use wattprobe::{
     siblings::Siblings,
     snapshot::Snapshot,
     source::{PerfEvent, SourceSpec, select},
-    target::Selector,
+    target::{Selector, TargetSpec},
     topology::Topology,
 };
 
@@ -75,7 +75,14 @@ fn observe(weight: Weight, topology: &Topology, stamps: u32) -> Result<Snapshot>
     let workers = [Worker::on(0)?, Worker::on(1)?];
     let targets = workers.iter().zip(["quick", "slow"]);
     let options = Options {
-        targets: targets.map(|(w, name)| (Selector::Pid(w.0.id()), name.to_owned())).collect(),
+        boundary: None,
+        targets: targets
+            .map(|(w, name)| TargetSpec {
+                selector: Selector::Pid(w.0.id()),
+                name: Some(name.to_owned()),
+            })
+            .collect(),
+        reserved: |_| false,
         selection,
         topology,
         siblings: Siblings::None,
@@ -123,7 +130,7 @@ fn by_cycles_a_quicker_cpu_costs_more_and_by_time_it_does_not() -> Result<()> {
         assert!(quick > 0.1 && slow > 0.1, "{quick} s and {slow} s on CPU");
         let ratio = more / quick / (less / slow);
         assert!((ratio / price - 1.0).abs() < 0.1, "{name}: {ratio} instead of {price}");
-        assert_eq!(summary.policies.weight, name);
+        assert_eq!(&*summary.policies.weight, name);
         let runs = summary.self_cost.programs.get("cycles_switch").map(|cost| cost.runs);
         assert_eq!(runs.is_some_and(|runs| runs > 0), name == "cycles", "{runs:?}");
         assert!(!summary.flags.iter().any(|flag| flag == "weights-missing"), "{:?}", summary.flags);

@@ -104,7 +104,7 @@ fn observe(rung: Rung, siblings: &[(u32, u32)], cpus: &[u32]) -> Result<Seen> {
             std::thread::sleep(Duration::from_millis(10));
             while let Some(event) = probe.next_event() {
                 if let Event::Tick(tick) = event {
-                    seen.ticks.push(tick);
+                    seen.ticks.push(*tick);
                 }
             }
         }

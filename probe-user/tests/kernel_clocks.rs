@@ -15,6 +15,7 @@ use wattprobe::{
     event::{Event, Process, ProcessChange, Tick},
     kernel::{KernelError, Probe, Rung, Settings, alive, sweep},
     roots::Roots,
+    target::Socket,
     topology::Topology,
 };
 
@@ -22,8 +23,9 @@ use wattprobe::{
 struct Seen {
     ticks: Vec<Tick>,
     processes: Vec<Process>,
-    /// On-CPU time in the host books.
+    /// On-CPU time in the host books, and when they were read.
     booked: u64,
+    booked_at: u64,
     cpus: usize,
     /// Records lost.
     lost: u64,
@@ -104,11 +106,12 @@ fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
     sweep(&all)?;
     let host = probe.host();
     let booked = host.listed_ns + host.exited_ns + host.unlisted_ns;
+    let booked_at = Clock::start().now();
     probe.wait(Duration::from_millis(50));
     let (mut ticks, mut processes) = (Vec::new(), Vec::new());
     while let Some(event) = probe.next_event() {
         match event {
-            Event::Tick(tick) => ticks.push(tick),
+            Event::Tick(tick) => ticks.push(*tick),
             Event::Process(process) => processes.push(process),
             Event::Io(io) => return Err(format!("nothing is watched, but {io:?}").into()),
         }
@@ -118,11 +121,11 @@ fn observe(rung: Rung) -> Result<Seen, Box<dyn Error>> {
     let lost = probe.lost();
     let torn = lost[Loss::Torn as usize];
     let lost = lost.iter().sum::<u64>() - lost[Loss::Switch as usize] - torn;
-    Ok(Seen { ticks, processes, booked, cpus, lost, torn })
+    Ok(Seen { ticks, processes, booked, booked_at, cpus, lost, torn })
 }
 
 fn check(seen: &Seen) {
-    let Seen { ticks, processes, booked, cpus, lost, torn } = seen;
+    let Seen { ticks, processes, booked, booked_at, cpus, lost, torn } = seen;
     assert_eq!(*lost, 0);
     assert!(ticks.len() > 50, "{} ticks", ticks.len());
     assert!(torn * 100 <= ticks.len() as u64, "{torn} torn beside {} ticks", ticks.len());
@@ -138,8 +141,11 @@ fn check(seen: &Seen) {
     assert!(last[OTHER as usize] > 1_000_000, "a process that is no target worked: {last:?}");
     assert!(last[SELF as usize] > 1_000_000, "this process worked: {last:?}");
     assert!(last[KERNEL as usize] > 0, "this process was moved from CPU to CPU: {last:?}");
-    // Host books hold closed slices of the same time, up to what ran between the two readings.
-    let busy = last.iter().sum::<u64>() - last[IDLE as usize];
+    // Host books hold closed slices of the same time, up to what ran between the two readings: where other processes keep
+    // every CPU busy, that is all of it.
+    let then =
+        ticks.iter().rfind(|tick| tick.t <= *booked_at).expect("ticks before the books were read");
+    let busy = then.clock.iter().sum::<u64>() - then.clock[IDLE as usize];
     let apart = busy.abs_diff(*booked);
     assert!(apart < busy / 20 + 30_000_000, "clocks {busy} ns, host books {booked} ns");
     let forks = processes.iter().filter(|p| matches!(p.change, ProcessChange::Fork(_))).count();
@@ -269,13 +275,16 @@ fn a_connection_is_watched_once_and_a_full_table_is_an_error() {
     let Some(_alone) = alone() else { return };
     const ROOM: i32 = 65_536;
     let mut probe = load(Rung::Best, &[0]).unwrap();
-    let first = probe.watch(7, 0).unwrap();
+    let socket = |fd| Socket { tgid: 7, fd, inode: 0 };
+    let first = probe.watch(&socket(0), FIRST_TARGET).unwrap();
     assert!(first.is_some());
-    assert_eq!(probe.watch(7, 0).unwrap(), None);
+    assert_eq!(probe.watch(&socket(0), FIRST_TARGET).unwrap(), None);
     for fd in 1..ROOM {
-        assert!(probe.watch(7, fd).unwrap().is_some());
+        assert!(probe.watch(&socket(fd), FIRST_TARGET).unwrap().is_some());
     }
-    assert!(probe.watch(7, ROOM).is_err());
+    assert!(probe.watch(&socket(ROOM), FIRST_TARGET).is_err());
     probe.unwatch_process(7);
-    assert!(probe.watch(7, ROOM).unwrap().is_some_and(|conn| Some(conn) != first));
+    assert!(
+        probe.watch(&socket(ROOM), FIRST_TARGET).unwrap().is_some_and(|conn| Some(conn) != first)
+    );
 }

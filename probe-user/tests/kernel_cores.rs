@@ -180,7 +180,7 @@ fn observe(rung: Rung, cpus: &[u32]) -> Result<Seen> {
 fn take_ticks(probe: &mut Probe, ticks: &mut Vec<Tick>) {
     while let Some(event) = probe.next_event() {
         if let Event::Tick(tick) = event {
-            ticks.push(tick);
+            ticks.push(*tick);
         }
     }
 }

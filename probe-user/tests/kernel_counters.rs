@@ -79,7 +79,7 @@ fn ticks_while_busy(probe: &mut Probe) -> Vec<Tick> {
     {
         while let Some(event) = probe.next_event() {
             if let Event::Tick(tick) = event {
-                ticks.push(tick);
+                ticks.push(*tick);
             }
         }
     }
@@ -118,7 +118,7 @@ fn two_ticks(probe: &mut Probe) -> Vec<Tick> {
         probe.wait(Duration::from_millis(20));
         while let Some(event) = probe.next_event() {
             if let Event::Tick(tick) = event {
-                ticks.push(tick);
+                ticks.push(*tick);
             }
         }
     }

@@ -147,7 +147,7 @@ impl Run {
     fn take(&mut self) {
         while let Some(event) = self.probe.next_event() {
             if let Event::Tick(tick) = event {
-                self.ticks.push(tick);
+                self.ticks.push(*tick);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Rewrites what is generated from code: METRICS.md, dashboards, golden outputs.
+//! Rewrites what is generated from code: METRICS.md, dashboards, golden outputs, the fuzz targets' seeds.
 //!
 //! Tests that compare with such a file write it instead when `BLESS` is set; so does this.
 
@@ -7,16 +7,12 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::paths::Paths;
-use crate::process;
+use crate::{built, fuzz, process};
 
 /// Runs the tests with `BLESS=1`, then shows what changed.
 pub(crate) fn run(paths: &Paths) -> Result<()> {
-    let root = &paths.root;
-    process::run(Command::new("cargo").current_dir(root).env("BLESS", "1").args([
-        "test",
-        "--quiet",
-        "--workspace",
-        "--no-fail-fast",
-    ]))?;
-    process::run(Command::new("git").current_dir(root).args(["status", "--short"]))
+    process::run(built::tests(paths).env("BLESS", "1").args(["--quiet", "--no-fail-fast"]))?;
+    process::run(built::lab_tests(paths).env("BLESS", "1").arg("--quiet"))?;
+    fuzz::write_seeds(paths)?;
+    process::run(Command::new("git").current_dir(&paths.root).args(["status", "--short"]))
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::books;
+use crate::built;
 use crate::paths::Paths;
 use crate::process::{self, Running, line_after, wait_for};
 
@@ -31,7 +32,7 @@ const REQUESTS: usize = 12;
 
 /// Runs the demo; an error if a request was missed or the books do not close.
 pub(crate) fn run(paths: &Paths, args: &Args) -> Result<()> {
-    build(paths)?;
+    built::programs(paths)?;
     let dir = paths.target.join("demo");
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
@@ -44,20 +45,6 @@ pub(crate) fn run(paths: &Paths, args: &Args) -> Result<()> {
         fs::remove_dir_all(&dir)?;
     }
     done
-}
-
-/// Release builds of the probe, the demo server and the load client.
-pub(crate) fn build(paths: &Paths) -> Result<()> {
-    process::run(Command::new("cargo").current_dir(&paths.root).args([
-        "build",
-        "--release",
-        "--quiet",
-        "--package",
-        "wattprobe",
-        "--package",
-        "probe-lab",
-        "--bins",
-    ]))
 }
 
 fn serve_and_measure(paths: &Paths, args: &Args, dir: &Path) -> Result<()> {

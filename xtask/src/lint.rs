@@ -23,7 +23,9 @@ pub(crate) fn run(paths: &Paths) -> Result<()> {
     };
 
     note("format", process::run(&mut cargo("fmt --all --check")));
-    note("format of probe-ebpf", process::run(&mut ebpf_format(paths)));
+    for apart in ["probe-ebpf", "probe-user/fuzz"] {
+        note(&format!("format of {apart}"), process::run(&mut format_apart(paths, apart)));
+    }
     note(
         "clippy",
         process::run(&mut cargo("clippy --quiet --workspace --all-targets -- -D warnings")),
@@ -56,8 +58,9 @@ pub(crate) fn run(paths: &Paths) -> Result<()> {
     bail!("lint: {} failed", failed.join(", "))
 }
 
-fn ebpf_format(paths: &Paths) -> Command {
+/// Of a crate that is no member of the workspace.
+fn format_apart(paths: &Paths, folder: &str) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(paths.root.join("probe-ebpf")).args(["fmt", "--check"]);
+    cargo.current_dir(paths.root.join(folder)).args(["fmt", "--check"]);
     cargo
 }

@@ -9,7 +9,9 @@ mod bench;
 mod bless;
 mod books;
 mod build_ebpf;
+mod built;
 mod demo;
+mod fuzz;
 mod lint;
 mod paths;
 mod process;
@@ -50,6 +52,8 @@ enum Command {
     /// Measure what the probe costs.
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Feed what reads strangers' bytes with such as nobody thought of.
+    Fuzz(fuzz::Args),
     /// Run the probe in virtual machines whose true joules are known.
     Vm(vm::Args),
     /// Fetch what the tests need and say what is missing.
@@ -75,6 +79,7 @@ fn run(paths: &Paths, command: Command) -> anyhow::Result<ExitCode> {
         Command::Lint => lint::run(paths)?,
         Command::Bless => bless::run(paths)?,
         Command::Bench(command) => bench::run(paths, &command)?,
+        Command::Fuzz(args) => fuzz::run(paths, &args)?,
         Command::Vm(args) => return vm::run(paths, &args),
         Command::Provision => provision::tests(paths)?.print(),
     }

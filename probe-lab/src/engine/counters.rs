@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use serde::{Deserialize, Serialize};
+
 /// Counts that the engine's thread writes and anyone reads.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -16,7 +18,7 @@ pub struct Counters {
 }
 
 /// A reading of the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Prompt tokens computed.
     pub prompt_tokens: u64,

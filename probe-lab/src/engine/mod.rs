@@ -6,18 +6,26 @@
 //! sockets never computes and the one that computes never sees a socket.
 //!
 //! A job whose receiver is gone (the client hung up) loses its slot at the next step.
+//!
+//! [`Remote`] is an engine in another process, which runs [`work`].
 
 mod counters;
+mod remote;
 mod sequence;
 mod step;
+mod wire;
+mod worker;
 
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use counters::{Counters, Totals};
+pub use remote::Remote;
+pub use worker::work;
 
 use crate::model::sample::Sampling;
 use crate::model::{self, Model};
@@ -48,7 +56,7 @@ pub struct Job {
 }
 
 /// What a job reports, in order: `Started`, any number of `Text`, then `Done` or `Failed`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// The job has a slot; its prompt is next.
     Started,
@@ -61,7 +69,7 @@ pub enum Event {
 }
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
     /// The model ended it.
     Stop,
@@ -70,7 +78,7 @@ pub enum Finish {
 }
 
 /// The numbers of a finished job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Why it ended.
     pub finish: Finish,

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, mount};
+use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
 /// Where the host puts modules.
@@ -118,4 +119,29 @@ pub fn truth_text() -> Result<String, MachineError> {
 /// When this is not process 1 of a machine.
 pub fn power_off() -> io::Result<()> {
     Ok(reboot(RebootCommand::PowerOff)?)
+}
+
+/// Sets the loopback device up, as `ip link set lo up` does: rtnetlink(7), `RTM_NEWLINK`.
+///
+/// # Errors
+/// When the kernel does not take it.
+pub fn loopback_up() -> io::Result<()> {
+    const RTM_NEWLINK: u16 = 16;
+    const NLM_F_REQUEST: u16 = 1;
+    const IFF_UP: u32 = 1;
+    /// The first device of every network namespace.
+    const LOOPBACK: u32 = 1;
+    // Its protocol 0 is NETLINK_ROUTE.
+    let route = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    let mut message = Vec::with_capacity(32);
+    message.extend(32_u32.to_ne_bytes());
+    message.extend(RTM_NEWLINK.to_ne_bytes());
+    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    // Sequence and sender, then a family, padding and type of no meaning.
+    message.extend([0; 12]);
+    message.extend(LOOPBACK.to_ne_bytes());
+    message.extend(IFF_UP.to_ne_bytes());
+    message.extend(IFF_UP.to_ne_bytes());
+    send(&route, &message, SendFlags::empty())?;
+    Ok(())
 }

@@ -15,6 +15,7 @@
 //! a deterministic machine say the same to the byte. Whether a figure is good is the host's to judge.
 
 pub mod burn;
+pub mod end_to_end;
 pub mod figures;
 pub mod machine;
 pub mod measure;

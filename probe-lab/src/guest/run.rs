@@ -4,14 +4,17 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::machine::{MODULE_ORDER, load_module, mount_all, power_off, set_sysctl};
+use super::machine::{MODULE_ORDER, load_module, loopback_up, mount_all, power_off, set_sysctl};
 use super::report::{Findings, Report};
-use super::scenario::{Scenario, Step};
-use super::{burn, measure, model};
+use super::scenario::{Others, Scenario, Step};
+use super::{burn, end_to_end, measure, model};
+use crate::flood::others;
 
 const SCENARIO: &str = "/scenario.json";
 const RESULTS: &str = "/dev/ttyS1";
 const VERIFY: &str = "/bin/verify";
+const FLOOD: &str = "/bin/lab-flood";
+const PROBE: &str = "/bin/wattprobe";
 
 /// What this program is, by the name that it was started under.
 ///
@@ -61,6 +64,8 @@ fn carry_out(report: &mut Report<fs::File>, found: &mut Findings) -> anyhow::Res
             }
             Step::Model(m) => model::run(m, found)?,
             Step::Verify => verify(report)?,
+            Step::EndToEnd(tests) => end_to_end::run(tests, scenario.emulated, found)?,
+            Step::Others(calls) => others(calls, found)?,
         }
     }
     Ok(())
@@ -73,6 +78,17 @@ fn load(scenario: &Scenario) -> anyhow::Result<()> {
         eprintln!("lab-guest: module {name}: {}", if loaded { "loaded" } else { "not given" });
         anyhow::ensure!(loaded || name != "simrapl", "the machine was not given simrapl.ko");
     }
+    Ok(())
+}
+
+/// Figures: by rung, what a call that is no socket's takes with the probe, over what it takes without.
+fn others(calls: &Others, found: &mut Findings) -> anyhow::Result<()> {
+    loopback_up()?;
+    let seen = others::measure(Path::new(FLOOD), Path::new(PROBE), calls.rounds)?;
+    for (rung, ratio) in seen.ratios() {
+        found.figure(format!("others.{rung}.getppid"), ratio);
+    }
+    found.text("others", format!("\n{seen}"));
     Ok(())
 }
 

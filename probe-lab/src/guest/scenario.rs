@@ -12,6 +12,9 @@ pub struct Scenario {
     /// Whose processor: `intel` or `amd`.
     #[serde(default)]
     pub cpu: String,
+    /// Its processor is an emulated one: slow, and with a time of its own.
+    #[serde(default)]
+    pub emulated: bool,
     /// Parameters of modules by name.
     #[serde(default)]
     pub modules: BTreeMap<String, String>,
@@ -43,6 +46,37 @@ pub enum Step {
     Model(Model),
     /// Pass on what `/bin/verify` prints.
     Verify,
+    /// Run end-to-end tests.
+    EndToEnd(EndToEnd),
+    /// Time system calls with the probe and without it.
+    Others(Others),
+}
+
+/// What others pay for the probe.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Others {
+    /// Times each.
+    pub rounds: usize,
+    /// How long that may take; the host waits for it.
+    pub seconds: u64,
+}
+
+/// End-to-end tests of the probe.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndToEnd {
+    /// Prefix of its figures.
+    pub name: String,
+    /// Beginnings of the tests' names.
+    pub tests: Vec<String>,
+    /// Parts of the names of those that are left out.
+    #[serde(default)]
+    pub skip: Vec<String>,
+    /// The boundary rung that the probe is to take.
+    pub boundary: String,
+    /// How long they may take; the host waits for it.
+    pub seconds: u64,
 }
 
 /// A run of the probe.
@@ -214,7 +248,8 @@ mod tests {
         let has = |cpu: &str, params: &str| {
             let modules = [("simrapl".to_owned(), params.to_owned())].into();
             let (name, cpu) = (String::new(), cpu.to_owned());
-            Scenario { name, cpu, modules, steps: vec![], expect: vec![] }.has_memory()
+            Scenario { name, cpu, emulated: true, modules, steps: vec![], expect: vec![] }
+                .has_memory()
         };
         assert!(has("intel", "idle_mw=0") && has("intel", "domains=3 esu=21"));
         assert!(has("intel", "domains=0x1f") && !has("intel", "domains=0x1d"));

@@ -15,23 +15,24 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::answer::{self, Answer, Kind};
+use super::backend::Backend;
 use super::params::{ChatRequest, StreamOptions, TextRequest, Work};
 use super::prometheus;
 use super::sse::Events;
 use crate::clock::unix_seconds;
-use crate::engine::{Engine, Event};
+use crate::engine::Event;
 
 /// Bodies above this are refused with 413.
-const MAX_BODY: usize = 8 << 20;
+pub(super) const MAX_BODY: usize = 8 << 20;
 
 struct App {
-    engine: Engine,
+    engine: Backend,
     requests: AtomicU64,
 }
 
 /// The routes over an engine.
-pub fn router(engine: Engine) -> Router {
-    let app = Arc::new(App { engine, requests: AtomicU64::new(0) });
+pub fn router(engine: impl Into<Backend>) -> Router {
+    let app = Arc::new(App { engine: engine.into(), requests: AtomicU64::new(0) });
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(text))
@@ -128,7 +129,8 @@ async fn models(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = prometheus::text(&app.engine.totals());
+    let Some(totals) = app.engine.totals().await else { return gone() };
+    let text = prometheus::text(&totals);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
@@ -139,7 +141,7 @@ fn parse<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, 
         .map_err(|e| refuse(StatusCode::BAD_REQUEST, &format!("the body is not understood: {e}")))
 }
 
-fn refuse(status: StatusCode, message: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, message: &str) -> Response {
     json_body(status, &answer::error(status.as_u16(), message))
 }
 
@@ -147,6 +149,6 @@ fn gone() -> Response {
     refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
 }
 
-fn json_body(status: StatusCode, body: &Value) -> Response {
+pub(super) fn json_body(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

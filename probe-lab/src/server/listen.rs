@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
 
+use axum::Router;
 use axum::serve::ListenerExt;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
@@ -66,10 +67,9 @@ fn prepare(listener: &impl std::os::fd::AsFd) -> io::Result<()> {
 /// When the socket breaks.
 pub async fn serve(
     bound: Bound,
-    engine: Engine,
+    app: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
-    let app = router(engine);
     match bound {
         Bound::Tcp(listener, _) => {
             let listener = TcpListener::from_std(listener)?.tap_io(|stream| {
@@ -103,7 +103,7 @@ pub fn spawn(address: &Address, engine: Engine) -> Result<Running, Error> {
     let url = bound.url();
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("lab-http".into()).spawn(move || {
-        runtime()?.block_on(serve(bound, engine, async {
+        runtime()?.block_on(serve(bound, router(engine), async {
             let _ = stopped.await;
         }))
     })?;

@@ -8,17 +8,24 @@
 //! One thread does all socket work (as in the servers this stands for); it never computes. A
 //! stream's head is written when its job takes a slot, its role event right after, its first text
 //! when the prompt is done: three different instants, as in llama.cpp's server.
+//!
+//! The same can be served by two processes: with the engine in the other ([`Backend`], as vLLM), or with a
+//! whole server behind a [`proxy`] (as Ollama).
 
 mod answer;
 mod app;
+mod backend;
+pub mod child;
 mod listen;
 mod params;
 mod prometheus;
+pub mod proxy;
 mod sse;
 
 use std::path::PathBuf;
 
 pub use app::router;
+pub use backend::Backend;
 pub use listen::{Bound, Running, bind, runtime, serve, spawn};
 
 /// Where to listen.

@@ -77,6 +77,7 @@ impl Ledger {
                 request.leave = Some(t);
                 request.last_crowd = crowd;
                 self.desk.left(id);
+                self.settlements[target.0].leave(t);
             }
         }
         Some(slot)

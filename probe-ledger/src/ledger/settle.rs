@@ -47,13 +47,16 @@ impl Ledger {
             }
             return;
         }
-        let Some(due) = settlement.due(&self.desk) else { return };
+        let Some(due) = settlement.due() else { return };
         let passed = self.meters.iter().map(|meter| match meter.last_t() {
             _ if self.finished || meter.stalled => self.now.0,
             Some(t) => t.0,
             None => 0,
         });
         let passed = passed.min().unwrap_or(self.now.0);
+        if due > passed {
+            return;
+        }
         let limit = passed.min(settlement.known(&self.desk, self.now.0, self.patience.0));
         if due > limit {
             return;

@@ -53,8 +53,9 @@ impl Visitor for Answer {
             (path, key),
             ([Choices, Item, Delta], Content | Text | ReasoningContent | Reasoning | Refusal)
                 | ([Choices, Item], Text)
-                | ([], Content | Response | Delta)
+                | ([], Content | Response | Delta | Thinking)
                 | ([Delta], Text | Thinking | PartialJson)
+                | ([ContentBlock], Name | Text | Thinking)
                 | ([Message], Content | Thinking)
                 | ([Token], Text)
         );
@@ -76,18 +77,25 @@ impl Visitor for Answer {
             [Usage] => usage(&mut self.counts, key, text, true),
             // Anthropic's `message_start` counts the prompt; its output count is only a beginning.
             [Message, Usage] => usage(&mut self.counts, key, text, false),
-            [Response, Usage] => usage(&mut self.counts, key, text, true),
+            // The last event of OpenAI's responses repeats the whole answer, so its beginning is often not captured.
+            [Response | Unseen, Usage] => usage(&mut self.counts, key, text, true),
             [Usage, PromptTokensDetails | InputTokensDetails]
-            | [Response, Usage, InputTokensDetails]
+            | [Response | Unseen, Usage, InputTokensDetails]
                 if key == CachedTokens =>
             {
                 set(&mut self.counts.usage_cached, count(text));
             }
             [Timings] => timings(&mut self.counts, key, text),
+            [Details] => details(&mut self.counts, key, text),
             [] => native(&mut self.counts, key, text),
             _ => {}
         }
     }
+}
+
+/// A prompt does not shrink: some servers tell its size at the beginning of a stream, some at the end, and 0 elsewhere.
+fn raise(slot: &mut Option<u64>, value: Option<u64>) {
+    *slot = (*slot).max(value);
 }
 
 /// A later value replaces an earlier one; what is no number replaces nothing.
@@ -99,11 +107,13 @@ fn set<T>(slot: &mut Option<T>, value: Option<T>) {
 
 fn usage(counts: &mut Counts, key: Key, text: &[u8], is_final: bool) {
     match key {
-        PromptTokens | InputTokens => set(&mut counts.usage_prompt, count(text)),
+        PromptTokens => set(&mut counts.usage_prompt, count(text)),
+        InputTokens => raise(&mut counts.usage_input, count(text)),
         CompletionTokens | OutputTokens if is_final => {
             set(&mut counts.usage_completion, count(text));
         }
-        CacheReadInputTokens => set(&mut counts.usage_cached, count(text)),
+        CacheReadInputTokens => raise(&mut counts.cache_read, count(text)),
+        CacheCreationInputTokens => raise(&mut counts.cache_created, count(text)),
         _ => {}
     }
 }
@@ -115,6 +125,15 @@ fn timings(counts: &mut Counts, key: Key, text: &[u8]) {
         CacheN => set(&mut counts.cache_n, count(text)),
         PromptMs => set(&mut counts.timings.prompt, millis(text)),
         PredictedMs => set(&mut counts.timings.predicted, millis(text)),
+        _ => {}
+    }
+}
+
+/// TGI's.
+fn details(counts: &mut Counts, key: Key, text: &[u8]) {
+    match key {
+        GeneratedTokens => set(&mut counts.native_completion, count(text)),
+        InputLength => set(&mut counts.native_prompt, count(text)),
         _ => {}
     }
 }
@@ -162,6 +181,14 @@ mod tests {
             (r#"{"message":{"role":"assistant","content":"x"},"done":false}"#, 1),
             (r#"{"response":"x","done":false}"#, 1),
             (r#"{"token":{"text":"x"},"generated_text":null}"#, 1),
+            (r#"{"model":"m","response":"","thinking":"hm","done":false}"#, 1),
+            (r#"{"type":"content_block_start","content_block":{"type":"tool_use","name":"f"}}"#, 1),
+            (r#"{"type":"content_block_start","content_block":{"type":"text","text":""}}"#, 0),
+            (
+                r#"{"type":"content_block_delta","delta":{"type":"signature_delta","signature":"x"}}"#,
+                0,
+            ),
+            (r#"{"type":"response.output_text.done","text":"all of it once more"}"#, 0),
         ] {
             assert_eq!(texts(document), expected, "{document}");
         }
@@ -194,7 +221,7 @@ mod tests {
         let start = counts(
             r#"{"type":"message_start","message":{"usage":{"input_tokens":8,"output_tokens":1}}}"#,
         );
-        assert_eq!((start.usage_prompt, start.usage_completion), (Some(8), None));
+        assert_eq!((start.usage_input, start.usage_completion), (Some(8), None));
         let delta = counts(r#"{"type":"message_delta","usage":{"output_tokens":12}}"#);
         assert_eq!(delta.usage_completion, Some(12));
     }

@@ -4,11 +4,14 @@
 
 use super::{
     exchange::Call,
-    output::{NotUnderstood, Output},
-    pieces::Counted,
+    flags::Flag,
+    output::NotUnderstood,
+    pieces::{Counted, Pieces},
     queue::Queue,
     receive::Receive,
     reply::{Gone, Reply},
+    stranger::Stranger,
+    tls::{self, Tls},
 };
 use crate::{
     event::{Io, IoKind},
@@ -22,9 +25,14 @@ pub(super) struct Connection {
     pub(super) tgid: u32,
     /// Its last event, `CLOCK_MONOTONIC` ns.
     pub(super) last: u64,
+    /// Bytes of HTTP: those of the connection, or the plaintext of its TLS session.
     read: Counted,
     written: Counted,
     phase: Phase,
+    /// As long as no request was seen on one that was found open.
+    stranger: Option<Stranger>,
+    /// It speaks TLS.
+    tls: Option<Box<Tls>>,
 }
 
 #[derive(Debug)]
@@ -52,12 +60,31 @@ impl Connection {
     pub(super) fn new(who: u32, tgid: u32, t: u64, found_open: bool) -> Self {
         let count = Counted((!found_open).then_some(0));
         let phase = Phase::Idle { read_seeks: found_open, write_seeks: found_open };
-        Self { who, tgid, last: t, read: count, written: count, phase }
+        let stranger = found_open.then(Stranger::default);
+        Self { who, tgid, last: t, read: count, written: count, phase, stranger, tls: None }
+    }
+
+    /// The same, where the kernel side counts from here on.
+    pub(super) fn counted(self) -> Self {
+        Self { read: Counted(Some(0)), written: Counted(Some(0)), ..self }
     }
 
     /// Whether a request is open on it.
     pub(super) fn is_open(&self) -> bool {
-        matches!(&self.phase, Phase::Active(active) if !active.queue.is_empty())
+        let opaque = self.tls.as_ref().is_some_and(|tls| tls.is_open());
+        opaque || matches!(&self.phase, Phase::Active(active) if !active.queue.is_empty())
+    }
+
+    /// Whether nothing marks the end of its answer but that the server was quiet until now.
+    pub(super) fn is_quiet(&self, now: u64) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_quiet(now))
+    }
+
+    /// Ends that answer with its last write.
+    pub(super) fn settle_quiet(&mut self, call: &mut Call<'_>) {
+        if let Some(tls) = &mut self.tls {
+            tls.settle(call);
+        }
     }
 
     /// Handles one event other than an open or a close.
@@ -65,11 +92,62 @@ impl Connection {
         self.last = io.t;
         match io.kind {
             IoKind::Recv if io.len == 0 => self.left(Gone { eof: true, error: false }),
-            IoKind::Recv => self.read(io, call),
-            IoKind::Send if io.len > 0 => self.write(io, call),
-            IoKind::Shutdown => self.close(None, call),
+            IoKind::Recv => match &mut self.tls {
+                Some(tls) => {
+                    let pieces = tls.read.split(io, call.stats);
+                    self.receive(&pieces, call);
+                }
+                None => self.read(io, call),
+            },
+            IoKind::Send if io.len > 0 => match &mut self.tls {
+                Some(tls) => tls.send(io, call),
+                None => self.write(io, call),
+            },
+            IoKind::PlainOpen => self.secure(call).open(),
+            IoKind::PlainRecv if self.deciphers(io, call) => self.read(io, call),
+            IoKind::PlainSend if self.deciphers(io, call) => self.write(io, call),
+            IoKind::Shutdown => self.end(io, call),
             IoKind::Error(errno) if is_fatal(errno) => self.left(Gone { eof: false, error: true }),
-            IoKind::Open | IoKind::Send | IoKind::Close | IoKind::Error(_) => {}
+            IoKind::Open
+            | IoKind::Send
+            | IoKind::Close
+            | IoKind::Error(_)
+            | IoKind::PlainRecv
+            | IoKind::PlainSend => {}
+        }
+    }
+
+    /// From here on it speaks TLS, and HTTP is read from its plaintext.
+    fn secure(&mut self, call: &mut Call<'_>) -> &mut Tls {
+        if self.tls.is_none() && !matches!(self.phase, Phase::Idle { .. }) {
+            // What was taken for a request is none.
+            self.close_requests(Some(End::Aborted), call);
+            self.phase = Phase::Idle { read_seeks: true, write_seeks: true };
+        }
+        let Self { read, written, phase, tls, .. } = self;
+        tls.get_or_insert_with(|| {
+            let found_open = !matches!(phase, Phase::Idle { read_seeks: false, .. });
+            let count = Counted((!found_open).then_some(0));
+            let bytes = (std::mem::replace(read, count), std::mem::replace(written, count));
+            Box::new(Tls::new(bytes, found_open, call.now))
+        })
+    }
+
+    /// Whether plaintext is of this connection.
+    fn deciphers(&mut self, io: &Io, call: &mut Call<'_>) -> bool {
+        call.tls = true;
+        let tls = self.secure(call);
+        let (was, takes) = (tls.is_wrong(), tls.takes(io));
+        if !was && tls.is_wrong() {
+            self.close_requests(Some(End::Aborted), call);
+        }
+        takes
+    }
+
+    /// Handles the bytes of a connection that speaks TLS.
+    fn receive(&mut self, pieces: &Pieces<'_>, call: &mut Call<'_>) {
+        if self.secure(call).receive(pieces, call) {
+            call.not_understood(NotUnderstood::Tls);
         }
     }
 
@@ -77,26 +155,43 @@ impl Connection {
         if let Phase::Active(active) = &mut self.phase {
             active.gone.eof |= gone.eof;
             active.gone.error |= gone.error;
+            active.queue.left();
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.left(gone.error);
         }
     }
 
     fn read(&mut self, io: &Io, call: &mut Call<'_>) {
         let pieces = self.read.split(io, call.stats);
+        if let (None, Phase::Idle { read_seeks, .. }) = (&self.tls, &self.phase)
+            && tls::begins(pieces.head, *read_seeks)
+        {
+            return self.receive(&pieces, call);
+        }
+        let (begin, whole) = (pieces.head, pieces.lost == 0);
         let Some(active) = self.activate(call) else {
             return;
         };
         let Active { receive, reply, queue, .. } = active;
         if let Err(kind) = receive.call(&pieces, queue, reply, call) {
+            if kind == NotUnderstood::Tls && queue.is_empty() {
+                return self.receive(&pieces, call);
+            }
             // The requests before the bytes that are no request may still be answered.
             *receive = Receive::Ignored;
-            set_aside(kind, call);
+            call.not_understood(kind);
         }
         self.settle();
+        self.estrange(begin, whole, call);
     }
 
     fn write(&mut self, io: &Io, call: &mut Call<'_>) {
         let pieces = self.written.split(io, call.stats);
         if matches!(self.phase, Phase::Idle { write_seeks: true, .. }) {
+            if let Some(stranger) = &mut self.stranger {
+                stranger.wrote();
+            }
             return;
         }
         let Some(active) = self.activate(call) else {
@@ -106,9 +201,21 @@ impl Connection {
         if let Err(kind) = reply.call(&pieces, *gone, queue, call) {
             reply.close(Some(End::Aborted), *gone, queue, call);
             self.phase = Phase::Ignored;
-            set_aside(kind, call);
+            call.not_understood(kind);
         }
         self.settle();
+    }
+
+    /// Sets a connection aside that was found open and turns out to speak something else.
+    fn estrange(&mut self, begin: &[u8], whole: bool, call: &mut Call<'_>) {
+        let seeks = matches!(self.phase, Phase::Idle { read_seeks: true, .. });
+        if !seeks {
+            self.stranger = None;
+        }
+        if let Some(kind) = self.stranger.as_mut().and_then(|s| s.read(begin, whole)) {
+            self.phase = Phase::Ignored;
+            call.not_understood(kind);
+        }
     }
 
     /// The state of the two sides, unless the connection was set aside.
@@ -145,8 +252,42 @@ impl Connection {
         }
     }
 
+    /// The server writes no more. Its counts tell of calls right before, whose records were lost.
+    pub(super) fn end(&mut self, io: &Io, call: &mut Call<'_>) {
+        let (received, sent) = (io.offset as u32, io.len);
+        if let Some(tls) = &mut self.tls {
+            if tls.read.end(received, call.stats) + tls.written.end(sent, call.stats) > 0 {
+                self.flag(Flag::LostRecords);
+            }
+        } else {
+            let unread = self.read.end(received, call.stats);
+            let unwritten = self.written.end(sent, call.stats);
+            self.missing(unread, unwritten, call);
+        }
+        self.close(None, call);
+    }
+
+    /// Calls that moved so many bytes were not seen, and no other will follow.
+    fn missing(&mut self, unread: u64, unwritten: u64, call: &mut Call<'_>) {
+        let Phase::Active(active) = &mut self.phase else { return };
+        let Active { receive, reply, queue, .. } = &mut **active;
+        if unread > 0 {
+            receive.missing(unread, Flag::LostRecords, queue, call);
+        }
+        if unwritten > 0 {
+            reply.missing(unwritten, Flag::LostRecords, queue, call);
+        }
+    }
+
     /// Closes every open request: as `outcome` says, or as the server's close does.
     pub(super) fn close(&mut self, outcome: Option<End>, call: &mut Call<'_>) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(outcome, call);
+        }
+        self.close_requests(outcome, call);
+    }
+
+    fn close_requests(&mut self, outcome: Option<End>, call: &mut Call<'_>) {
         if let Phase::Active(active) = &mut self.phase {
             let Active { reply, queue, gone, .. } = &mut **active;
             reply.close(outcome, *gone, queue, call);
@@ -157,16 +298,25 @@ impl Connection {
         }
     }
 
-    /// Flags every open request as closed for lack of room.
-    pub(super) fn flag_evicted(&mut self) {
+    /// Flags every open request.
+    pub(super) fn flag(&mut self, flag: Flag) {
+        self.flag_until(u64::MAX, flag);
+    }
+
+    /// Flags every open request that began no later than that.
+    pub(super) fn flag_until(&mut self, t: u64, flag: Flag) {
         if let Phase::Active(active) = &mut self.phase {
-            active.queue.flag_all(super::Flag::Evicted);
+            active.queue.flag_until(t, flag);
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.flag_until(t, flag);
         }
     }
 
     /// Heap bytes held.
     pub(super) fn retained(&self) -> usize {
-        match &self.phase {
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.retained());
+        tls + match &self.phase {
             Phase::Active(active) => {
                 size_of::<Active>()
                     + active.receive.retained()
@@ -176,12 +326,6 @@ impl Connection {
             Phase::Idle { .. } | Phase::Ignored => 0,
         }
     }
-}
-
-fn set_aside(kind: NotUnderstood, call: &mut Call<'_>) {
-    call.stats.not_understood[kind as usize] += 1;
-    let (conn, who, tgid, t) = (call.conn, call.who, call.tgid, call.now.t);
-    call.out.push(Output::NotUnderstood { conn, who, tgid, t, kind });
 }
 
 /// Errors after which nothing moves on a connection.

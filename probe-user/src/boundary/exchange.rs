@@ -5,8 +5,10 @@ use super::{
     facts::{Facts, ServerTimings},
     flags::{Flag, Flags},
     head::{RequestHead, ResponseHead},
-    output::{Boundary, Moment, Output, RequestId, What},
+    output::{Boundary, Moment, NotUnderstood, Output, RequestId, What},
+    pace::Pace,
     request_scan::Asked,
+    route,
     stats::Stats,
 };
 use crate::{
@@ -22,6 +24,8 @@ pub(super) struct Call<'a> {
     pub(super) tgid: u32,
     pub(super) out: &'a mut Vec<Output>,
     pub(super) stats: &'a mut Stats,
+    /// Its bytes are the plaintext of a TLS session.
+    pub(super) tls: bool,
 }
 
 impl Call<'_> {
@@ -29,6 +33,13 @@ impl Call<'_> {
     pub(super) fn emit(&mut self, what: What, request: RequestId, at: Moment, events: u32) {
         let (conn, who, tgid) = (self.conn, self.who, self.tgid);
         self.out.push(Output::Boundary(Boundary { what, request, conn, who, tgid, at, events }));
+    }
+
+    /// Counts and tells of bytes that are not parsed.
+    pub(super) fn not_understood(&mut self, kind: NotUnderstood) {
+        self.stats.not_understood[kind as usize] += 1;
+        let (conn, who, tgid, t) = (self.conn, self.who, self.tgid, self.now.t);
+        self.out.push(Output::NotUnderstood { conn, who, tgid, t, kind });
     }
 }
 
@@ -41,12 +52,18 @@ pub(super) struct Exchange {
     whole: bool,
     /// It was read in the same call as the end of the request before it: surely pipelined.
     pub(super) glued: bool,
+    /// It was found again behind bytes that were not seen: there may have been others before it.
+    pub(super) found: bool,
     /// The end of its body was in a record that was lost: when it was read is not known exactly.
     pub(super) body_unseen: bool,
     /// Where its body ends is hidden.
     pub(super) end_hidden: bool,
+    /// The client left before it had sent all of it.
+    cut: bool,
     /// The last read of it.
     last_read: Moment,
+    /// When its content is written.
+    pub(super) pace: Pace,
 }
 
 impl Exchange {
@@ -81,16 +98,24 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             content_events: None,
+            gaps: None,
             flags: Flags::default(),
         };
-        Self {
+        let mut exchange = Self {
             facts: Box::new(facts),
             whole: false,
             glued: false,
+            found: false,
             body_unseen: false,
             end_hidden: false,
+            cut: false,
             last_read: start,
+            pace: Pace::default(),
+        };
+        if call.tls {
+            exchange.flag(Flag::Tls);
         }
+        exchange
     }
 
     pub(super) fn id(&self) -> RequestId {
@@ -99,6 +124,11 @@ impl Exchange {
 
     pub(super) fn flag(&mut self, flag: Flag) {
         self.facts.flags.insert(flag);
+    }
+
+    /// The client sends no more.
+    pub(super) fn left(&mut self) {
+        self.cut |= self.facts.body.is_none() && !self.end_hidden;
     }
 
     /// `n` bytes of it were read in this call.
@@ -115,6 +145,9 @@ impl Exchange {
         if head.path_truncated {
             self.flag(Flag::PathTruncated);
         }
+        if head.compressed {
+            self.flag(Flag::CompressedRequest);
+        }
     }
 
     /// What its body asked for.
@@ -128,12 +161,10 @@ impl Exchange {
 
     /// Whether a success without content would be no answer: it asked a model for something.
     pub(super) fn wants_content(&self) -> bool {
-        const ROUTES: [&str; 7] =
-            ["completion", "chat", "generate", "messages", "embed", "infill", "responses"];
         let facts = &self.facts;
         let path = facts.path.as_deref().unwrap_or_default();
         facts.method.as_deref() == Some("POST")
-            && (facts.model.is_some() || ROUTES.iter().any(|route| path.contains(route)))
+            && (facts.model.is_some() || route::asks_model(path))
     }
 
     /// The request was fully read, or as far as can be known.
@@ -164,20 +195,36 @@ impl Exchange {
         if self.facts.stream.is_none() && self.whole && success {
             self.facts.stream = Some(head.kind.is_stream());
         }
-        if head.compressed {
-            self.flag(Flag::CompressedBody);
-        }
         call.emit(What::Head, self.id(), call.now, 0);
     }
 
-    /// Tells of content written in this call.
-    pub(super) fn content_written(&mut self, content: &mut Content, call: &mut Call<'_>) {
+    /// Tells of content written at `at`: in this call, or where it was lost before it.
+    pub(super) fn content_written(
+        &mut self,
+        content: &mut Content,
+        at: Moment,
+        call: &mut Call<'_>,
+    ) {
         let events = content.fresh();
         if events > 0 {
+            // Where the response's head was not seen, the content is what says that it was at work.
+            self.body_read_at(self.last_read, call);
+            let at = self.not_before(at);
             let what = if self.facts.first.is_none() { What::First } else { What::Chunk };
-            self.facts.first.get_or_insert(call.now);
-            call.emit(what, self.id(), call.now, events);
+            self.facts.first.get_or_insert(at);
+            if content.is_stream() {
+                self.pace.content(at.t);
+            }
+            call.emit(what, self.id(), at, events);
         }
+    }
+
+    /// The moment `at`, or the last one told. Where the writes that answered it were lost, the last one
+    /// seen may lie before it.
+    fn not_before(&self, at: Moment) -> Moment {
+        let Facts { start, body, head, first, .. } = &*self.facts;
+        let told = [Some(*start), *body, *head, *first].into_iter().flatten();
+        told.fold(at, |at, told| if told.t > at.t { told } else { at })
     }
 
     /// Takes what the response's body reported.
@@ -201,13 +248,22 @@ impl Exchange {
         }
     }
 
-    /// Closes the books of this request.
+    /// Closes the books of this request. One that never came whole is not complete, though servers answer
+    /// it with a 400.
     pub(super) fn finish(mut self, outcome: End, at: Moment, call: &mut Call<'_>) {
         call.stats.finished += 1;
+        let at = self.not_before(at);
+        let cut = self.cut && outcome == End::Complete;
+        let outcome = if cut { End::Aborted } else { outcome };
         let what = if outcome == End::Complete { What::End } else { What::Abort };
         call.emit(what, self.id(), at, 0);
         self.facts.end = at;
         self.facts.outcome = outcome;
+        self.facts.gaps = self.pace.gaps();
+        let compressed = [Flag::CompressedRequest, Flag::CompressedBody];
+        if compressed.iter().any(|flag| self.facts.flags.contains(*flag)) {
+            call.not_understood(NotUnderstood::Compressed);
+        }
         call.out.push(Output::Finished(self.facts));
     }
 }

@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     flags::Flags,
     output::{Moment, RequestId},
+    pace::Gaps,
+    route,
 };
 use crate::{
     event::ConnId,
-    record::{End, TokenSource},
+    record::{End, Kind, TokenSource},
 };
 
-/// Durations the server itself reported; `None` where it did not. Nothing publishes them yet: they are for
-/// the phases of a request.
+/// Durations the server itself reported; `None` where it did not. They place the phases of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerTimings {
     /// Waiting before work began.
@@ -60,7 +61,7 @@ pub struct Facts {
     /// Whether a stream was asked for: the request's `stream`; where a JSON request was read whole,
     /// does not say and succeeded, whether a stream came.
     pub stream: Option<bool>,
-    /// Prompt tokens by the best source that has them, cached ones included where it includes them.
+    /// Prompt tokens by the best source that has them, those taken from a cache included.
     pub prompt_tokens: Option<u64>,
     /// Generated tokens by `token_source`.
     pub completion_tokens: Option<u64>,
@@ -92,6 +93,18 @@ pub struct Facts {
     pub bytes_out: u64,
     /// Stream events that carried text; `None` where the body is no stream.
     pub content_events: Option<u64>,
+    /// Gaps between writes with content; `None` where there was none, or no stream.
+    #[serde(default)]
+    pub gaps: Option<Gaps>,
     /// What the reader should know.
     pub flags: Flags,
+}
+
+impl Facts {
+    /// What the request was for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        let counted = self.token_source != TokenSource::None;
+        route::kind(self.method.as_deref(), self.path.as_deref(), counted)
+    }
 }

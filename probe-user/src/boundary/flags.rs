@@ -37,11 +37,17 @@ pub enum Flag {
     Upgraded,
     /// More requests were pipelined than the tracker follows.
     PipelineTooDeep,
+    /// The request body is compressed: the model it asks for could not be read.
+    CompressedRequest,
+    /// It came over TLS.
+    Tls,
+    /// Its plaintext could not be had: what is known of it is sizes and times.
+    TlsOpaque,
 }
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::LostRecords,
         Self::GapInFraming,
         Self::GapInContent,
@@ -57,6 +63,9 @@ impl Flag {
         Self::EarlyResponse,
         Self::Upgraded,
         Self::PipelineTooDeep,
+        Self::CompressedRequest,
+        Self::Tls,
+        Self::TlsOpaque,
     ];
 
     /// The name that stands in the record.
@@ -78,6 +87,9 @@ impl Flag {
             Self::EarlyResponse => "early_response",
             Self::Upgraded => "upgraded",
             Self::PipelineTooDeep => "pipeline_too_deep",
+            Self::CompressedRequest => "compressed_request",
+            Self::Tls => "tls",
+            Self::TlsOpaque => "tls_opaque",
         }
     }
 }
@@ -131,6 +143,6 @@ mod tests {
         let mut names: Vec<_> = set.iter().map(Flag::as_str).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 15);
+        assert_eq!(names.len(), 18);
     }
 }

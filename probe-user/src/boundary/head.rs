@@ -29,6 +29,8 @@ pub(super) struct RequestHead {
     pub(super) external_id: Option<String>,
     /// It waits for `100 Continue`.
     pub(super) expects_continue: bool,
+    /// Its body is compressed.
+    pub(super) compressed: bool,
 }
 
 /// A response's head.
@@ -89,6 +91,7 @@ pub(super) fn request_beginning(lines: &[u8]) -> RequestHead {
             framing: Framing::lost(),
             external_id: None,
             expects_continue: false,
+            compressed: false,
         }
     })
 }
@@ -120,7 +123,15 @@ fn read_request(text: &[u8]) -> Result<(RequestHead, BodyLines), Malformed> {
     let target = parsed.path.ok_or(Malformed)?;
     let (path, path_truncated) = path(target);
     let method = parsed.method.and_then(|m| bounded::name(m.as_bytes(), METHOD_MAX));
-    let head = RequestHead { method, path, path_truncated, framing, external_id, expects_continue };
+    let head = RequestHead {
+        method,
+        path,
+        path_truncated,
+        framing,
+        external_id,
+        expects_continue,
+        compressed: body.compressed,
+    };
     Ok((head, body))
 }
 
@@ -144,16 +155,12 @@ pub(super) fn response(text: &[u8]) -> Result<ResponseHead, Malformed> {
     let status = parsed.code.ok_or(Malformed)?;
     let mut body = BodyLines::default();
     let mut kind = ContentKind::Opaque;
-    let mut compressed = false;
     let mut upgrade = NotUnderstood::Upgrade;
     let mut queue = None;
     for header in parsed.headers.iter() {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("content-type") {
             kind = ContentKind::of(header.value);
-        } else if is("content-encoding") {
-            let coding = header.value.trim_ascii();
-            compressed = !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
         } else if is("upgrade") {
             upgrade = upgrade_kind(header.value);
         } else if is("x-queue-time") {
@@ -167,7 +174,7 @@ pub(super) fn response(text: &[u8]) -> Result<ResponseHead, Malformed> {
         (Coding::Other, _) | (Coding::None, None) => Framing::UntilClose,
         (Coding::None, Some(length)) => Framing::Length(length),
     };
-    Ok(ResponseHead { status, framing, kind, compressed, upgrade, queue })
+    Ok(ResponseHead { status, framing, kind, compressed: body.compressed, upgrade, queue })
 }
 
 /// A response head whose end was not captured: its lines that are whole. The framing is lost.
@@ -188,11 +195,12 @@ enum Coding {
     Other,
 }
 
-/// The two headers that delimit a body.
+/// The headers that delimit a body, or tell that its bytes are not what it says.
 #[derive(Clone, Copy, Debug, Default)]
 struct BodyLines {
     coding: Coding,
     length: Option<u64>,
+    compressed: bool,
 }
 
 impl BodyLines {
@@ -201,6 +209,9 @@ impl BodyLines {
             let last = header.value.rsplit(|c| *c == b',').next().unwrap_or_default();
             let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
             self.coding = if chunked { Coding::Chunked } else { Coding::Other };
+            self.compressed |= codes(header.value);
+        } else if header.name.eq_ignore_ascii_case("content-encoding") {
+            self.compressed |= codes(header.value);
         } else if header.name.eq_ignore_ascii_case("content-length") {
             for value in header.value.split(|c| *c == b',') {
                 let length = count(value.trim_ascii()).ok_or(Malformed)?;
@@ -212,6 +223,13 @@ impl BodyLines {
         }
         Ok(())
     }
+}
+
+/// Whether any of these codings changes the bytes of a body.
+fn codes(value: &[u8]) -> bool {
+    let plain: [&[u8]; 3] = [b"", b"identity", b"chunked"];
+    let mut codings = value.split(|c| *c == b',').map(<[u8]>::trim_ascii);
+    codings.any(|coding| !plain.iter().any(|plain| coding.eq_ignore_ascii_case(plain)))
 }
 
 fn upgrade_kind(value: &[u8]) -> NotUnderstood {
@@ -265,6 +283,24 @@ mod tests {
             "Transfer-Encoding: gzip\r\n",
         ] {
             assert_eq!(framing(bad), Err(Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_coding_of_content_or_transfer_makes_a_body_compressed() {
+        for (line, expected) in [
+            ("Content-Encoding: gzip", true),
+            ("content-encoding: br", true),
+            ("Content-Encoding: zstd", true),
+            ("Content-Encoding: identity", false),
+            ("Content-Encoding:", false),
+            ("Transfer-Encoding: gzip, chunked", true),
+            ("Transfer-Encoding: Chunked", false),
+            ("Accept-Encoding: gzip", false),
+        ] {
+            let asked = request(format!("POST / HTTP/1.1\r\n{line}\r\n\r\n").as_bytes()).unwrap();
+            let told = response(format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!((asked.compressed, told.compressed), (expected, expected), "{line}");
         }
     }
 

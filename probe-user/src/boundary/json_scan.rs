@@ -11,8 +11,8 @@ use super::json_key::Key;
 
 /// Containers whose keys are followed; deeper ones are skipped.
 pub(super) const DEPTH: usize = 12;
-/// Bytes kept of a number or literal.
-const ATOM: usize = 24;
+/// Bytes kept of a key, a number or a literal.
+pub(super) const ATOM: usize = 32;
 /// Bytes kept of a string that a visitor asks for.
 pub(super) const KEPT: usize = 128;
 
@@ -110,13 +110,14 @@ impl Default for Scanner {
 
 impl Scanner {
     /// A scanner that stands after a comma in containers of these kinds (`true`: object), outermost
-    /// first, whose keys are not known.
+    /// first, whose keys are not known: they are [`Key::Unseen`].
     pub(super) fn resume(containers: &[bool]) -> Option<Self> {
         let mut scanner = Self::default();
         if containers.len() > DEPTH || containers.first() != Some(&true) {
             return None;
         }
         scanner.object[..containers.len()].copy_from_slice(containers);
+        scanner.path[..containers.len()].fill(Key::Unseen);
         scanner.depth = containers.len() as u8;
         scanner.next_element();
         Some(scanner)

@@ -1,5 +1,6 @@
 //! Documents that come one a line: server-sent events (`data:` lines) and newline-delimited JSON.
 //!
+//! Lines of events end with a carriage return, a line feed, or both; those of JSON with a line feed.
 //! Comments, other fields and pings are skipped. After a gap the rest of the line is kept in a bounded
 //! window and read from its end, since the last event's counts are worth having; then lines go on.
 
@@ -26,6 +27,8 @@ pub(super) struct Lines {
     /// Documents stand behind `data:`.
     events: bool,
     at: At,
+    /// A carriage return ended the last line: a line feed right behind it is of that end.
+    returned: bool,
     scanner: Scanner,
     tail: Option<Box<Tail>>,
     /// A `data:` line was seen that begins with `[`, as `[DONE]` does.
@@ -37,6 +40,7 @@ impl Lines {
         Self {
             events,
             at: At::Start(0),
+            returned: false,
             scanner: Scanner::default(),
             tail: None,
             done_marker: false,
@@ -46,6 +50,10 @@ impl Lines {
     pub(super) fn push(&mut self, bytes: &[u8], answer: &mut Answer) {
         let mut rest = bytes;
         while let [c, after @ ..] = rest {
+            if std::mem::take(&mut self.returned) && *c == b'\n' {
+                rest = after;
+                continue;
+            }
             match self.at {
                 At::Start(matched) if self.events => {
                     rest = after;
@@ -64,11 +72,11 @@ impl Lines {
 
     fn start(&mut self, matched: u8, c: u8) {
         self.at = match c {
-            b'\r' if matched == 0 => At::Start(0),
-            b'\n' => {
+            b'\r' | b'\n' => {
                 if matched == 0 {
                     self.scanner.reset(); // a blank line ends the event
                 }
+                self.returned = c == b'\r';
                 At::Start(0)
             }
             c if DATA.get(usize::from(matched)) == Some(&c) => {
@@ -93,7 +101,7 @@ impl Lines {
 
     /// Reads to the line's end; returns what follows it.
     fn line<'a>(&mut self, bytes: &'a [u8], answer: &mut Answer) -> &'a [u8] {
-        let end = bytes.iter().position(|c| *c == b'\n');
+        let end = bytes.iter().position(|c| *c == b'\n' || (self.events && *c == b'\r'));
         let line = &bytes[..end.unwrap_or(bytes.len())];
         match self.at {
             At::Payload => self.scanner.feed(line, answer),
@@ -109,6 +117,7 @@ impl Lines {
             _ => {}
         }
         self.at = At::Start(0);
+        self.returned = bytes[end] == b'\r';
         &bytes[end + 1..]
     }
 
@@ -123,6 +132,7 @@ impl Lines {
     /// Bytes are missing here.
     pub(super) fn gap(&mut self) {
         self.at = At::Broken;
+        self.returned = false;
         self.scanner.reset();
         self.tail = None;
     }
@@ -190,6 +200,19 @@ mod tests {
         lines.push(b"\\\"tokens_predicted\\\":1\",\"tokens_predicted\":16}\n\ndata: {\"content\":\"y\"}\n\n", &mut answer);
         assert_eq!((answer.texts, answer.counts.native_completion), (2, Some(16)));
         assert_eq!(lines.retained(), 0);
+    }
+
+    #[test]
+    fn events_lines_end_with_a_carriage_return_a_line_feed_or_both() {
+        for end in ["\r", "\n", "\r\n"] {
+            let stream = STREAM.replace("\r\n", "\n").replace('\n', end);
+            let bytes = stream.as_bytes();
+            for cut in 0..=bytes.len() {
+                let (answer, lines) = read(&[&bytes[..cut], &bytes[cut..]]);
+                assert_eq!((answer.texts, lines.done_marker), (2, true), "{end:?} cut at {cut}");
+                assert_eq!(answer.counts.usage_completion, Some(2));
+            }
+        }
     }
 
     #[test]

@@ -79,10 +79,10 @@ pub struct Boundary {
     pub events: u32,
 }
 
-/// Why the bytes of a connection are not parsed.
+/// Why bytes are not parsed: those of a connection, or of one compressed body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NotUnderstood {
-    /// A TLS handshake.
+    /// TLS, and its plaintext is not had.
     Tls,
     /// HTTP/2, by its preface or by an upgrade.
     Http2,
@@ -96,11 +96,13 @@ pub enum NotUnderstood {
     Pipeline,
     /// Not HTTP.
     Garbage,
+    /// A request or response whose body is compressed; its connection is read on.
+    Compressed,
 }
 
 impl NotUnderstood {
     /// Number of kinds.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
     /// Every kind, in the order of [`Stats::not_understood`](super::Stats::not_understood).
     pub const ALL: [Self; Self::COUNT] = [
         Self::Tls,
@@ -110,6 +112,7 @@ impl NotUnderstood {
         Self::Tunnel,
         Self::Pipeline,
         Self::Garbage,
+        Self::Compressed,
     ];
 
     /// The name that stands in reports.
@@ -123,6 +126,37 @@ impl NotUnderstood {
             Self::Tunnel => "tunnel",
             Self::Pipeline => "pipeline",
             Self::Garbage => "garbage",
+            Self::Compressed => "compressed",
+        }
+    }
+
+    /// What it is, for people.
+    #[must_use]
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Tls => "a connection speaks TLS",
+            Self::Http2 => "a connection speaks HTTP/2",
+            Self::WebSocket => "a connection became a WebSocket",
+            Self::Upgrade => "a connection was upgraded from HTTP/1 to something else",
+            Self::Tunnel => "a connection became a tunnel",
+            Self::Pipeline => {
+                "a client sent more requests ahead of their answers than are followed"
+            }
+            Self::Garbage => "a connection does not speak HTTP/1",
+            Self::Compressed => "a body is compressed (gzip, br, zstd)",
+        }
+    }
+
+    /// What is measured all the same, for people.
+    #[must_use]
+    pub const fn still_measured(self) -> &'static str {
+        match self {
+            Self::Compressed => {
+                "the request's times, bytes and energy are measured; the model and the tokens in such a body are not read"
+            }
+            _ => {
+                "requests on it are not told apart; its energy is in the target's background, or in the requests that are open meanwhile"
+            }
         }
     }
 }
@@ -134,7 +168,7 @@ pub enum Output {
     Boundary(Boundary),
     /// A request is over; follows its `End` or `Abort`.
     Finished(Box<Facts>),
-    /// A connection will not be parsed any further.
+    /// A connection will not be parsed any further, or a body was not.
     NotUnderstood {
         /// Which.
         conn: ConnId,

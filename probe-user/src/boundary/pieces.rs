@@ -40,13 +40,14 @@ impl Counted {
         if gap == 0 {
             (head, tail) = (captured, &[]);
         }
-        let expected = self.0.unwrap_or(io.offset);
-        let lost = io.offset.saturating_sub(expected);
+        // No count goes beyond what can be counted, so that no sum of pieces does.
+        let offset = io.offset.min(u64::MAX - len);
+        let expected = self.0.unwrap_or(offset);
+        let lost = offset.saturating_sub(expected);
         if lost > 0 {
-            stats.losses += 1;
-            stats.lost_bytes = stats.lost_bytes.saturating_add(lost);
+            stats.lose(lost);
         }
-        let mut late = expected.saturating_sub(io.offset);
+        let mut late = expected.saturating_sub(offset);
         if late > 0 {
             stats.late_records += 1;
             head = skip(head, &mut late);
@@ -55,8 +56,22 @@ impl Counted {
             late -= in_gap;
             tail = skip(tail, &mut late);
         }
-        self.0 = Some(expected.max(io.offset.saturating_add(len)));
+        self.0 = Some(expected.max(offset + len));
         Pieces { lost, head, gap, tail }
+    }
+
+    /// Bytes of calls whose records never came, at the end: `total` is the lower half of the direction's count, so that
+    /// of more than 2 GiB nothing is known.
+    pub(super) fn end(&mut self, total: u32, stats: &mut Stats) -> u64 {
+        let Some(expected) = self.0 else { return 0 };
+        let ahead = total.wrapping_sub(expected as u32).cast_signed();
+        // No count goes beyond what can be counted, as above.
+        let lost = u64::try_from(ahead).unwrap_or(0).min(u64::MAX - expected);
+        if lost > 0 {
+            stats.lose(lost);
+            self.0 = Some(expected + lost);
+        }
+        lost
     }
 }
 
@@ -114,6 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn at_the_end_what_is_missing_was_lost_and_counts_that_began_later_tell_nothing() {
+        let mut stats = Stats::default();
+        let mut end = |seen: Option<u64>, total| Counted(seen).end(total, &mut stats);
+        assert_eq!((end(Some(7), 7), end(Some(7), 19), end(Some(7), 5)), (0, 12, 0));
+        assert_eq!(
+            end(Some((3 << 32) | 0xffff_fff0), 4),
+            20,
+            "the counts' lower halves went round"
+        );
+        assert_eq!((end(None, 900), end(Some(u64::MAX), 4)), (0, 0));
+        assert_eq!((stats.losses, stats.lost_bytes), (2, 32));
+    }
+
+    #[test]
     fn contradicting_lengths_are_cut_to_what_fits() {
         let (mut counted, mut stats) = (Counted(None), Stats::default());
         let liar = io(u64::MAX - 1, 2, 900, b"abcdef");
@@ -122,5 +151,18 @@ mod tests {
             (pieces.lost, pieces.head, pieces.gap, pieces.tail),
             (0, &b"ab"[..], 0, &b""[..])
         );
+    }
+
+    #[test]
+    fn what_was_lost_and_what_came_are_never_more_than_can_be_counted() {
+        let (mut counted, mut stats, mut sum) = (Counted(Some(7)), Stats::default(), 7_u64);
+        for offset in [u64::MAX, 9, u64::MAX - 1, u64::MAX] {
+            let liar = io(offset, 3, 3, b"abc");
+            let pieces = counted.split(&liar, &mut stats);
+            sum = sum.checked_add(pieces.lost + pieces.len()).unwrap();
+        }
+        assert_eq!((sum, counted.0), (u64::MAX, Some(u64::MAX)));
+        let mut counted = Counted(Some(u64::MAX - 5));
+        assert_eq!((counted.end(90, &mut stats), counted.0), (5, Some(u64::MAX)));
     }
 }

@@ -68,10 +68,28 @@ impl Queue {
         self.0.iter().skip(1).any(|e| !e.glued)
     }
 
+    /// Whether there may have been others between the front request and those behind it.
+    pub(super) fn has_found(&self) -> bool {
+        self.0.iter().skip(1).any(|e| e.found)
+    }
+
+    /// Whether the front request is a `HEAD` for all that is known.
+    pub(super) fn front_may_be_head(&self) -> bool {
+        let method = self.0.front().map(|e| e.facts.method.as_deref());
+        matches!(method, Some(None | Some("HEAD")))
+    }
+
     /// Flags the front request.
     pub(super) fn flag_front(&mut self, flag: Flag) {
         if let Some(exchange) = self.front() {
             exchange.flag(flag);
+        }
+    }
+
+    /// The client sends no more: only the last request can be in the middle of its body.
+    pub(super) fn left(&mut self) {
+        if let Some(exchange) = self.0.back_mut() {
+            exchange.left();
         }
     }
 
@@ -95,7 +113,12 @@ impl Queue {
 
     /// Flags every open request.
     pub(super) fn flag_all(&mut self, flag: Flag) {
-        for exchange in &mut self.0 {
+        self.flag_until(u64::MAX, flag);
+    }
+
+    /// Flags every open request that began no later than that.
+    pub(super) fn flag_until(&mut self, t: u64, flag: Flag) {
+        for exchange in self.0.iter_mut().filter(|e| e.facts.start.t <= t) {
             exchange.flag(flag);
         }
     }
@@ -110,6 +133,10 @@ impl Queue {
                 .sum::<usize>()
         };
         self.0.capacity() * size_of::<Exchange>()
-            + self.0.iter().map(|e| size_of::<Facts>() + names(&e.facts)).sum::<usize>()
+            + self
+                .0
+                .iter()
+                .map(|e| size_of::<Facts>() + names(&e.facts) + e.pace.retained())
+                .sum::<usize>()
     }
 }

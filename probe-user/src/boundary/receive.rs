@@ -1,9 +1,11 @@
 //! The requests of one connection, as the server reads them.
 
+mod loss;
+
 use super::{
-    exchange::{Call, Exchange},
+    exchange::Call,
     flags::Flag,
-    framing::{Framing, Skip},
+    framing::Framing,
     head,
     head_text::{HeadState, HeadText},
     output::{Moment, NotUnderstood, RequestId},
@@ -35,8 +37,10 @@ pub(super) struct PartialHead {
     began: Moment,
     /// Set once the bytes look like a request.
     request: Option<RequestId>,
-    /// If it is no request after all, nothing is wrong with the connection.
-    tentative: bool,
+    /// It does not begin where another request was seen to end: others may have come unseen before it.
+    found: bool,
+    /// Its bytes may be no request: what they go on with then.
+    doubt: Option<Box<Receive>>,
     /// Set once bytes of it are missing.
     torn: Option<Box<Torn>>,
 }
@@ -61,24 +65,22 @@ pub(super) struct RequestBody {
     held_back: bool,
     /// The body is chunked: should its framing be lost, its end is still marked.
     end_marked: bool,
+    /// Its framing stands behind missing bytes: perhaps in the head of a request whose beginning is among them.
+    torn: bool,
 }
 
 impl RequestBody {
     fn new(request: Option<RequestId>, framing: Framing) -> Self {
         let end_marked = matches!(framing, Framing::Chunked(_));
-        Self { request, framing, scan: RequestScan::default(), held_back: false, end_marked }
+        let scan = RequestScan::default();
+        Self { request, framing, scan, held_back: false, end_marked, torn: false }
     }
 }
 
 impl Receive {
-    fn head(began: Moment, tentative: bool) -> Self {
-        Self::Head(PartialHead {
-            text: HeadText::new(),
-            began,
-            request: None,
-            tentative,
-            torn: None,
-        })
+    fn head(began: Moment, found: bool, doubt: Option<Box<Self>>) -> Self {
+        let text = HeadText::new();
+        Self::Head(PartialHead { text, began, request: None, found, doubt, torn: None })
     }
 
     /// Whether there is nothing to remember.
@@ -95,38 +97,25 @@ impl Receive {
         call: &mut Call<'_>,
     ) -> Result<(), NotUnderstood> {
         if pieces.lost > 0 {
+            self.go_back(usize::MAX, queue, reply, call)?;
             self.missing(pieces.lost, Flag::LostRecords, queue, call);
+        }
+        if let Self::Body(body) = self
+            && body.torn
+            && queue.get(body.request).is_none()
+        {
+            // What goes on behind the answer was another request's: others may have come unseen, and another may begin.
+            *self = Self::Seek;
         }
         self.begin_call(pieces.head, queue, reply, call);
         self.bytes(pieces.head, queue, reply, call)?;
         if pieces.gap > 0 {
+            self.go_back(usize::MAX, queue, reply, call)?;
             self.missing(pieces.gap, Flag::GapInFraming, queue, call);
         }
         self.bytes(pieces.tail, queue, reply, call)?;
         self.end_call(queue, call);
         Ok(())
-    }
-
-    /// Looks for a request where a read begins, if the place in the stream is not known.
-    fn begin_call(&mut self, head: &[u8], queue: &mut Queue, reply: &Reply, call: &Call<'_>) {
-        match self {
-            Self::Seek if sniff::surely_request(head) => *self = Self::Idle,
-            Self::Seek if sniff::maybe_request(head) => *self = Self::head(call.now, true),
-            Self::Body(body) if body.framing.is_lost() || body.held_back => {
-                let over = queue.get(body.request).is_none() || reply.is_lost();
-                let next = over && sniff::surely_request(head);
-                if next || (body.framing.is_lost() && sniff::request_line(head)) {
-                    *self = Self::Idle;
-                }
-            }
-            Self::Head(PartialHead { torn: Some(torn), .. }) => {
-                let over = queue.get(torn.body.request).is_none() || reply.is_lost();
-                if sniff::request_line(head) || (over && sniff::surely_request(head)) {
-                    *self = Self::Idle;
-                }
-            }
-            _ => {}
-        }
     }
 
     fn bytes(
@@ -141,7 +130,7 @@ impl Receive {
                 Self::Seek | Self::Ignored => return Ok(()),
                 Self::Idle if matches!(bytes[0], b'\r' | b'\n') => 1,
                 Self::Idle => {
-                    *self = Self::head(call.now, false);
+                    *self = Self::head(call.now, false, None);
                     0
                 }
                 Self::Head(_) => self.head_bytes(bytes, queue, reply, call)?,
@@ -174,20 +163,26 @@ impl Receive {
             }
             return Ok(used);
         }
-        let earlier = head.text.text().len() as u64;
+        let earlier = head.text.text().len();
         let pushed = head.text.push(bytes);
         if head.request.is_none() {
-            match sniff::request(pushed.text) {
+            let sniffed = match head.doubt.as_deref() {
+                None | Some(Self::Seek) => sniff::request(pushed.text),
+                Some(_) => sniff::whole_request_line(pushed.text),
+            };
+            match sniffed {
                 Sniff::Request => {
-                    reply.superseded(head.began, queue, call);
+                    head.doubt = None;
+                    let over = reply.superseded(head.began, queue, call)?;
                     let exchange = queue.begin(head.began, call)?;
-                    exchange.read(earlier, call);
+                    exchange.read(earlier as u64, call);
+                    exchange.found = head.found || over;
                     head.request = Some(exchange.id());
                 }
                 Sniff::More if pushed.state == HeadState::Partial => return Ok(pushed.used),
-                _ if head.tentative => {
-                    *self = Self::Seek;
-                    return Ok(bytes.len());
+                _ if head.doubt.is_some() => {
+                    self.go_back(earlier, queue, reply, call)?;
+                    return Ok(0);
                 }
                 Sniff::Not(kind) => return Err(kind),
                 Sniff::More => return Err(NotUnderstood::Garbage),
@@ -220,6 +215,8 @@ impl Receive {
             Some(Ok(parsed)) => {
                 let mut body = RequestBody::new(request, parsed.framing);
                 body.held_back = parsed.expects_continue;
+                body.torn = torn.is_some();
+                body.scan = RequestScan::new(parsed.compressed);
                 if let Some(exchange) = exchange {
                     exchange.end_hidden = parsed.framing.is_lost();
                     if torn.is_some() {
@@ -273,46 +270,6 @@ impl Receive {
         step.used
     }
 
-    /// `n` bytes were not seen: `why` is [`Flag::LostRecords`], or [`Flag::GapInFraming`] which is
-    /// raised only if they hide framing.
-    fn missing(&mut self, n: u64, why: Flag, queue: &mut Queue, call: &mut Call<'_>) {
-        match self {
-            Self::Seek | Self::Ignored => {}
-            Self::Idle => *self = Self::Seek,
-            Self::Head(head) => {
-                let Some(exchange) = queue.get(head.request) else {
-                    *self = Self::Seek;
-                    return;
-                };
-                exchange.flag(why);
-                exchange.flag(Flag::GapInFraming);
-                exchange.end_hidden = true;
-                head.tear(n, exchange);
-            }
-            Self::Body(body) => {
-                body.held_back = false;
-                body.scan.gap();
-                let skipped = body.framing.skip(n);
-                if let Some(exchange) = queue.get(body.request) {
-                    let over = if let Skip::End(over) = skipped { over } else { 0 };
-                    exchange.facts.bytes_in += n - over;
-                    if why == Flag::LostRecords {
-                        exchange.flag(why);
-                        exchange.body_unseen = matches!(skipped, Skip::End(_));
-                    }
-                    if skipped == Skip::Lost {
-                        exchange.flag(Flag::GapInFraming);
-                        exchange.end_hidden = true;
-                    }
-                }
-                if let Skip::End(over) = skipped {
-                    finish(body, queue, call);
-                    *self = if over == 0 { Self::Idle } else { Self::Seek };
-                }
-            }
-        }
-    }
-
     /// A body whose framing was lost may end with the read. Where nothing will mark its end, every read
     /// may be the last: the request counts as read from the first of them on, since the server may be at
     /// work on it, and an instant told only with the response would come too late to be charged.
@@ -341,37 +298,14 @@ impl Receive {
         match self {
             Self::Head(head) => {
                 let torn = |t: &Torn| size_of::<Torn>() + t.body.scan.retained();
-                head.text.retained() + head.torn.as_deref().map_or(0, torn)
+                let before = |b: &Self| size_of::<Self>() + b.retained();
+                head.text.retained()
+                    + head.torn.as_deref().map_or(0, torn)
+                    + head.doubt.as_deref().map_or(0, before)
             }
             Self::Body(body) => body.scan.retained(),
             Self::Seek | Self::Idle | Self::Ignored => 0,
         }
-    }
-}
-
-impl PartialHead {
-    /// `n` bytes of it, or of it and the body, were not seen: keeps its whole lines.
-    fn tear(&mut self, n: u64, exchange: &mut Exchange) {
-        let (lines, cut) = head::whole_lines(self.text.text()).unwrap_or_default();
-        let known = head::request_beginning(&lines);
-        let length = if let Framing::Length(length) = known.framing { length } else { 0 };
-        let fresh = || Torn {
-            in_line: true,
-            at_least: exchange.facts.bytes_in.saturating_add(length),
-            body: RequestBody::new(self.request, Framing::lost()),
-        };
-        let mut torn = self.torn.take().unwrap_or_else(|| Box::new(fresh()));
-        torn.in_line = true;
-        torn.body.framing = Framing::lost();
-        torn.body.end_marked = matches!(known.framing, Framing::Chunked(_));
-        torn.body.scan.gap();
-        exchange.facts.bytes_in += n;
-        exchange.head_read(known);
-        if cut {
-            exchange.flag(Flag::PathTruncated);
-        }
-        self.text = HeadText::behind(lines);
-        self.torn = Some(torn);
     }
 }
 

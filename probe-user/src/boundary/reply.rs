@@ -68,13 +68,15 @@ pub(super) struct Reply {
     state: State,
     /// The last write.
     last_write: Moment,
+    /// Records of writes were lost: where a response should begin, one before it may go on.
+    lossy: bool,
 }
 
 impl Reply {
     /// At the beginning of a connection (`seek`: of one found open).
     pub(super) fn new(now: Moment, seek: bool) -> Self {
         let state = if seek { State::Seek } else { State::Head(HeadText::new()) };
-        Self { state, last_write: now }
+        Self { state, last_write: now, lossy: false }
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -104,6 +106,7 @@ impl Reply {
     ) -> Result<(), NotUnderstood> {
         self.settle_empty(queue, call);
         if pieces.lost > 0 {
+            self.lossy = true;
             self.missing(pieces.lost, Flag::LostRecords, queue, call);
         }
         self.begin_call(pieces, queue, call);
@@ -157,6 +160,10 @@ impl Reply {
                 call.stats.orphan_writes += 1;
                 self.state = State::Head(HeadText::new());
                 return Ok(bytes.len());
+            }
+            if self.lossy {
+                self.lose_head(Some(Flag::LostRecords), queue);
+                return Ok(0);
             }
             queue.flag_all(Flag::MalformedHead);
             return Err(NotUnderstood::Garbage);
@@ -234,6 +241,9 @@ impl Reply {
                 queue.finish_front(End::Complete, call.now, call);
                 return Ok(());
             }
+            if head.compressed {
+                exchange.flag(Flag::CompressedBody);
+            }
         }
         if framing != Framing::EMPTY {
             let kind = if head.compressed { ContentKind::Opaque } else { head.kind };
@@ -278,7 +288,7 @@ impl Reply {
         } else if body.owned
             && let Some(exchange) = queue.front()
         {
-            exchange.content_written(&mut body.content, call);
+            exchange.content_written(&mut body.content, call.now, call);
         }
     }
 
@@ -290,7 +300,7 @@ impl Reply {
                 return;
             }
             if let Some(exchange) = queue.front() {
-                exchange.content_written(&mut body.content, call);
+                exchange.content_written(&mut body.content, at, call);
                 exchange.answered(&mut body.content);
             }
         }
@@ -319,6 +329,7 @@ impl Reply {
             State::Body(body) if !body.owned => self.state = State::Dead,
             // The connection did not end with it, so it was an answer.
             State::Empty(_) if outcome.is_some() => self.settle_empty(queue, call),
+            State::AfterLoss(n, why) => self.close_unseen(*n, *why, outcome, gone, queue, call),
             _ => {}
         }
         if outcome.is_none() && self.close_ends_it(gone) {

@@ -43,15 +43,26 @@ impl Visitor for Asked {
 pub(super) struct RequestScan {
     document: Document,
     asked: Asked,
+    /// The body is compressed: its bytes say nothing.
+    blind: bool,
 }
 
 impl RequestScan {
+    /// A scan that reads nothing where the body is `compressed`.
+    pub(super) fn new(compressed: bool) -> Self {
+        Self { blind: compressed, ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.document.push(bytes, &mut self.asked);
+        if !self.blind {
+            self.document.push(bytes, &mut self.asked);
+        }
     }
 
     pub(super) fn gap(&mut self) {
-        self.document.gap();
+        if !self.blind {
+            self.document.gap();
+        }
     }
 
     /// What is known, if the body ends here.

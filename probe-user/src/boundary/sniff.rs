@@ -66,6 +66,15 @@ pub(super) fn request_line(bytes: &[u8]) -> bool {
     surely_request(bytes) && bytes.contains(&b'\n')
 }
 
+/// The same of bytes that come in several reads.
+pub(super) fn whole_request_line(bytes: &[u8]) -> Sniff {
+    match surely_request(bytes) {
+        true if request_line(bytes) => Sniff::Request,
+        true => Sniff::More,
+        false => Sniff::Not(NotUnderstood::Garbage),
+    }
+}
+
 /// Whether a read can be the beginning of such a request, being too short to tell.
 pub(super) fn maybe_request(bytes: &[u8]) -> bool {
     !bytes.is_empty()

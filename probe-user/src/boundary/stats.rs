@@ -19,6 +19,14 @@ pub struct Stats {
     pub orphan_writes: u64,
     /// Connections dropped because too many were open.
     pub evicted: u64,
-    /// Connections set aside, by the index of [`NotUnderstood::ALL`].
+    /// Connections set aside, and requests with a compressed body, by the index of [`NotUnderstood::ALL`].
     pub not_understood: [u64; NotUnderstood::COUNT],
+}
+
+impl Stats {
+    /// So many bytes of a direction came without their records.
+    pub(super) fn lose(&mut self, bytes: u64) {
+        self.losses += 1;
+        self.lost_bytes = self.lost_bytes.saturating_add(bytes);
+    }
 }

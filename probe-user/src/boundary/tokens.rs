@@ -2,6 +2,10 @@
 //!
 //! Chunks are not tokens: five chunks have carried sixteen tokens of emoji. So a server's own count
 //! wins over counted events, and `usage` over llama.cpp's `timings` and the native fields.
+//!
+//! A prompt's count is of all its tokens, those taken from a cache and those written to one included. OpenAI's
+//! `prompt_tokens`, `input_tokens` of its responses, and llama.cpp's `tokens_evaluated` are that; Anthropic's `input_tokens`
+//! leaves both out and tells them beside, `timings` leaves out those taken.
 
 use std::time::Duration;
 
@@ -11,12 +15,18 @@ use crate::record::TokenSource;
 /// Everything a response said about its tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
+    /// `prompt_tokens`.
     pub(super) usage_prompt: Option<u64>,
+    /// `input_tokens`.
+    pub(super) usage_input: Option<u64>,
+    /// Anthropic's, beside its `input_tokens`.
+    pub(super) cache_read: Option<u64>,
+    pub(super) cache_created: Option<u64>,
     pub(super) usage_completion: Option<u64>,
     pub(super) usage_cached: Option<u64>,
-    /// llama.cpp's `tokens_evaluated`, Ollama's `prompt_eval_count`.
+    /// llama.cpp's `tokens_evaluated`, Ollama's `prompt_eval_count`, TGI's `input_length`.
     pub(super) native_prompt: Option<u64>,
-    /// llama.cpp's `tokens_predicted`, Ollama's `eval_count`.
+    /// llama.cpp's `tokens_predicted`, Ollama's `eval_count`, TGI's `generated_tokens`.
     pub(super) native_completion: Option<u64>,
     pub(super) prompt_n: Option<u64>,
     pub(super) predicted_n: Option<u64>,
@@ -44,13 +54,14 @@ impl Counts {
             (native_completion, TokenSource::Timings),
             (chunks, TokenSource::Chunks),
         ];
-        let prompt = self.usage_prompt.or(native_prompt);
+        let usage_prompt = self.usage_prompt();
+        let prompt = usage_prompt.or(native_prompt);
         match candidates.into_iter().find(|(count, _)| count.is_some()) {
             Some((completion, source)) => Tokens { prompt, completion, source },
             None => Tokens {
                 prompt,
                 completion: None,
-                source: match (self.usage_prompt, native_prompt) {
+                source: match (usage_prompt, native_prompt) {
                     (Some(_), _) => TokenSource::Usage,
                     (None, Some(_)) => TokenSource::Timings,
                     (None, None) => TokenSource::None,
@@ -61,7 +72,13 @@ impl Counts {
 
     /// Prompt tokens taken from a cache.
     pub(super) fn cached(&self) -> Option<u64> {
-        self.cache_n.or(self.usage_cached)
+        self.cache_n.or(self.usage_cached).or(self.cache_read)
+    }
+
+    fn usage_prompt(&self) -> Option<u64> {
+        let beside = [self.cache_read, self.cache_created].into_iter().flatten();
+        let input = self.usage_input.map(|n| beside.fold(n, u64::saturating_add));
+        self.usage_prompt.or(input)
     }
 }
 
@@ -116,6 +133,25 @@ mod tests {
         assert_eq!((streamed.prompt, streamed.completion), (Some(9), Some(4)));
         assert_eq!(streamed.source, TokenSource::Chunks);
         assert_eq!(counts.settle(None).source, TokenSource::Usage);
+    }
+
+    #[test]
+    fn cached_tokens_are_part_of_the_prompt_whoever_counts() {
+        let anthropic = Counts {
+            usage_input: Some(5),
+            cache_read: Some(100),
+            cache_created: Some(20),
+            ..Counts::default()
+        };
+        assert_eq!((anthropic.settle(None).prompt, anthropic.cached()), (Some(125), Some(100)));
+        let responses =
+            Counts { usage_input: Some(125), usage_cached: Some(100), ..Counts::default() };
+        assert_eq!((responses.settle(None).prompt, responses.cached()), (Some(125), Some(100)));
+        // A proxy tells both ways: OpenAI's count is whole already.
+        let both = Counts { usage_prompt: Some(125), cache_read: Some(100), ..anthropic };
+        assert_eq!(both.settle(None).prompt, Some(125));
+        let timings = Counts { prompt_n: Some(25), cache_n: Some(100), ..Counts::default() };
+        assert_eq!((timings.settle(None).prompt, timings.cached()), (Some(125), Some(100)));
     }
 
     #[test]

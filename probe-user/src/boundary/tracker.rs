@@ -7,6 +7,7 @@ use probe_common::{CONSUMERS, MAX_PACKAGES};
 use super::{
     connection::Connection,
     exchange::Call,
+    flags::Flag,
     output::{Moment, Output},
     stats::Stats,
 };
@@ -36,6 +37,8 @@ pub struct Tracker {
     stats: Stats,
     /// The last moment known of each consumer.
     latest: [Option<Moment>; CONSUMERS],
+    /// No record of a boundary was lost later, as far as is known; `CLOCK_MONOTONIC` ns.
+    lost_until: Option<u64>,
 }
 
 /// How long, ns, nothing may move on a connection before its requests time out, unless told otherwise.
@@ -77,7 +80,7 @@ impl Tracker {
     /// Notes a connection that was open before the probe: it is read from its next request on. One that
     /// was never announced is treated the same at its first event.
     pub fn found_open(&mut self, conn: ConnId, who: u32, tgid: u32, t: u64, out: &mut Vec<Output>) {
-        self.insert(conn, Connection::new(who, tgid, t, true), out);
+        self.insert(conn, Connection::new(who, tgid, t, true).counted(), out);
     }
 
     /// Handles one socket event; events of one connection in their order.
@@ -87,11 +90,17 @@ impl Tracker {
         }
         match io.kind {
             IoKind::Open => {
-                self.close(io, out); // the close of an earlier one with this id was lost
+                // The close of an earlier one with this id was lost.
+                self.remove(io, out, |connection, call| {
+                    connection.flag(Flag::LostRecords);
+                    connection.close(None, call);
+                });
                 self.insert(io.conn, Connection::new(io.who, io.tgid, io.t, false), out);
                 return;
             }
-            IoKind::Close => return self.close(io, out),
+            IoKind::Close => {
+                return self.remove(io, out, |connection, call| connection.end(io, call));
+            }
             _ => {}
         }
         if !self.connections.contains_key(&io.conn) {
@@ -104,9 +113,20 @@ impl Tracker {
         connection.handle(io, &mut at(io, out, &mut self.stats));
     }
 
-    fn close(&mut self, io: &Io, out: &mut Vec<Output>) {
+    /// Records of boundaries were lost, the last of them no later than `until`: of a request that began before and whose end
+    /// never comes, that end may be among them.
+    pub fn lost(&mut self, until: u64) {
+        self.lost_until = self.lost_until.max(Some(until));
+    }
+
+    fn remove(
+        &mut self,
+        io: &Io,
+        out: &mut Vec<Output>,
+        end: impl FnOnce(&mut Connection, &mut Call<'_>),
+    ) {
         if let Some(mut connection) = self.connections.remove(&io.conn) {
-            connection.close(None, &mut at(io, out, &mut self.stats));
+            end(&mut connection, &mut at(io, out, &mut self.stats));
         }
     }
 
@@ -131,7 +151,8 @@ impl Tracker {
     }
 
     /// Closes requests on connections without an event for more than `horizon` ns as timed out, and
-    /// forgets such connections: should they go on, they are found again.
+    /// forgets such connections: should they go on, they are found again. Where nothing but quiet marks the end of an
+    /// answer, it has ended with the last write.
     pub fn expire(
         &mut self,
         now: u64,
@@ -139,6 +160,13 @@ impl Tracker {
         clocks: impl Fn(u32) -> TargetClock,
         out: &mut Vec<Output>,
     ) {
+        for conn in self.select(|c| c.is_quiet(now)) {
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                let (who, tgid) = (connection.who, connection.tgid);
+                let (now, stats) = (Moment { t: now, clock: clocks(who) }, &mut self.stats);
+                connection.settle_quiet(&mut Call { now, conn, who, tgid, out, stats, tls: false });
+            }
+        }
         let still = self.select(|c| now.saturating_sub(c.last) > horizon);
         self.close_all(&still, End::Timeout, now, clocks, out);
         for conn in still {
@@ -166,7 +194,9 @@ impl Tracker {
             if let Some(connection) = self.connections.get_mut(conn) {
                 let (who, tgid) = (connection.who, connection.tgid);
                 let now = Moment { t, clock: clocks(who) };
-                let mut call = Call { now, conn: *conn, who, tgid, out, stats: &mut self.stats };
+                let stats = &mut self.stats;
+                let mut call = Call { now, conn: *conn, who, tgid, out, stats, tls: false };
+                doubt(connection, self.lost_until);
                 connection.close(Some(outcome), &mut call);
             }
         }
@@ -188,12 +218,14 @@ impl Tracker {
         let which: Vec<_> = by_age.into_iter().map(|(_, _, id)| id).collect();
         for conn in &which {
             if let Some(mut connection) = self.connections.remove(conn) {
-                connection.flag_evicted();
+                connection.flag(Flag::Evicted);
+                doubt(&mut connection, self.lost_until);
                 let (who, tgid) = (connection.who, connection.tgid);
                 // No clocks are at hand: the target's last known ones are the closest there are.
                 let latest = self.latest.get(who as usize).copied().flatten();
                 let now = latest.unwrap_or(Moment { t: connection.last, clock: [0; MAX_PACKAGES] });
-                let mut call = Call { now, conn: *conn, who, tgid, out, stats: &mut self.stats };
+                let stats = &mut self.stats;
+                let mut call = Call { now, conn: *conn, who, tgid, out, stats, tls: false };
                 connection.close(Some(End::Interrupted), &mut call);
             }
         }
@@ -201,7 +233,14 @@ impl Tracker {
     }
 }
 
+/// The end of a request that began before then never came: it may be among the records that were lost.
+fn doubt(connection: &mut Connection, lost_until: Option<u64>) {
+    if let Some(until) = lost_until {
+        connection.flag_until(until, Flag::LostRecords);
+    }
+}
+
 fn at<'a>(io: &Io, out: &'a mut Vec<Output>, stats: &'a mut Stats) -> Call<'a> {
     let now = Moment { t: io.t, clock: io.clock };
-    Call { now, conn: io.conn, who: io.who, tgid: io.tgid, out, stats }
+    Call { now, conn: io.conn, who: io.who, tgid: io.tgid, out, stats, tls: false }
 }

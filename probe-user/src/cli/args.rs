@@ -13,6 +13,7 @@ use super::config::Format;
 use super::duration;
 use super::log::LogFormat;
 use crate::export::metrics::DEFAULT_ADDRESS;
+use crate::kernel::BoundaryRung;
 use crate::roots::Roots;
 use crate::source::{NAMES, SourceSpec, nvml};
 use crate::target::Selector;
@@ -185,11 +186,14 @@ pub struct CalibrateArgs {
     pub force: bool,
 }
 
+/// The options that name a target.
+const TARGETS: [&str; 5] = ["port", "pid", "unit", "cgroup", "container"];
+
 /// Arguments of `attach`.
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("target").required(true).multiple(true).args(["port", "pid", "unit", "cgroup"]))]
+#[command(group = ArgGroup::new("target").required(true).multiple(true).args(TARGETS))]
 pub struct AttachArgs {
-    /// Watch who listens on this TCP port, or on this unix socket (a path); repeatable
+    /// Watch who listens on this TCP port, or on this unix socket (a path), here or else in a container; repeatable
     #[arg(long, value_name = "N|PATH", value_parser = port, allow_negative_numbers = true)]
     pub port: Vec<Selector>,
     /// Watch this process and its children; repeatable
@@ -201,6 +205,9 @@ pub struct AttachArgs {
     /// Watch this control group, a path below the cgroup root or an absolute one; repeatable
     #[arg(long, value_name = "PATH", value_parser = cgroup)]
     pub cgroup: Vec<Selector>,
+    /// Watch this container: the first 4 or more digits of its id, as docker ps, podman ps or crictl ps print it, or LXC's name; repeatable
+    #[arg(long, value_name = "ID", value_parser = container)]
+    pub container: Vec<Selector>,
     /// Name of the target before it on the command line (of the first, if it comes before all)
     #[arg(long, value_name = "LABEL", value_parser = label)]
     pub name: Vec<String>,
@@ -242,6 +249,9 @@ pub struct AttachArgs {
     /// Idle power that wattprobe calibrate kept in this file [default: where it keeps it]
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
+    /// See the server's sockets by these hooks [default: fentry where the kernel allows it, else tracepoint]
+    #[arg(long, value_name = "HOOKS", value_enum)]
+    pub boundary: Option<BoundaryRung>,
     /// Write the evidence of every number into this new directory: see wattprobe tape
     #[arg(long, value_name = "DIR")]
     pub tape: Option<PathBuf>,
@@ -260,7 +270,7 @@ pub enum Token {
 #[must_use]
 pub fn target_tokens(matches: &ArgMatches) -> Vec<Token> {
     let mut tokens = Vec::new();
-    for id in ["port", "pid", "unit", "cgroup"] {
+    for id in TARGETS {
         let values = matches.get_many::<Selector>(id).into_iter().flatten();
         let indices = matches.indices_of(id).into_iter().flatten();
         tokens.extend(indices.zip(values).map(|(i, s)| (i, Token::Target(s.clone()))));
@@ -306,6 +316,18 @@ fn cgroup(text: &str) -> Result<Selector, String> {
         return Err("write the path of a control group, such as system.slice/llama.service".into());
     }
     Ok(Selector::Cgroup(text.into()))
+}
+
+fn container(text: &str) -> Result<Selector, String> {
+    // Kubernetes writes the runtime before it.
+    let id = text.split_once("://").map_or(text, |(_, id)| id);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if id.is_empty() || id.len() > 64 || !id.chars().all(plain) {
+        return Err(
+            "write the id of a container, or the first digits of it, such as 3f4e8d1c9b7a".into()
+        );
+    }
+    Ok(Selector::Container(id.into()))
 }
 
 fn label(text: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@ use probe_ledger::Weight;
 
 use super::{
     calibrate::{self, QUIET},
-    config::{AttachConfig, Format},
+    config::{AttachConfig, Format, is_reserved},
     exit::{Classify, ExitStatus, Failure},
     log::Log,
     stop, tape,
@@ -88,11 +88,13 @@ pub fn run(config: &AttachConfig, roots: &Roots) -> Result<ExitStatus, Failure> 
     let mut flags = declared(&config.sources);
     flags.extend(selection.flags.iter().cloned());
     let options = Options {
-        targets: config.targets.iter().map(|t| (t.selector.clone(), t.label())).collect(),
+        targets: config.targets.clone(),
+        reserved: is_reserved,
         selection,
         topology,
         siblings,
         cycles,
+        boundary: config.boundary,
         slices: config.slices.clone(),
         tape,
         duration: config.duration,
@@ -185,7 +187,9 @@ impl Classify for EngineError {
                 ExitStatus::Failed
             }
             Self::Kernel(_) | Self::Open(_) | Self::Sensor(_) => ExitStatus::Unsupported,
-            Self::Target(TargetError::NoOwner(_)) => ExitStatus::Unsupported,
+            Self::Target(
+                TargetError::NoOwner(_) | TargetError::Hidden { .. } | TargetError::OwnPids,
+            ) => ExitStatus::Unsupported,
             Self::SharedProcess { .. } | Self::Scale(_) => ExitStatus::Usage,
             Self::NoTick => ExitStatus::Unsupported,
             _ => ExitStatus::Failed,

@@ -13,42 +13,13 @@ use super::args::{AttachArgs, Token};
 use super::exit::{Classify, ExitStatus};
 use super::log::Log;
 use crate::export::books::NOT_TARGETS;
+use crate::kernel::BoundaryRung;
 use crate::source::SourceSpec;
-use crate::target::Selector;
+use crate::target::TargetSpec;
 
 /// Whether the books use this name for something that is no target.
-fn is_reserved(name: &str) -> bool {
+pub(super) fn is_reserved(name: &str) -> bool {
     NOT_TARGETS.contains(&name) || ["idle", "residual"].contains(&name)
-}
-
-/// A target as it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetSpec {
-    /// How to find it.
-    pub selector: Selector,
-    /// The name the user gave it.
-    pub name: Option<String>,
-}
-
-impl TargetSpec {
-    /// The user's name, else one made from the selector. A process number is never part of it: it
-    /// would become a metric label.
-    #[must_use]
-    pub fn label(&self) -> String {
-        let last = |path: &Path| {
-            path.file_name()
-                .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into())
-        };
-        match (&self.name, &self.selector) {
-            (Some(name), _) => name.clone(),
-            (None, Selector::Port(port)) => format!("port-{port}"),
-            (None, Selector::UnixPath(path) | Selector::Cgroup(path)) => last(path),
-            (None, Selector::Pid(_)) => "process".to_owned(),
-            (None, Selector::Unit(unit)) => {
-                unit.strip_suffix(".service").unwrap_or(unit).to_owned()
-            }
-        }
-    }
 }
 
 /// What standard output shows.
@@ -88,6 +59,8 @@ pub struct AttachConfig {
     pub policies: Policies,
     /// Idle power that was calibrated, if not in the default place.
     pub calibration: Option<PathBuf>,
+    /// The boundary rung, if not the best.
+    pub boundary: Option<BoundaryRung>,
     /// Where messages go.
     pub log: Log,
 }
@@ -96,7 +69,7 @@ pub struct AttachConfig {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// No target at all.
-    #[error("no target; give --port, --pid, --unit or --cgroup")]
+    #[error("no target; give --port, --container, --pid, --unit or --cgroup")]
     NoTarget,
     /// More targets than the clocks tell apart.
     #[error("{0} targets, but one probe watches at most {MAX_TARGETS}; watch fewer")]
@@ -152,6 +125,7 @@ impl AttachConfig {
             sources: args.source,
             policies: Policies { weight: args.weight, share: args.share, idle: args.idle },
             calibration: args.calibration,
+            boundary: args.boundary,
             log,
         })
     }
@@ -202,6 +176,7 @@ mod tests {
     use super::super::args::{Cli, Command, target_tokens};
     use super::super::log::LogFormat;
     use super::*;
+    use crate::target::Selector;
 
     fn attach(line: &str) -> Result<AttachConfig, ConfigError> {
         let words = ["wattprobe", "attach"].into_iter().chain(line.split_whitespace());
@@ -243,6 +218,16 @@ mod tests {
     #[test]
     fn a_process_number_is_never_a_label() {
         assert_eq!(labels("--pid 4711"), ["process"]);
+    }
+
+    #[test]
+    fn a_container_and_a_control_group_are_called_by_their_ends() {
+        let id = "3f4e8d1c9b7a6f5e4d3c2b1a09f8e7d6c5b4a3928170f6e5d4c3b2a190817263";
+        let line = format!("--container docker://{id} --cgroup system.slice/ollama.service");
+        assert_eq!(labels(&line), ["3f4e8d1c9b7a", "ollama"]);
+        let config = attach("--container 3f4e8d").unwrap();
+        assert_eq!(config.targets[0].selector, Selector::Container("3f4e8d".into()));
+        assert_eq!(labels("--container 3f4e8d --name llama"), ["llama"]);
     }
 
     #[test]

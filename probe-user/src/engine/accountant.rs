@@ -1,10 +1,13 @@
 //! Keeps the books: a function of [entries](super::entry) alone, live and in a replay. No clock, no files but the slice
 //! stream it is handed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use probe_common::CONSUMERS;
-use probe_ledger::{Boundary, Cause, Change, Flag, Ledger, Nanos, RequestId};
+use probe_ledger::{Boundary, Cause, Change, ConsumerId, Flag, Ledger, Nanos, RequestId};
 
 use super::{
     EngineError, WEIGHT_UNKNOWN,
@@ -21,6 +24,7 @@ use crate::{
     boundary::{self, Facts, What},
     event::Tick,
     record::End,
+    snapshot::Kinds,
 };
 
 /// The largest step of a register that two sources are compared by, nJ.
@@ -49,6 +53,8 @@ pub struct Accountant {
     pub names: BTreeMap<u32, String>,
     /// Ended requests by end.
     pub ended: BTreeMap<End, u64>,
+    /// Settled requests by target and by what they were for.
+    pub kinds: BTreeMap<ConsumerId, Kinds>,
     /// Ticks by package.
     pub ticks: BTreeMap<usize, TickCount>,
     /// Open requests by consumer index.
@@ -83,6 +89,7 @@ impl Accountant {
             records,
             names,
             ended: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             ticks: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             check,
@@ -103,7 +110,7 @@ impl Accountant {
             }
             Entry::Reading(reading) => return self.readings.taken(reading),
             Entry::Boundary(boundary) => self.boundary(&boundary),
-            Entry::Finished(facts) => self.finished(*facts, effects),
+            Entry::Finished(facts) => self.finished(facts, effects),
             Entry::Distrust(distrust) => return self.distrust(distrust),
             Entry::Mark(flag) => {
                 self.happened.insert(flag.name());
@@ -112,9 +119,10 @@ impl Accountant {
             Entry::End(end) => self.ledger.finish(Nanos(end.t)),
         }
         for account in self.ledger.settled() {
-            if let Some(record) = self.records.settled(&account) {
-                effects.push(Effect::Record(Box::new(record)));
-            }
+            let Some(record) = self.records.settled(&account) else { continue };
+            let energy = account.energy.map_or(0, |estimate| estimate.energy.0);
+            self.kinds.entry(account.target).or_default().add(record.kind, energy);
+            effects.push(Effect::Record(Arc::new(record)));
         }
     }
 
@@ -208,7 +216,7 @@ impl Accountant {
         let _ = self.ledger.boundary(consumer(boundary.who), &given);
     }
 
-    fn finished(&mut self, facts: Facts, effects: &mut Vec<Effect>) {
+    fn finished(&mut self, facts: Box<Facts>, effects: &mut Vec<Effect>) {
         *self.ended.entry(facts.outcome).or_default() += 1;
         let open = self.in_flight.entry(facts.who).or_default();
         *open = open.saturating_sub(1);
@@ -216,8 +224,10 @@ impl Accountant {
             self.leave(&facts);
             self.records.ended(facts);
         } else {
-            let record = self.records.without_account(&facts);
-            effects.push(Effect::Record(Box::new(record)));
+            let target = consumer(facts.who);
+            let record = self.records.without_account(*facts);
+            self.kinds.entry(target).or_default().add(record.kind, 0);
+            effects.push(Effect::Record(Arc::new(record)));
         }
     }
 

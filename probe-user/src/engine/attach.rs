@@ -1,6 +1,6 @@
 //! Attaching, in the order that misses nothing: see [`super`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Engine, EngineError, Options, WEIGHT_UNKNOWN,
@@ -15,6 +15,7 @@ use super::{
     setup::{self, Counters},
     slices::Slices,
     targets::{Target, Targets},
+    tls::Tls,
     watch::Watch,
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     roots::Roots,
     siblings::Siblings,
     source::{Domain, Reading},
-    target::{find, visible},
+    target::{Place, TargetError, TargetSpec, counts_as_the_kernel, find, names, visible},
 };
 
 impl<'a> Engine<'a> {
@@ -37,14 +38,23 @@ impl<'a> Engine<'a> {
     ) -> Result<Self, EngineError> {
         let clock = Clock::start();
         let mut targets = Targets::default();
+        if counts_as_the_kernel(roots) == Some(false) {
+            return Err(TargetError::OwnPids.into());
+        }
+        let look = |spec: &TargetSpec| find(&spec.selector, &Place::default(), roots);
+        let found = options.targets.iter().map(look).collect::<Result<Vec<_>, _>>()?;
+        let labels: Vec<_> = found.iter().map(|found| found.label.clone()).collect();
+        let names = names(&options.targets, &labels, options.reserved);
         let mut owner: BTreeMap<u32, String> = BTreeMap::new();
-        for (index, (selector, name)) in options.targets.into_iter().enumerate() {
-            for pid in find(&selector, roots)?.processes {
+        for (index, ((spec, found), name)) in
+            options.targets.into_iter().zip(found).zip(names).enumerate()
+        {
+            for pid in found.processes {
                 if let Some(first) = owner.insert(pid, name.clone()) {
                     return Err(EngineError::SharedProcess { pid, first, second: name });
                 }
             }
-            targets.0.push(Target::new(index, name, selector));
+            targets.0.push(Target::new(index, name, spec.selector).at(found.place));
         }
         let package_of = setup::package_of(&options.topology);
         let packages = options.topology.packages.len();
@@ -63,7 +73,9 @@ impl<'a> Engine<'a> {
         let accounts = Accountant::open(&host)?;
         let Counters { counters, cores, sensors } = setup::open(chosen, &host)?;
         let (siblings, sliced) = (options.siblings.pairs(), options.slices.is_some());
-        let probe = setup::probe(roots, &package_of, &counters, &cores, siblings, &cycles, sliced)?;
+        let mut probe =
+            setup::probe(roots, &package_of, &counters, &cores, siblings, &cycles, sliced)?;
+        probe.choose_boundary(options.boundary)?;
         let slices = match &options.slices {
             Some(path) => {
                 let error = |source| EngineError::Slices { path: path.clone(), source };
@@ -98,11 +110,16 @@ impl<'a> Engine<'a> {
             report,
             finished: 0,
             resync_looked: 0,
+            lost: 0,
             watch,
             places,
             cycles,
             unsettled: None,
             wide_sight,
+            rings_told: BTreeSet::new(),
+            more: false,
+            effects: Vec::new(),
+            tls: Tls::default(),
         };
         engine.start()?;
         engine.give_up_privileges()?;
@@ -165,7 +182,10 @@ impl<'a> Engine<'a> {
             .targets
             .0
             .iter()
-            .map(|t| format!("{} ({}, {} processes)", t.name, t.selector, t.processes.len()))
+            .map(|t| {
+                let (processes, tls) = (t.processes.len(), self.tls.seen(t.who));
+                format!("{} ({}, {processes} processes{tls})", t.name, t.selector)
+            })
             .collect();
         (self.report)(&format!("attached: {}", targets.join(", ")));
         Ok(())

@@ -97,6 +97,7 @@ pub(super) fn targets(accounts: &Accountant) -> BTreeMap<String, TargetBook> {
         let book = accounts.ledger.target(consumer(who));
         TargetBook {
             requests_nj: book.requests.0,
+            kinds: accounts.kinds.get(&consumer(who)).copied().unwrap_or_default(),
             background_nj: book.background.0,
             background_before_nj: book.during.before.0,
             background_waiting_nj: book.during.waiting.0,

@@ -315,7 +315,7 @@ impl Decoder {
 
     fn frequent(&mut self, length: usize, input: &mut In<'_>) -> Result<Entry, NoEntry> {
         match (input.number()?, length) {
-            (TICK, 6..=11) => self.tick(length - 6, input).map(Entry::Tick),
+            (TICK, 6..=11) => self.tick(length - 6, input).map(|tick| Entry::Tick(Box::new(tick))),
             (READING, 5 | 6) => {
                 let domain = DomainId(input.small()?);
                 let (t, count) = (input.number()?, input.optional()?);

@@ -2,7 +2,7 @@
 //! [accountant](super::accountant) makes records and books. Captured bytes end here. No kernel, no files but the
 //! slice stream and the tape, no clock.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use probe_common::{IDLE, TORN};
 use probe_ledger::{Cause, ConsumerId, Flag};
@@ -32,13 +32,20 @@ const EXPIRE_NS: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub enum Effect {
     /// A record is complete.
-    Record(Box<RequestRecord>),
+    Record(Arc<RequestRecord>),
     /// A process of a target ended: the kernel side can forget its connections.
     ProcessEnded(u32),
     /// A target lost its last process.
     TargetLost(u32),
-    /// A connection that is not parsed.
-    NotUnderstood(NotUnderstood),
+    /// A connection, or a compressed body, that is not parsed.
+    NotUnderstood {
+        /// Why.
+        kind: NotUnderstood,
+        /// Consumer index of the target.
+        who: u32,
+        /// Process.
+        tgid: u32,
+    },
     /// Two sources of one domain gave different energies.
     Disagree(Disagreement),
 }
@@ -59,6 +66,8 @@ pub struct Core {
     pub seen: u64,
     /// Connections that were closed without a byte having been read or written on them.
     pub silent: u64,
+    /// Buffers of captured bytes that are read.
+    spent: Vec<Vec<u8>>,
     /// The last tick taken in, by package.
     ticked: BTreeMap<usize, u64>,
     reorder: Reorder,
@@ -92,6 +101,7 @@ impl Core {
             recorder,
             seen: 0,
             silent: 0,
+            spent: Vec::new(),
             ticked: BTreeMap::new(),
             reorder: Reorder::default(),
             outputs: Vec::new(),
@@ -138,6 +148,11 @@ impl Core {
         self.note(Entry::Distrust(Distrust { package, when, cause }));
     }
 
+    /// Records of boundaries were lost, the last of them no later than that.
+    pub fn lost(&mut self, until: u64) {
+        self.tracker.lost(until);
+    }
+
     /// Notes a connection that was open before the probe.
     pub fn found_open(&mut self, conn: ConnId, who: u32, tgid: u32, t: u64) {
         self.tracker.found_open(conn, who, tgid, t, &mut self.outputs);
@@ -156,6 +171,11 @@ impl Core {
             tracker.expire(now, DEFAULT_HORIZON, clock, outputs);
             self.drain(effects);
         }
+    }
+
+    /// Buffers of captured bytes that are read, to be used again.
+    pub fn spent(&mut self) -> impl Iterator<Item = Vec<u8>> {
+        self.spent.drain(..)
     }
 
     /// The end: handles what waits, interrupts what is open, settles everything.
@@ -181,8 +201,9 @@ impl Core {
                         *clock = known;
                     }
                 }
-                self.silent += u64::from(io.kind == IoKind::Close && io.offset == 0);
+                self.silent += u64::from(io.kind == IoKind::Close && io.offset == 0 && io.len == 0);
                 self.tracker.on_io(&io, &mut self.outputs);
+                self.spent.push(io.payload);
             }
             Event::Process(process) => self.process(&process, effects),
         }
@@ -208,7 +229,9 @@ impl Core {
             match output {
                 Output::Boundary(boundary) => self.give(Entry::Boundary(boundary), effects),
                 Output::Finished(facts) => self.give(Entry::Finished(facts), effects),
-                Output::NotUnderstood { kind, .. } => effects.push(Effect::NotUnderstood(kind)),
+                Output::NotUnderstood { kind, who, tgid, .. } => {
+                    effects.push(Effect::NotUnderstood { kind, who, tgid });
+                }
             }
         }
         self.outputs = outputs;

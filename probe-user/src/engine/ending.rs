@@ -13,11 +13,14 @@ impl Engine<'_> {
         self.probe.detach_sources();
         // A CPU that went offline since the last look needs no sweep.
         let _ = sweep(&self.cpus);
-        self.take_events();
+        while self.take_events() {
+            self.handle();
+        }
         self.look_for_suspend();
+        self.look_for_losses();
         let mut effects = Vec::new();
         self.core.finish(&mut effects);
-        self.carry_out(effects);
+        self.carry_out(&mut effects);
         self.keep_tape();
         if let Some(slices) = &mut self.core.slices
             && let Err(error) = slices.finish()

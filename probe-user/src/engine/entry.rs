@@ -16,15 +16,11 @@ use crate::{
 
 /// One fact.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are ticks: a box would be an allocation each"
-)]
 pub enum Entry {
     /// The first: what the books are opened with.
     Host(Box<Host>),
     /// Counters and clocks of a package, as the kernel sent them.
-    Tick(Tick),
+    Tick(Box<Tick>),
     /// What user space read of a sensor.
     Reading(Reading),
     /// An instant of a request.

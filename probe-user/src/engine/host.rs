@@ -201,9 +201,9 @@ impl Host {
     pub fn known_policies(&self) -> Option<probe_ledger::Policies> {
         let Policies { weight, share, idle } = &self.policies;
         Some(probe_ledger::Policies {
-            weight: Weight::ALL.into_iter().find(|p| p.name() == weight)?,
-            share: Share::ALL.into_iter().find(|p| p.name() == share)?,
-            idle: Idle::ALL.into_iter().find(|p| p.name() == idle)?,
+            weight: Weight::ALL.into_iter().find(|p| p.name() == &**weight)?,
+            share: Share::ALL.into_iter().find(|p| p.name() == &**share)?,
+            idle: Idle::ALL.into_iter().find(|p| p.name() == &**idle)?,
         })
     }
 

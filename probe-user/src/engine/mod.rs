@@ -20,6 +20,7 @@ mod ending;
 pub mod entry;
 mod error;
 pub mod host;
+mod io_uring;
 mod machine;
 pub mod phases;
 pub mod places;
@@ -33,10 +34,12 @@ mod search;
 pub mod setup;
 pub mod slices;
 pub mod targets;
+mod tls;
 pub mod watch;
 mod weighing;
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -46,6 +49,7 @@ use std::{
 };
 
 pub use error::EngineError;
+use probe_common::Loss;
 
 use self::{
     core::{Core, Effect},
@@ -54,11 +58,21 @@ use self::{
     publish::Publisher,
     samplers::Samplers,
     setup::POLL_NS,
+    tls::Tls,
     watch::Watch,
 };
 use crate::{
-    clock::Clock, cycles::CpuEvents, export::Exports, kernel::Probe, roots::Roots,
-    siblings::Siblings, snapshot::Snapshot, source::Selection, tape, target::Selector,
+    boundary::NotUnderstood,
+    clock::Clock,
+    cycles::CpuEvents,
+    export::Exports,
+    kernel::{BoundaryRung, Probe},
+    roots::Roots,
+    siblings::Siblings,
+    snapshot::Snapshot,
+    source::Selection,
+    tape,
+    target::TargetSpec,
     topology::Topology,
 };
 
@@ -72,13 +86,19 @@ pub const TAPE_INCOMPLETE: &str = "tape-incomplete";
 const RESYNC_LOOK_NS: u64 = 250_000_000;
 /// How long begin and end wait for the slow sensors to be read once more.
 const LAST_READ_NS: u64 = 2_000_000_000;
+/// Events that are taken in before their effects are carried out: so few are still in the cache then.
+const EVENTS_AT_ONCE: usize = 256;
+/// So often that is done before anything else is looked at.
+const ROUNDS: usize = 32;
 /// How long the end waits for the tick that closes the last windows.
 const LAST_TICK_NS: u64 = 500_000_000;
 
 /// What to do.
 pub struct Options {
-    /// Targets: selector and name.
-    pub targets: Vec<(Selector, String)>,
+    /// Targets; their labels differ.
+    pub targets: Vec<TargetSpec>,
+    /// Names that no target may have.
+    pub reserved: fn(&str) -> bool,
     /// Domains.
     pub selection: Selection,
     /// The machine.
@@ -87,6 +107,8 @@ pub struct Options {
     pub siblings: Siblings,
     /// The counters of the CPUs, where slices are weighed by cycles.
     pub cycles: CpuEvents,
+    /// The boundary rung, if not the best that the kernel allows.
+    pub boundary: Option<BoundaryRung>,
     /// Slice stream.
     pub slices: Option<PathBuf>,
     /// A new tape.
@@ -114,6 +136,8 @@ pub struct Engine<'a> {
     report: &'a mut dyn FnMut(&str),
     finished: u64,
     resync_looked: u64,
+    /// Records of boundaries that were lost, at the last look.
+    lost: u64,
     watch: Watch,
     places: Places,
     cycles: Cycles,
@@ -121,6 +145,13 @@ pub struct Engine<'a> {
     unsettled: Option<(u64, Vec<String>)>,
     /// A sensor needs every process in sight.
     wide_sight: bool,
+    /// Consumers of which it was said that they use io_uring.
+    rings_told: BTreeSet<u32>,
+    /// There is more in the ring than was taken.
+    more: bool,
+    /// Reused.
+    effects: Vec<Effect>,
+    tls: Tls,
 }
 
 /// Runs until `stop` is set, the time is over, enough requests have finished or no target can come back.
@@ -177,26 +208,38 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn take_events(&mut self) {
-        while let Some(event) = self.probe.next_event() {
-            self.core.push(event);
-        }
-        while let Some(slice) = self.probe.next_slice() {
-            if let Some(slices) = &mut self.core.slices {
+    /// Takes in what came, up to a bound: true where that may not have been all.
+    fn take_events(&mut self) -> bool {
+        let Self { probe, core, .. } = self;
+        let events = std::iter::from_fn(|| probe.next_event()).take(EVENTS_AT_ONCE);
+        let taken = events.map(|event| core.push(event)).count();
+        while let Some(slice) = probe.next_slice() {
+            if let Some(slices) = &mut core.slices {
                 slices.push(slice);
             }
         }
+        taken == EVENTS_AT_ONCE
     }
 
     /// One round of the loop.
     fn turn(&mut self) -> Result<(), EngineError> {
-        self.probe.wait(Duration::from_nanos(POLL_NS));
+        if !self.more {
+            self.probe.wait(Duration::from_nanos(POLL_NS));
+        }
         self.read_sensors(false);
-        self.take_events();
+        for _ in 0..ROUNDS {
+            self.more = self.take_events();
+            if self.more {
+                // Only a ring that was full loses something, and what it was full of is still coming.
+                self.look_for_losses();
+            }
+            self.handle();
+            if !self.more {
+                break;
+            }
+        }
         self.look_at_machine();
-        let mut effects = Vec::new();
-        self.core.advance(&mut effects);
-        self.carry_out(effects);
+        self.exports.flush();
         self.keep_tape();
         let in_flight = u32::try_from(self.core.tracker.in_flight()).unwrap_or(u32::MAX);
         self.probe.set_in_flight(in_flight)?;
@@ -204,6 +247,7 @@ impl<'a> Engine<'a> {
         if self.clock.now() - self.resync_looked > RESYNC_LOOK_NS {
             self.resync_looked = self.clock.now();
             self.probe.quicken_resync()?;
+            self.look_for_losses();
         }
         if self.exports.period().is_some_and(|period| self.publisher.due(period)) {
             let snapshot = self.publisher.snapshot(&self.core, &self.probe);
@@ -212,8 +256,27 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
+    /// Where records of boundaries were lost since the last look, an end that never comes may have been one of them.
+    fn look_for_losses(&mut self) {
+        let lost = self.probe.lost()[Loss::Io as usize];
+        if lost > self.lost {
+            self.lost = lost;
+            self.core.lost(self.clock.now());
+        }
+    }
+
+    /// Handles what has come and carries out what follows.
+    fn handle(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.advance(&mut effects);
+        self.carry_out(&mut effects);
+        self.effects = effects;
+        let Self { probe, core, .. } = self;
+        core.spent().for_each(|buffer| probe.reuse(buffer));
+    }
+
+    fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Disagree(met) => {
                     let name = |id| self.publisher.name(id).to_owned();
@@ -243,12 +306,14 @@ impl<'a> Engine<'a> {
                         (self.report)(&format!("{} has ended; {next}", target.name));
                     }
                 }
-                Effect::NotUnderstood(kind) => {
+                Effect::NotUnderstood { kind: kind @ NotUnderstood::Tls, who, tgid } => {
+                    self.publisher.first_of(kind);
+                    self.missed_tls(who, tgid);
+                }
+                Effect::NotUnderstood { kind, .. } => {
                     if self.publisher.first_of(kind) {
-                        let kind = kind.as_str();
-                        (self.report)(&format!(
-                            "a connection speaks {kind}: its energy is measured, its requests are not seen"
-                        ));
+                        let (what, still) = (kind.told(), kind.still_measured());
+                        (self.report)(&format!("{what}: {still}"));
                     }
                 }
             }

@@ -34,6 +34,7 @@ const LOSS_NAMES: [&str; LOSSES] = [
     "torn",
     "counter",
     "switch",
+    "tls",
 ];
 
 /// Losses that are records that never came.
@@ -42,12 +43,13 @@ const RECORDS: [Loss; 4] = [Loss::Tick, Loss::Io, Loss::Process, Loss::Slice];
 /// Flag of a counter that could not be read at times, by the kernel or by user space.
 const UNREADABLE: &str = "counter-unreadable";
 /// Losses of another kind and the flag that tells of them.
-const TROUBLES: [(Loss, &str); 5] = [
+const TROUBLES: [(Loss, &str); 6] = [
     (Loss::ProcessTable, "process-table-full"),
     (Loss::ConnTable, "connection-table-full"),
     (Loss::Torn, "clock-torn"),
     (Loss::Counter, UNREADABLE),
     (Loss::Switch, "switch-missed"),
+    (Loss::Tls, "tls-table-full"),
 ];
 
 /// Knows what does not change during a run.
@@ -59,6 +61,8 @@ pub(super) struct Publisher {
     policies: Policies,
     labels: Vec<DomainLabel>,
     said: BTreeSet<NotUnderstood>,
+    /// Targets that use io_uring, which the boundary rung does not see through.
+    pub(super) rings: u64,
     /// Known from the start.
     flags: Vec<String>,
     /// The host books and when they were read: a walk through the whole process table.
@@ -84,6 +88,7 @@ impl Publisher {
             policies: policies.clone(),
             labels: labels.to_vec(),
             said: BTreeSet::new(),
+            rings: 0,
             flags,
             host: None,
         }
@@ -207,6 +212,7 @@ impl Publisher {
             targets: books::targets(&core.accounts),
             host: self.host(probe),
             events,
+            not_understood: not_understood(core, self.rings),
             self_cost: self.cost(probe),
             policies: self.policies.clone(),
             flags,
@@ -249,12 +255,21 @@ fn in_flight(core: &Core) -> BTreeMap<String, u64> {
         .collect()
 }
 
+/// Connections and bodies by why they are not parsed, and the targets that use io_uring unseen.
+fn not_understood(core: &Core, rings: u64) -> BTreeMap<String, u64> {
+    let counts = core.tracker.stats().not_understood;
+    let named = NotUnderstood::ALL.iter().map(|kind| kind.as_str()).zip(counts);
+    named.chain([("io_uring", rings)]).map(|(kind, n)| (kind.to_owned(), n)).collect()
+}
+
 fn events(core: &Core, probe: &Probe, lost: &[u64; LOSSES]) -> Events {
     let by_kind = LOSS_NAMES.iter().zip(lost).map(|(name, n)| ((*name).to_owned(), *n));
     let mut lost_by_kind: BTreeMap<String, u64> = by_kind.collect();
-    lost_by_kind.insert("undecodable".to_owned(), probe.undecodable());
+    let others = [("undecodable", probe.undecodable()), ("skipped", probe.skipped())];
+    lost_by_kind.extend(others.map(|(name, n)| (name.to_owned(), n)));
     let records: u64 = RECORDS.iter().map(|loss| lost[*loss as usize]).sum();
-    Events { seen: core.seen, lost: records + probe.undecodable(), lost_by_kind }
+    let lost = records + others.iter().map(|(_, n)| n).sum::<u64>();
+    Events { seen: core.seen, lost, lost_by_kind, boundary: probe.boundary().to_string() }
 }
 
 /// Compares with the kernel's own books, to the bit. `None` where the kernel keeps none (it knows no

@@ -3,13 +3,17 @@
 //! A request is recorded once it has both ended and settled, that is when every domain has closed the
 //! window of its last byte.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use probe_ledger::{Account, DomainShare, ErrorParts, Nanojoules};
+use probe_ledger::{Account, DomainId, DomainShare, ErrorParts, Nanojoules};
 
 use crate::{
     boundary::Facts,
     clock::Clock,
+    engine::phases,
     record::{Quality, RequestRecord, SCHEMA},
     snapshot::Policies,
 };
@@ -30,26 +34,28 @@ pub struct DomainLabel {
 }
 
 /// The domains that were summed, then those that their energy was shared by.
-fn sources(used: &[&DomainLabel]) -> Vec<String> {
-    let summed = used.iter().map(|label| format!("{}={}", label.name, label.source));
+fn sources<'a>(used: impl Iterator<Item = &'a DomainLabel> + Clone) -> Arc<[String]> {
+    let summed = used.clone().map(|label| format!("{}={}", label.name, label.source));
     let mut sources: Vec<String> = summed.collect();
-    for by in used.iter().filter_map(|label| label.shared_by.as_ref()) {
+    for by in used.filter_map(|label| label.shared_by.as_ref()) {
         if !sources.contains(by) {
             sources.push(by.clone());
         }
     }
-    sources
+    sources.into()
 }
 
 /// Requests that have ended and wait for their account.
 pub struct Records {
     labels: Vec<DomainLabel>,
-    names: BTreeMap<u32, String>,
+    names: BTreeMap<u32, Arc<str>>,
     policies: Policies,
     clock: Clock,
-    waiting: BTreeMap<u64, Facts>,
+    waiting: BTreeMap<u64, Box<Facts>>,
     /// Of the run, and of every record made now.
     marks: BTreeSet<String>,
+    /// The domains that measured the last request, and how records call them: most are measured by the same.
+    measured_by: (Vec<DomainId>, Arc<[String]>),
 }
 
 impl Records {
@@ -61,7 +67,15 @@ impl Records {
         policies: Policies,
         clock: Clock,
     ) -> Self {
-        Self { labels, names, policies, clock, waiting: BTreeMap::new(), marks: BTreeSet::new() }
+        Self {
+            labels,
+            names: names.into_iter().map(|(who, name)| (who, name.into())).collect(),
+            policies,
+            clock,
+            waiting: BTreeMap::new(),
+            marks: BTreeSet::new(),
+            measured_by: <_>::default(),
+        }
     }
 
     /// The domains, in the ledger's order.
@@ -80,51 +94,59 @@ impl Records {
     }
 
     /// A request has ended; its account comes later.
-    pub fn ended(&mut self, facts: Facts) {
+    pub fn ended(&mut self, facts: Box<Facts>) {
         self.waiting.insert(facts.request.0, facts);
     }
 
     /// A request has settled. `None` if it never ended, which cannot be.
     pub fn settled(&mut self, account: &Account) -> Option<RequestRecord> {
         let facts = self.waiting.remove(&account.request.0)?;
-        Some(self.record(&facts, Some(account)))
+        Some(self.record(*facts, Some(account)))
     }
 
     /// A request that was never resident: it has no account, so no joules.
-    #[must_use]
-    pub fn without_account(&self, facts: &Facts) -> RequestRecord {
+    pub fn without_account(&mut self, facts: Facts) -> RequestRecord {
         self.record(facts, None)
     }
 
-    fn record(&self, facts: &Facts, account: Option<&Account>) -> RequestRecord {
+    fn record(&mut self, facts: Facts, account: Option<&Account>) -> RequestRecord {
+        let sources = self.sources(account);
         let energy = account.and_then(|a| a.energy);
         let part = |of: fn(ErrorParts) -> Nanojoules| energy.map(|e| of(e.parts).joules());
         let sum = |class: &str| self.sum(account, class);
         let (prefill, decode) = self.phases(account);
-        let used: Vec<&DomainLabel> =
-            account.into_iter().flat_map(|a| self.measured(a)).map(|(label, _)| label).collect();
-        let quality = used.iter().map(|label| label.quality).max().unwrap_or(Quality::Absent);
+        let used = account.into_iter().flat_map(|account| self.measured(account));
+        let quality = used.map(|(label, _)| label.quality).max().unwrap_or(Quality::Absent);
         let mut flags: Vec<String> = facts.flags.iter().map(|f| f.as_str().to_owned()).collect();
         match account {
             Some(account) => flags.extend(account.flags.iter().map(|f| f.name().to_owned())),
             None => flags.push("never_resident".to_owned()),
         }
         flags.extend(self.marks.iter().filter(|_| account.is_some()).cloned());
-        let since = |t: u64| t.saturating_sub(facts.start.t) as f64 / 1e9;
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        let since = |t: u64| seconds(t.saturating_sub(facts.start.t));
+        let spans = phases::spans(&facts);
         RequestRecord {
             schema: SCHEMA,
             request: facts.request.0,
             target: self.names.get(&facts.who).cloned().unwrap_or_default(),
             pid: facts.tgid,
-            path: facts.path.clone(),
+            kind: facts.kind(),
+            path: facts.path,
             status: facts.status,
-            model: facts.model.clone(),
+            model: facts.model,
             stream: facts.stream,
             start: self.clock.rfc3339(facts.start.t),
             duration_s: since(facts.end.t),
             ttft_s: facts.first.map(|first| since(first.t)),
+            queue_s: spans.queue.map(seconds),
+            prefill_s: spans.prefill.map(seconds),
+            decode_s: spans.decode.map(seconds),
+            itl_p50_s: facts.gaps.map(|gaps| seconds(gaps.p50)),
+            itl_p99_s: facts.gaps.map(|gaps| seconds(gaps.p99)),
             end: facts.outcome,
             prompt_tokens: facts.prompt_tokens,
+            cached_tokens: facts.prompt_cached,
             completion_tokens: facts.completion_tokens,
             token_source: facts.token_source,
             joules: energy.map(|e| e.energy.joules()),
@@ -147,20 +169,31 @@ impl Records {
             cpu_s: account.map(|a| a.cpu.seconds()),
             mean_residents: account.map(|a| a.mean_residents),
             quality,
-            sources: sources(&used),
+            sources,
             weight: self.policies.weight.clone(),
             share: self.policies.share.clone(),
             idle: self.policies.idle.clone(),
             flags,
-            external_id: facts.external_id.clone(),
+            external_id: facts.external_id,
         }
+    }
+
+    /// How records call the domains that measured the request.
+    fn sources(&mut self, account: Option<&Account>) -> Arc<[String]> {
+        let Some(account) = account else { return <_>::default() };
+        let used = || self.measured(account).map(|(_, share)| share.domain);
+        if !used().eq(self.measured_by.0.iter().copied()) {
+            let names = sources(self.measured(account).map(|(label, _)| label));
+            self.measured_by = (used().collect(), names);
+        }
+        self.measured_by.1.clone()
     }
 
     /// The additive domains that measured the request, and what they say of it.
     fn measured<'a>(
         &'a self,
         account: &'a Account,
-    ) -> impl Iterator<Item = (&'a DomainLabel, &'a DomainShare)> {
+    ) -> impl Iterator<Item = (&'a DomainLabel, &'a DomainShare)> + Clone {
         let of = |share: &'a DomainShare| Some((self.labels.get(share.domain.0)?, share));
         let known = account.domains.iter().filter_map(of);
         known.filter(|(label, share)| label.additive && share.active.is_some())
@@ -237,11 +270,11 @@ mod tests {
     #[test]
     fn every_part_of_the_error_bar_is_in_the_record_and_none_is_zero_without_energy() {
         let policies = probe_ledger::Policies::default().into();
-        let records = Records::new(vec![], BTreeMap::new(), policies, Clock::at(0));
-        let record = records.record(&facts(), Some(&account()));
+        let mut records = Records::new(vec![], BTreeMap::new(), policies, Clock::at(0));
+        let record = records.record(facts(), Some(&account()));
         assert_eq!(parts(&record), [1, 2, 3, 4, 5, 6, 7, 8].map(|mj| Some(f64::from(mj) / 1e3)));
         let unmeasured = Account { energy: None, ..account() };
-        assert_eq!(parts(&records.record(&facts(), Some(&unmeasured))), [None; 8]);
-        assert_eq!(parts(&records.without_account(&facts())), [None; 8]);
+        assert_eq!(parts(&records.record(facts(), Some(&unmeasured))), [None; 8]);
+        assert_eq!(parts(&records.without_account(facts())), [None; 8]);
     }
 }

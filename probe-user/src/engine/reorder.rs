@@ -4,10 +4,7 @@
 //! stand there a few microseconds out of order. Events are held until something at least
 //! [`SLACK_NS`] later has been seen.
 
-use std::{
-    cmp::Ordering,
-    collections::{BinaryHeap, binary_heap::PeekMut},
-};
+use std::collections::VecDeque;
 
 use crate::event::Event;
 
@@ -15,66 +12,33 @@ use crate::event::Event;
 /// interrupts at most.
 pub const SLACK_NS: u64 = 2_000_000;
 
-/// Events that wait for their turn.
+/// Events that wait for their turn, by time. They come nearly in order, so the place of one is found in a few steps from
+/// the end.
 #[derive(Default)]
 pub struct Reorder {
-    waiting: BinaryHeap<Waiting>,
-    newest: u64,
-    arrived: u64,
-}
-
-struct Waiting {
-    event: Event,
-    arrived: u64,
-}
-
-impl Waiting {
-    fn key(&self) -> (u64, u64) {
-        (self.event.t(), self.arrived)
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Waiting {}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Waiting {
-    /// The earliest is the greatest, so that the heap yields it first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.key().cmp(&self.key())
-    }
+    waiting: VecDeque<Event>,
 }
 
 impl Reorder {
     /// Takes an event in.
     pub fn push(&mut self, event: Event) {
-        self.newest = self.newest.max(event.t());
-        self.arrived += 1;
-        self.waiting.push(Waiting { event, arrived: self.arrived });
+        let t = event.t();
+        let later = self.waiting.iter().rev().take_while(|waiting| waiting.t() > t).count();
+        self.waiting.insert(self.waiting.len() - later, event);
     }
 
     /// The next event that nothing can overtake any more.
     pub fn pop(&mut self) -> Option<Event> {
-        let first = self.waiting.peek_mut()?;
-        if first.event.t().saturating_add(SLACK_NS) > self.newest {
+        let (first, newest) = (self.waiting.front()?, self.waiting.back()?);
+        if first.t().saturating_add(SLACK_NS) > newest.t() {
             return None;
         }
-        Some(PeekMut::pop(first).event)
+        self.waiting.pop_front()
     }
 
     /// The next event, at the end of the run.
     pub fn flush(&mut self) -> Option<Event> {
-        self.waiting.pop().map(|waiting| waiting.event)
+        self.waiting.pop_front()
     }
 }
 

@@ -13,7 +13,7 @@ impl Engine<'_> {
     /// Looks for a target and tells the kernel side what is new of it.
     pub(super) fn look(&mut self, index: usize, required: bool) -> Result<(), EngineError> {
         let Some(target) = self.core.targets.0.get_mut(index) else { return Ok(()) };
-        let found = find(&target.selector, &self.roots);
+        let found = find(&target.selector, &target.place, &self.roots);
         target.prune(|pid| alive(pid, &self.roots));
         let found = match found {
             Ok(found) => found,
@@ -26,6 +26,8 @@ impl Engine<'_> {
             }
         };
         let (who, change) = (target.who, target.found(&found));
+        self.look_for_rings(who, &found.processes);
+        self.hook_tls(who, found.processes);
         self.apply(who, &change)
     }
 
@@ -35,15 +37,20 @@ impl Engine<'_> {
                 self.core.targets.gone(who, *pid);
             }
         }
+        if !change.adopt.is_empty() {
+            // A thread that runs without a break is known by its next slice only. A CPU that went offline since the last
+            // look needs no sweep.
+            let _ = sweep(&self.cpus);
+        }
         for inode in &change.unlisten {
             self.probe.unlisten(*inode);
         }
         for inode in &change.listen {
             self.probe.listen(*inode, who)?;
         }
-        for (pid, fd) in &change.watch {
-            if let Some(conn) = self.probe.watch(*pid, *fd)? {
-                self.core.found_open(conn, who, *pid, self.clock.now());
+        for socket in &change.watch {
+            if let Some(conn) = self.probe.watch(socket, who)? {
+                self.core.found_open(conn, who, socket.tgid, self.clock.now());
             }
         }
         Ok(())
@@ -54,13 +61,16 @@ impl Engine<'_> {
         let now = self.clock.now();
         for index in 0..self.core.targets.0.len() {
             let Some(target) = self.core.targets.0.get_mut(index) else { continue };
-            let (was, known) = (target.present(), target.processes.clone());
+            let was = target.present();
             let heard = !target.listeners.is_empty();
             match target.due(now) {
                 None => continue,
                 Some(Look::Listeners) => {
-                    let listen = listening(&target.selector, &self.roots);
+                    let listen =
+                        listening(&target.selector, &target.place, &target.processes, &self.roots);
                     if listen.is_none_or(|inodes| inodes == target.listeners) {
+                        let (who, pids) = (target.who, target.processes.clone());
+                        self.look_for_rings(who, &pids);
                         continue;
                     }
                 }
@@ -71,10 +81,6 @@ impl Engine<'_> {
                 (self.report)(&format!("a process or socket cannot be watched: {error}"));
             }
             let target = &self.core.targets.0[index];
-            if !target.processes.is_subset(&known) {
-                // A CPU that went offline since the last look needs no sweep.
-                let _ = sweep(&self.cpus);
-            }
             match (was, heard, target.present(), !target.listeners.is_empty()) {
                 (false, _, true, _) | (true, false, true, true) => {
                     (self.report)(&format!("attached again: {}", target.name));

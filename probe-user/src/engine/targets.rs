@@ -6,7 +6,7 @@ use probe_common::{FIRST_TARGET, OTHER, SELF};
 
 use crate::{
     event::{Process, ProcessChange},
-    target::{Found, Selector},
+    target::{Found, Place, Selector, Socket},
 };
 
 /// How often a target that is gone is looked for.
@@ -31,6 +31,8 @@ pub struct Target {
     pub processes: BTreeSet<u32>,
     /// Inodes of its listening sockets.
     pub listeners: BTreeSet<u64>,
+    /// Where it was found last.
+    pub place: Place,
     next_look: u64,
     next_listeners: u64,
     /// A process of it called exec, listened or ended: it may listen elsewhere now.
@@ -58,7 +60,7 @@ pub struct Change {
     /// Listening sockets that are gone.
     pub unlisten: Vec<u64>,
     /// Connections already open.
-    pub watch: Vec<(u32, i32)>,
+    pub watch: Vec<Socket>,
 }
 
 impl Target {
@@ -73,11 +75,18 @@ impl Target {
             who,
             processes,
             listeners,
+            place: Place::default(),
             next_look: 0,
             next_listeners: 0,
             changed: false,
             untold: false,
         }
+    }
+
+    /// The same, found there.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { place, ..self }
     }
 
     /// Whether it has a process.
@@ -99,7 +108,10 @@ impl Target {
         }
         self.next_look = now + if self.present() { REFRESH_NS } else { SEARCH_NS };
         let addressed = matches!(self.selector, Selector::Port(_) | Selector::UnixPath(_));
-        let grouped = matches!(self.selector, Selector::Unit(_) | Selector::Cgroup(_));
+        let grouped = matches!(
+            self.selector,
+            Selector::Unit(_) | Selector::Cgroup(_) | Selector::Container(_)
+        );
         let changed = std::mem::take(&mut self.changed);
         if !self.present() || self.listeners.is_empty() || grouped || changed {
             return Some(Look::All);
@@ -133,6 +145,7 @@ impl Target {
         self.processes.extend(&found.processes);
         self.untold |= self.present();
         self.listeners.clone_from(&found.listeners);
+        self.place.clone_from(&found.place);
         change
     }
 }

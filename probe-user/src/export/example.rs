@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{self, End, Quality, RequestRecord, TokenSource};
+use crate::record::{self, End, Kind, Quality, RequestRecord, TokenSource};
 use crate::snapshot::{
-    self, ConsumerBook, DomainBook, Events, HostBooks, KernelBooks, Policies, ProgramCost,
-    SelfCost, Snapshot, TargetBook,
+    self, ConsumerBook, DomainBook, Events, HostBooks, KernelBooks, KindBook, Kinds, Policies,
+    ProgramCost, SelfCost, Snapshot, TargetBook,
 };
 
 /// Instant of second 0 of the example run, RFC 3339.
@@ -35,14 +35,21 @@ pub(crate) fn record(number: u64) -> RequestRecord {
         path: Some(
             if number.is_multiple_of(5) { "/completion" } else { "/v1/chat/completions" }.into(),
         ),
+        kind: Kind::Inference,
         status: (!aborted).then_some(200),
         model: Some("SmolLM2-135M".into()),
         stream: Some(number % 2 == 1),
         start: instant(0.25 * number as f64),
         duration_s: 0.31 * size,
         ttft_s: known(0.02 * size),
+        queue_s: known(0.001 * size),
+        prefill_s: known(0.018 * size),
+        decode_s: known(0.29 * size),
+        itl_p50_s: known(0.018),
+        itl_p99_s: known(0.031),
         end: if aborted { End::Aborted } else { End::Complete },
         prompt_tokens: tokens(12 + number % 9),
+        cached_tokens: tokens(number % 3),
         completion_tokens: tokens(16 * (number % 7 + 1)),
         token_source: if aborted { TokenSource::None } else { TokenSource::Usage },
         joules: known(joules),
@@ -65,12 +72,42 @@ pub(crate) fn record(number: u64) -> RequestRecord {
         cpu_s: Some(0.29 * size),
         mean_residents: Some(1.0 + (number % 3) as f64 / 2.0),
         quality: if aborted { Quality::Absent } else { Quality::Measured },
-        sources: vec!["package-0=rapl-powercap".into(), "dram-0=rapl-powercap".into()],
+        sources: ["package-0=rapl-powercap", "dram-0=rapl-powercap"].map(Into::into).into(),
         weight: "time".into(),
         share: "equal".into(),
         idle: "none".into(),
         flags: Vec::new(),
         external_id: None,
+    }
+}
+
+/// A health check between them.
+pub(crate) fn check(number: u64) -> RequestRecord {
+    RequestRecord {
+        path: Some("/health".into()),
+        kind: Kind::Check,
+        model: None,
+        stream: None,
+        duration_s: 0.0004,
+        ttft_s: Some(0.0003),
+        queue_s: None,
+        prefill_s: None,
+        decode_s: None,
+        itl_p50_s: None,
+        itl_p99_s: None,
+        end: End::Complete,
+        status: Some(200),
+        prompt_tokens: None,
+        cached_tokens: None,
+        completion_tokens: None,
+        token_source: TokenSource::None,
+        joules: Some(0.0005),
+        joules_low: Some(0.0004),
+        joules_high: Some(0.0006),
+        prefill_j: None,
+        decode_j: None,
+        quality: Quality::Measured,
+        ..record(number)
     }
 }
 
@@ -130,8 +167,17 @@ pub(crate) fn snapshot(seconds: f64) -> Snapshot {
         domains.values().filter(|d| d.additive).map(|d| d.consumers["llama"]).collect();
     let charged: u64 = llama.iter().map(|c| c.active_nj).sum();
     let background_nj = charged / 10;
+    let checks_nj = (charged - background_nj).min(1_000_000);
     let target = TargetBook {
         requests_nj: charged - background_nj,
+        kinds: Kinds {
+            inference: KindBook {
+                requests: (seconds * 4.0) as u64,
+                energy_nj: charged - background_nj - checks_nj,
+            },
+            check: KindBook { requests: seconds as u64, energy_nj: checks_nj },
+            other: KindBook::default(),
+        },
         background_nj,
         background_before_nj: background_nj / 4,
         background_waiting_nj: 0,
@@ -166,7 +212,9 @@ pub(crate) fn snapshot(seconds: f64) -> Snapshot {
             seen: runs,
             lost: 0,
             lost_by_kind: BTreeMap::from([("ring".to_owned(), 0), ("tick".to_owned(), 0)]),
+            boundary: "tracepoint".to_owned(),
         },
+        not_understood: BTreeMap::from([("compressed".to_owned(), 0), ("http2".to_owned(), 2)]),
         self_cost: SelfCost { cpu_s: seconds * 0.004, rss_bytes: 21_500_000, programs },
         policies: Policies { weight: "time".into(), share: "equal".into(), idle: "none".into() },
         flags: Vec::new(),

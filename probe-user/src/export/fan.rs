@@ -31,8 +31,13 @@ impl Exports {
     }
 
     /// Passes a settled request to every sink.
-    pub fn request(&mut self, record: &RequestRecord) {
+    pub fn request(&mut self, record: &Arc<RequestRecord>) {
         self.each(|sink| sink.request(record));
+    }
+
+    /// Tells every sink that nothing more comes for a while.
+    pub fn flush(&mut self) {
+        self.each(|sink| sink.flush());
     }
 
     /// How often the most eager sink wants the books; `None`: nobody before the end.
@@ -71,7 +76,7 @@ mod tests {
 
     struct Broken;
     impl Sink for Broken {
-        fn request(&mut self, _: &RequestRecord) -> Result<(), ExportError> {
+        fn request(&mut self, _: &Arc<RequestRecord>) -> Result<(), ExportError> {
             Err(ExportError::Write {
                 place: "nowhere".into(),
                 source: std::io::ErrorKind::Other.into(),
@@ -87,7 +92,7 @@ mod tests {
 
     struct Counting(Arc<Mutex<u64>>);
     impl Sink for Counting {
-        fn request(&mut self, _: &RequestRecord) -> Result<(), ExportError> {
+        fn request(&mut self, _: &Arc<RequestRecord>) -> Result<(), ExportError> {
             *self.0.lock().unwrap() += 1;
             Ok(())
         }
@@ -108,7 +113,7 @@ mod tests {
         exports.add(Broken);
         exports.add(Counting(Arc::clone(&counted)));
         for number in 1..=3 {
-            exports.request(&example::record(number));
+            exports.request(&Arc::new(example::record(number)));
         }
         assert_eq!(*counted.lock().unwrap(), 3);
         assert_eq!(*reported.lock().unwrap(), 3);

@@ -1,7 +1,7 @@
 //! `--requests FILE|-`: one JSON object a line, each line there as a whole or not at all.
 //!
-//! A line is one `write`. When the disk is full the line's beginning is taken back, the record is
-//! counted as lost, the failure is said once, and the next record is tried again.
+//! Lines that come together are one `write`. When the disk is full the beginning of a line is taken back, the records
+//! that found no room are counted as lost, the failure is said once, and the next record is tried again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -29,10 +29,15 @@ impl Lines for File {
     }
 }
 
+/// So many bytes of lines wait for each other at most.
+const TOGETHER: usize = 64 << 10;
+
 /// Writes request records.
 pub struct JsonLines {
     out: Box<dyn Lines>,
     place: String,
+    /// Lines that were not written yet.
+    lines: Vec<u8>,
     good: u64,
     broken_line: bool,
     seen: u64,
@@ -62,7 +67,8 @@ impl JsonLines {
     pub fn to(out: impl Lines + 'static, place: &str) -> Self {
         let out = Box::new(out);
         let place = place.to_owned();
-        Self { out, place, good: 0, broken_line: false, seen: 0, lost: 0, first: None }
+        let lines = Vec::new();
+        Self { out, place, lines, good: 0, broken_line: false, seen: 0, lost: 0, first: None }
     }
 
     /// Records that could not be written so far.
@@ -71,31 +77,35 @@ impl JsonLines {
         self.lost
     }
 
-    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Writes the lines that wait. Of an error it is told with how many bytes were written before.
+    fn write(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
         if self.broken_line {
-            self.out.write_all(b"\n")?;
+            self.out.write_all(b"\n").map_err(|e| (0, e))?;
             self.good += 1;
             self.broken_line = false;
         }
         let mut written = 0;
-        let result = loop {
-            if written == line.len() {
-                break self.out.flush();
-            }
-            match self.out.write(&line[written..]) {
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+        while written < lines.len() {
+            match self.out.write(&lines[written..]) {
+                Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
                 Ok(n) => written += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => break Err(e),
+                Err(e) => return Err((written, e)),
             }
-        };
-        if result.is_ok() {
-            self.good += written as u64;
-        } else if written > 0 && !self.out.take_back(self.good) {
-            self.good += written as u64;
+        }
+        self.out.flush().map_err(|e| (written, e))
+    }
+
+    /// Of what was to be written, only so much was: keeps its whole lines and counts the others as lost.
+    fn cut(&mut self, lines: &[u8], written: usize) {
+        let end = |byte: &u8| *byte == b'\n';
+        let whole = lines[..written].iter().rposition(end).map_or(0, |last| last + 1);
+        self.lost += lines[whole..].iter().filter(|byte| end(byte)).count() as u64;
+        self.good += whole as u64;
+        if written > whole && !self.out.take_back(self.good) {
+            self.good += (written - whole) as u64;
             self.broken_line = true;
         }
-        result
     }
 }
 
@@ -106,13 +116,30 @@ impl Sink for JsonLines {
         Ok(())
     }
 
-    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
+    fn request(&mut self, record: &Arc<RequestRecord>) -> Result<(), ExportError> {
         self.seen += 1;
-        let mut line = serde_json::to_vec(record)
-            .map_err(|source| ExportError::Encode { what: "a request record", source })?;
-        line.push(b'\n');
-        let Err(source) = self.write_line(&line) else { return Ok(()) };
-        self.lost += 1;
+        let before = self.lines.len();
+        serde_json::to_writer(&mut self.lines, record.as_ref()).map_err(|source| {
+            self.lines.truncate(before);
+            ExportError::Encode { what: "a request record", source }
+        })?;
+        self.lines.push(b'\n');
+        if self.lines.len() < TOGETHER { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<(), ExportError> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let mut lines = std::mem::take(&mut self.lines);
+        let result = self.write(&lines);
+        match &result {
+            Ok(()) => self.good += lines.len() as u64,
+            Err((written, _)) => self.cut(&lines, *written),
+        }
+        lines.clear();
+        self.lines = lines;
+        let Err((_, source)) = result else { return Ok(()) };
         if self.first.is_some() {
             return Ok(());
         }
@@ -125,6 +152,8 @@ impl Sink for JsonLines {
     }
 
     fn finish(&mut self, _: &Snapshot) -> Result<(), ExportError> {
+        // A failure is in what is said below.
+        let _ = self.flush();
         let Some(first) = self.first.take() else { return Ok(()) };
         let (lost, seen) = (self.lost, self.seen);
         Err(ExportError::Lost { place: self.place.clone(), lost, seen, first })
@@ -181,6 +210,11 @@ mod tests {
         }
     }
 
+    fn write(sink: &mut JsonLines, number: u64) -> Result<(), ExportError> {
+        sink.request(&Arc::new(example::record(number)))?;
+        sink.flush()
+    }
+
     #[test]
     fn every_line_is_a_record_with_every_field() {
         let dir = tempfile::tempdir().unwrap();
@@ -191,14 +225,16 @@ mod tests {
         assert!(left > 0, "a run that does not begin destroys nothing");
         sink.begin().unwrap();
         for number in 1..=3 {
-            sink.request(&example::record(number)).unwrap();
+            sink.request(&Arc::new(example::record(number))).unwrap();
         }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "they wait for each other");
+        sink.flush().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let records: Vec<RequestRecord> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.iter().map(|r| r.request).collect::<Vec<_>>(), [1, 2, 3]);
         let value: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        assert_eq!(value.as_object().unwrap().len(), 41);
+        assert_eq!(value.as_object().unwrap().len(), 48);
         assert!(value["gpu_j"].is_null(), "not measured is null");
     }
 
@@ -207,12 +243,12 @@ mod tests {
         let line = serde_json::to_vec(&example::record(1)).unwrap().len() + 1;
         let disk = Disk::new(line + line / 2, true);
         let mut sink = JsonLines::to(disk.clone(), "disk");
-        assert!(sink.request(&example::record(1)).is_ok());
-        let error = sink.request(&example::record(2)).unwrap_err();
+        assert!(write(&mut sink, 1).is_ok());
+        let error = write(&mut sink, 2).unwrap_err();
         assert!(error.to_string().contains("writing to disk failed"), "{error}");
-        assert!(sink.request(&example::record(3)).is_ok(), "said once");
+        assert!(write(&mut sink, 3).is_ok(), "said once");
         *disk.space.lock().unwrap() = 10 * line;
-        assert!(sink.request(&example::record(4)).is_ok());
+        assert!(write(&mut sink, 4).is_ok());
         assert_eq!(sink.lost(), 2);
         let numbers: Vec<u64> = disk
             .lines()
@@ -225,13 +261,27 @@ mod tests {
     }
 
     #[test]
+    fn of_lines_that_come_together_those_are_kept_that_found_room() {
+        let line = serde_json::to_vec(&example::record(1)).unwrap().len() + 1;
+        let disk = Disk::new(2 * line + line / 2, true);
+        let mut sink = JsonLines::to(disk.clone(), "disk");
+        for number in 1..=4 {
+            sink.request(&Arc::new(example::record(number))).unwrap();
+        }
+        assert!(sink.flush().is_err());
+        assert_eq!((sink.lost(), disk.lines().len()), (2, 2));
+        sink.flush().unwrap();
+        assert_eq!((sink.lost(), disk.lines().len()), (2, 2), "nothing is written twice");
+    }
+
+    #[test]
     fn where_nothing_can_be_taken_back_the_next_record_starts_its_own_line() {
         let line = serde_json::to_vec(&example::record(1)).unwrap().len() + 1;
         let disk = Disk::new(line / 2, false);
         let mut sink = JsonLines::to(disk.clone(), "pipe");
-        assert!(sink.request(&example::record(1)).is_err());
+        assert!(write(&mut sink, 1).is_err());
         *disk.space.lock().unwrap() = 10 * line;
-        assert!(sink.request(&example::record(2)).is_ok());
+        assert!(write(&mut sink, 2).is_ok());
         let lines = disk.lines();
         assert_eq!(lines.len(), 2);
         assert_eq!(serde_json::from_str::<RequestRecord>(&lines[1]).unwrap().request, 2);
@@ -240,8 +290,8 @@ mod tests {
     #[test]
     fn a_device_without_space_never_ends_the_run() {
         let mut sink = JsonLines::create(Path::new("/dev/full")).unwrap();
-        assert!(sink.request(&example::record(1)).is_err());
-        assert!(sink.request(&example::record(2)).is_ok());
+        assert!(write(&mut sink, 1).is_err());
+        assert!(write(&mut sink, 2).is_ok());
         assert_eq!(sink.lost(), 2);
     }
 

@@ -44,7 +44,15 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// When the record could not be passed on; the sink stays usable.
-    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError>;
+    fn request(&mut self, record: &Arc<RequestRecord>) -> Result<(), ExportError>;
+
+    /// Nothing more comes for a while: what was held back goes out.
+    ///
+    /// # Errors
+    /// When it could not be passed on; the sink stays usable.
+    fn flush(&mut self) -> Result<(), ExportError> {
+        Ok(())
+    }
 
     /// How often it wants the books; `None`: only the last ones.
     fn period(&self) -> Option<Duration> {
@@ -73,8 +81,12 @@ impl Sink for Box<dyn Sink> {
         self.as_ref().period()
     }
 
-    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
+    fn request(&mut self, record: &Arc<RequestRecord>) -> Result<(), ExportError> {
         self.as_mut().request(record)
+    }
+
+    fn flush(&mut self) -> Result<(), ExportError> {
+        self.as_mut().flush()
     }
 
     fn snapshot(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), ExportError> {

@@ -31,20 +31,27 @@ enum Field {
 use Field::{Count, List, Number, Text, Time, Truth};
 
 /// Name, whether every record has it, and how it is taken, in the order of the record.
-const COLUMNS: [(&str, bool, Field); 41] = [
+const COLUMNS: [(&str, bool, Field); 48] = [
     ("schema", true, Count(|r| Some(r.schema.into()))),
     ("request", true, Count(|r| Some(r.request))),
     ("target", true, Text(|r| Some(&r.target))),
     ("pid", true, Count(|r| Some(r.pid.into()))),
     ("path", false, Text(|r| r.path.as_deref())),
+    ("kind", true, Text(|r| Some(r.kind.as_str()))),
     ("status", false, Count(|r| r.status.map(u64::from))),
     ("model", false, Text(|r| r.model.as_deref())),
     ("stream", false, Truth(|r| r.stream)),
     ("start", false, Time(start)),
     ("duration_s", true, Number(|r| Some(r.duration_s))),
     ("ttft_s", false, Number(|r| r.ttft_s)),
+    ("queue_s", false, Number(|r| r.queue_s)),
+    ("prefill_s", false, Number(|r| r.prefill_s)),
+    ("decode_s", false, Number(|r| r.decode_s)),
+    ("itl_p50_s", false, Number(|r| r.itl_p50_s)),
+    ("itl_p99_s", false, Number(|r| r.itl_p99_s)),
     ("end", true, Text(|r| Some(r.end.as_str()))),
     ("prompt_tokens", false, Count(|r| r.prompt_tokens)),
+    ("cached_tokens", false, Count(|r| r.cached_tokens)),
     ("completion_tokens", false, Count(|r| r.completion_tokens)),
     ("token_source", true, Text(|r| Some(r.token_source.as_str()))),
     ("joules", false, Number(|r| r.joules)),
@@ -269,7 +276,13 @@ mod tests {
             model: None,
             stream: None,
             ttft_s: None,
+            queue_s: None,
+            prefill_s: None,
+            decode_s: None,
+            itl_p50_s: None,
+            itl_p99_s: None,
             prompt_tokens: None,
+            cached_tokens: None,
             completion_tokens: None,
             joules: None,
             joules_low: None,
@@ -291,7 +304,7 @@ mod tests {
             cpu_s: None,
             mean_residents: None,
             external_id: None,
-            sources: vec![],
+            sources: <_>::default(),
             flags: vec![],
             ..whole.clone()
         };

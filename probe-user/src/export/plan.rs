@@ -105,7 +105,7 @@ mod tests {
         };
         let mut opened = open(plan, |error| panic!("{error}")).unwrap();
         assert!(opened.metrics.unwrap().port() > 0);
-        opened.exports.request(&example::record(1));
+        opened.exports.request(&Arc::new(example::record(1)));
         opened.exports.snapshot(&Arc::new(example::snapshot(1.0)));
         assert_eq!(opened.exports.finish(&example::snapshot(2.0)), 0);
         let record: RequestRecord =

@@ -115,7 +115,7 @@ fn write_over(file: &mut File, text: &[u8]) -> io::Result<()> {
 }
 
 impl Sink for Summary {
-    fn request(&mut self, _: &RequestRecord) -> Result<(), ExportError> {
+    fn request(&mut self, _: &Arc<RequestRecord>) -> Result<(), ExportError> {
         Ok(())
     }
 

@@ -2,14 +2,15 @@
 
 use aya::{
     Ebpf,
-    programs::{BtfTracePoint, PerfEvent, ProgramError, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, PerfEvent, ProgramError, RawTracePoint},
 };
 use probe_common::Loss;
 
 use super::{
     error::KernelError,
     maps::KernelCounter,
-    probe::{Also, Probe, Rung},
+    probe::Probe,
+    settings::{Also, Rung},
     timer::Timers,
 };
 
@@ -24,22 +25,6 @@ const CORE_HOOK: (&str, &str) = ("core_switch", "sched_switch");
 const CORE_TIMER: &str = "core_timer";
 const BESIDE_HOOK: (&str, &str) = ("beside_switch", "sched_switch");
 const CYCLES_HOOK: (&str, &str) = ("cycles_switch", "sched_switch");
-const SOCKET_HOOKS: [(&str, &str); 14] = [
-    ("on_listen", "sys_exit_listen"),
-    ("on_close", "sys_enter_close"),
-    ("on_shutdown", "sys_enter_shutdown"),
-    ("on_read", "sys_exit_read"),
-    ("on_readv", "sys_exit_readv"),
-    ("on_recvfrom", "sys_exit_recvfrom"),
-    ("on_recvmsg", "sys_exit_recvmsg"),
-    ("on_write", "sys_exit_write"),
-    ("on_writev", "sys_exit_writev"),
-    ("on_sendto", "sys_exit_sendto"),
-    ("on_sendmsg", "sys_exit_sendmsg"),
-    ("on_sendfile", "sys_exit_sendfile64"),
-    ("on_accept", "sys_exit_accept"),
-    ("on_accept4", "sys_exit_accept4"),
-];
 /// Timer expiries a second of the resync while no switch was missed.
 const RESYNC_HZ: u32 = 20;
 /// How often a core's energy window is closed at least. Switches close it too, and the ticks need no more than
@@ -209,29 +194,11 @@ impl Probe {
         self.core_timers.move_to(loaded(&mut self.bpf, CORE_TIMER)?, cpus, dead)
     }
 
-    /// Hooks the socket system calls.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses one.
-    pub fn attach_sockets(&mut self) -> Result<(), KernelError> {
-        for (name, point) in SOCKET_HOOKS {
-            let hook: &mut TracePoint = program(&mut self.bpf, name)?;
-            hook.load()
-                .and_then(|()| hook.attach("syscalls", point))
-                .map_err(|e| KernelError::program(name, e))?;
-        }
-        Ok(())
-    }
-
     /// Detaches the socket hooks and the tick; clocks go on, so that open slices can still be closed.
     pub fn detach_sources(&mut self) {
         self.detached = self.costs();
-        for (name, _) in SOCKET_HOOKS {
-            if let Ok(hook) = program::<TracePoint>(&mut self.bpf, name) {
-                let _ = hook.unload();
-            }
-        }
+        self.detach_sockets();
+        self.unhook_tls();
         self.ticks = Timers::default();
         if let Ok(tick) = program::<PerfEvent>(&mut self.bpf, self.tick) {
             let _ = tick.unload();
@@ -248,7 +215,7 @@ fn loaded<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a PerfEvent, KernelErro
     }
 }
 
-fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, KernelError>
+pub(super) fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, KernelError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {
@@ -274,18 +241,7 @@ mod tests {
         let cpus: Vec<u32> =
             Topology::read(&roots).unwrap().packages.into_iter().flat_map(|p| p.cpus).collect();
         let package_of = vec![0; *cpus.iter().max().unwrap() as usize + 1];
-        let settings = Settings {
-            rung: Rung::Best,
-            package_of: &package_of,
-            roots: &roots,
-            slice_bytes: None,
-            tick_hz: 1000,
-            idle_divisor: 100,
-            cores: false,
-            siblings: &[],
-            cycles: false,
-            misses: false,
-        };
+        let settings = Settings::plain(&package_of, &roots);
         let mut probe = Probe::load(&settings).unwrap();
         // Runs in 200 ms, and how many had been before.
         let measure = |probe: &Probe| {

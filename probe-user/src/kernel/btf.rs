@@ -1,7 +1,8 @@
 //! Field offsets from the kernel's BTF.
 //!
 //! `/sys/kernel/btf/vmlinux` describes every type of the running kernel. This reads just enough of it to
-//! say at which byte a field of a struct lies, looking through anonymous members. Format:
+//! say at which byte a field of a struct lies, looking through anonymous members, what an enumerator's number is and which
+//! parameter of a function has a name. Format:
 //! Documentation/bpf/btf.rst. It knows nothing of what the offsets are for.
 
 use std::path::Path;
@@ -20,8 +21,8 @@ pub enum BtfError {
     /// The file is not BTF.
     #[error("the kernel's type information is damaged at byte {0}")]
     Format(usize),
-    /// A field this kernel does not have.
-    #[error("this kernel has no field {0}.{1}; it is not supported")]
+    /// A field, enumerator or function that this kernel does not have.
+    #[error("this kernel has no {0}.{1}; it is not supported")]
     Missing(&'static str, &'static str),
 }
 
@@ -30,6 +31,7 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -89,16 +91,64 @@ impl Btf {
         structure: &'static str,
         field: &'static str,
     ) -> Result<u32, BtfError> {
-        for &at in &self.types {
-            let at = at as usize;
-            if kind(word(&self.data, at + 4)?) == KIND_STRUCT
-                && self.name_is(word(&self.data, at)?, structure)
-                && let Some(bits) = self.member(at, field, 0)?
-            {
+        for at in self.named(KIND_STRUCT, structure) {
+            if let Some(bits) = self.member(at, field, 0)? {
                 return Ok(bits / 8);
             }
         }
         Err(BtfError::Missing(structure, field))
+    }
+
+    /// The number of an enumerator of a named enumeration of 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// When this kernel does not have it.
+    pub(super) fn enumerator(
+        &self,
+        enumeration: &'static str,
+        name: &'static str,
+    ) -> Result<u32, BtfError> {
+        for at in self.named(KIND_ENUM, enumeration) {
+            for i in 0..(word(&self.data, at + 4)? & 0xffff) as usize {
+                let entry = at + 12 + 8 * i;
+                if self.name_is(word(&self.data, entry)?, name) {
+                    return word(&self.data, entry + 4);
+                }
+            }
+        }
+        Err(BtfError::Missing(enumeration, name))
+    }
+
+    /// Which of a function's parameters, counted from 0, has this name.
+    ///
+    /// # Errors
+    ///
+    /// When this kernel does not have it.
+    pub(super) fn parameter(
+        &self,
+        function: &'static str,
+        name: &'static str,
+    ) -> Result<u32, BtfError> {
+        let missing = || BtfError::Missing(function, name);
+        let at = self.named(KIND_FUNC, function).next().ok_or_else(missing)?;
+        let proto = word(&self.data, at + 8)? as usize;
+        let at = *proto.checked_sub(1).and_then(|i| self.types.get(i)).ok_or_else(missing)?;
+        for i in 0..word(&self.data, at as usize + 4)? & 0xffff {
+            if self.name_is(word(&self.data, (at + 12 + 8 * i) as usize)?, name) {
+                return Ok(i);
+            }
+        }
+        Err(missing())
+    }
+
+    /// Where the types of this kind and name stand.
+    fn named<'a>(&'a self, of: u32, name: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let is = move |at: usize| {
+            let (info, text) = (word(&self.data, at + 4).ok()?, word(&self.data, at).ok()?);
+            (kind(info) == of && self.name_is(text, name)).then_some(at)
+        };
+        self.types.iter().filter_map(move |at| is(*at as usize))
     }
 
     /// Bit offset of a member, looked for in anonymous members too.
@@ -176,6 +226,16 @@ mod tests {
         );
         assert_eq!(btf.offset("list_head", "prev").unwrap(), 8);
         assert!(matches!(btf.offset("task_struct", "no_such"), Err(BtfError::Missing(..))));
+    }
+
+    #[test]
+    fn enumerators_have_the_numbers_of_the_kernels_own_interface_and_functions_their_parameters() {
+        let btf = Btf::read(Path::new("/sys/kernel/btf/vmlinux")).unwrap();
+        assert_eq!(btf.enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF").unwrap(), 27);
+        assert!(btf.enumerator("bpf_map_type", "no_such").is_err());
+        assert_eq!(btf.parameter("tcp_sendmsg", "size").unwrap(), 2);
+        assert!(btf.parameter("tcp_sendmsg", "no_such").is_err());
+        assert!(btf.parameter("no_such_function", "size").is_err());
     }
 
     #[test]

@@ -8,11 +8,12 @@ use probe_common::{
 
 use crate::event::{ConnId, CoreBooks, Event, Io, IoKind, Process, ProcessChange, Tick};
 
-/// Reads one record of the event ring; `None` when kind or length are not those of a record.
+/// Reads one record of the event ring; `None` when kind or length are not those of a record. Captured bytes are put into
+/// `buffer`, which is only asked for where there are some.
 #[must_use]
-pub(super) fn event(bytes: &[u8]) -> Option<Event> {
+pub(super) fn event(bytes: &[u8], buffer: impl FnOnce() -> Vec<u8>) -> Option<Event> {
     let kind = u32::from_ne_bytes(*bytes.first_chunk::<4>()?);
-    let io = |kind| io(bytes, kind);
+    let io = |kind| io(bytes, buffer, kind);
     let process = |change| process(bytes, change);
     match kind {
         k if k == Kind::Tick as u32 => tick(bytes),
@@ -22,6 +23,9 @@ pub(super) fn event(bytes: &[u8]) -> Option<Event> {
         k if k == Kind::Close as u32 => io(IoKind::Close),
         k if k == Kind::Shutdown as u32 => io(IoKind::Shutdown),
         k if k == Kind::Error as u32 => io(IoKind::Error(0)),
+        k if k == Kind::PlainOpen as u32 => io(IoKind::PlainOpen),
+        k if k == Kind::PlainRecv as u32 => io(IoKind::PlainRecv),
+        k if k == Kind::PlainSend as u32 => io(IoKind::PlainSend),
         k if k == Kind::Fork as u32 => process(ProcessChange::Fork(0)),
         k if k == Kind::Exec as u32 => process(ProcessChange::Exec),
         k if k == Kind::Exit as u32 => process(ProcessChange::Exit),
@@ -66,7 +70,7 @@ fn tick(bytes: &[u8]) -> Option<Event> {
         cycles = have(HAVE_CYCLES).then(|| Box::new(wide.cycles));
         misses = have(HAVE_MISSES).then(|| Box::new(wide.misses));
     }
-    Some(Event::Tick(Tick {
+    Some(Event::Tick(Box::new(Tick {
         package: record.package as usize,
         t: record.t,
         number: record.number,
@@ -76,14 +80,20 @@ fn tick(bytes: &[u8]) -> Option<Event> {
         beside,
         cycles,
         misses,
-    }))
+    })))
 }
 
-fn io(bytes: &[u8], kind: IoKind) -> Option<Event> {
+fn io(bytes: &[u8], buffer: impl FnOnce() -> Vec<u8>, kind: IoKind) -> Option<Event> {
     let record: IoRecord = read(bytes)?;
     let (head, tail) = (usize::from(record.head), usize::from(record.tail));
     let begin = size_of::<IoRecord>();
-    let payload = bytes.get(begin..begin + head + tail)?.to_vec();
+    let captured = bytes.get(begin..begin + head + tail)?;
+    let mut payload = Vec::new();
+    if !captured.is_empty() {
+        payload = buffer();
+        payload.clear();
+        payload.extend_from_slice(captured);
+    }
     let (kind, len) = match kind {
         IoKind::Error(_) => (IoKind::Error(i32::try_from(record.len).unwrap_or(i32::MAX)), 0),
         kind => (kind, record.len),
@@ -114,6 +124,10 @@ fn process(bytes: &[u8], change: ProcessChange) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn event(bytes: &[u8]) -> Option<Event> {
+        super::event(bytes, Vec::new)
+    }
 
     #[test]
     fn short_and_unknown_records_are_none() {
@@ -178,5 +192,8 @@ mod tests {
         bytes[head..head + 2].copy_from_slice(&10u16.to_ne_bytes());
         let Event::Io(io) = event(&bytes).unwrap() else { panic!("no io") };
         assert_eq!((io.head, io.payload.len()), (10, 10));
+        // In a buffer that was used before.
+        let Event::Io(io) = super::event(&bytes, || vec![1; 500]).unwrap() else { panic!("no io") };
+        assert_eq!((io.payload.as_slice(), io.payload.capacity()), (&[0; 10][..], 500));
     }
 }

@@ -14,7 +14,7 @@ use probe_common::{
     NO_SIBLING, Process, TickState,
 };
 
-use super::error::KernelError;
+use super::{error::KernelError, sessions::Sessions};
 use crate::snapshot::HostBooks;
 
 /// An energy counter for the tick to read.
@@ -79,6 +79,7 @@ pub(super) struct Maps {
     /// As `cycle_events`.
     miss_events: MapData,
     slots: Array<MapData, CpuSlot>,
+    pub(super) sessions: Sessions,
 }
 
 fn events(bpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelError> {
@@ -103,7 +104,7 @@ fn per_cpu<V: Pod>(
     PerCpuArray::try_from(take(bpf, name)?).map_err(|e| KernelError::map(name, e))
 }
 
-fn hash<K: Pod, V: Pod>(
+pub(super) fn hash<K: Pod, V: Pod>(
     bpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<HashMap<MapData, K, V>, KernelError> {
@@ -134,6 +135,7 @@ impl Maps {
             cycle_events: events(bpf, "CYCLE_EVENTS")?,
             miss_events: events(bpf, "MISS_EVENTS")?,
             slots: array(bpf, "SLOTS")?,
+            sessions: Sessions::take(bpf)?,
         })
     }
 
@@ -321,10 +323,11 @@ impl Maps {
 
     /// Forgets the connections of a process that ended without closing them.
     pub(super) fn unwatch_process(&mut self, tgid: u32) {
-        let keys: Vec<ConnKey> =
-            self.conns.keys().filter_map(Result::ok).filter(|key| key.tgid == tgid).collect();
-        for key in keys {
+        let theirs = |entry: &(ConnKey, Conn)| entry.0.tgid() == tgid;
+        let conns: Vec<_> = self.conns.iter().filter_map(Result::ok).filter(theirs).collect();
+        for (key, conn) in conns {
             let _ = self.conns.remove(&key);
+            self.sessions.forget_connection(conn.id);
         }
     }
 

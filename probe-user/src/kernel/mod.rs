@@ -6,23 +6,38 @@
 
 mod alive;
 mod attach;
+mod boundary;
 mod btf;
 mod decode;
+mod doorbell;
 mod error;
 mod maps;
 mod offsets;
 mod probe;
+mod sessions;
+mod settings;
 mod sweep;
 mod timer;
 mod tracefs;
+mod uprobe;
 mod verified;
 
 pub use alive::alive;
 pub use attach::CORE_PERIOD_NS;
+pub use boundary::{BoundaryRung, fentry_forecast};
 pub use btf::BtfError;
 pub use error::KernelError;
 pub use maps::{CoreCounter, KernelCounter, TickBooks};
-pub use probe::{Probe, Rung, Settings};
+pub use probe::Probe;
+pub use settings::{Rung, Settings};
 pub use sweep::sweep;
 pub use tracefs::tracefs;
 pub use verified::Verified;
+
+/// Reads one record of the event ring: for the fuzz target, which has no ring.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+#[must_use]
+pub fn decode_record(bytes: &[u8]) -> Option<crate::event::Event> {
+    decode::event(bytes, Vec::new)
+}

@@ -20,32 +20,78 @@ const FIELDS: [(&str, &str, &str); 10] = [
     ("OFF_INO", "inode", "i_ino"),
 ];
 
+/// What the kernel's types say.
+pub(super) struct Resolved {
+    /// Globals and what they take.
+    pub(super) offsets: Vec<Offset>,
+    /// What is missing for the kernel's socket functions to be hooked, as [`BtfError::Missing`] has it.
+    pub(super) functions_missing: Option<(&'static str, &'static str)>,
+}
+
 /// Resolves every offset.
 ///
 /// # Errors
 ///
 /// When the kernel has no BTF or lacks a field.
-pub(super) fn resolve(path: &Path) -> Result<Vec<Offset>, BtfError> {
+pub(super) fn resolve(path: &Path) -> Result<Resolved, BtfError> {
     let btf = Btf::read(path)?;
     let mut offsets = Vec::new();
     for (global, structure, field) in FIELDS {
         offsets.push((global, btf.offset(structure, field)?));
     }
     offsets.extend(arguments(&btf)?);
-    Ok(offsets)
+    let functions_missing = match functions(&btf) {
+        Ok(more) => {
+            offsets.extend(more);
+            None
+        }
+        Err(BtfError::Missing(of, what)) => Some((of, what)),
+        Err(error) => return Err(error),
+    };
+    Ok(Resolved { offsets, functions_missing })
 }
 
-/// Where a system call's first four arguments lie among the saved registers.
+/// What the programs on the kernel's socket functions need.
+fn functions(btf: &Btf) -> Result<Vec<Offset>, BtfError> {
+    // Before 5.19 there is another one before it.
+    if btf.parameter("tcp_recvmsg", "flags")? != 3 {
+        return Err(BtfError::Missing("tcp_recvmsg", "flags as its fourth parameter"));
+    }
+    let inode = btf.offset("socket_alloc", "vfs_inode")? - btf.offset("socket_alloc", "socket")?;
+    let segments = btf.offset("iov_iter", "__iov").or_else(|_| btf.offset("iov_iter", "iov"))?;
+    Ok(vec![
+        ("OFF_SOCKET", btf.offset("sock", "sk_socket")?),
+        ("OFF_SOCKET_INO", inode + btf.offset("inode", "i_ino")?),
+        ("OFF_ITER", btf.offset("msghdr", "msg_iter")?),
+        ("OFF_ITER_TYPE", btf.offset("iov_iter", "iter_type")?),
+        ("OFF_ITER_DONE", btf.offset("iov_iter", "iov_offset")?),
+        ("OFF_ITER_IOV", segments),
+        ("ITER_IOVEC", btf.enumerator("iter_type", "ITER_IOVEC")?),
+        // Since 6.0.
+        ("ITER_UBUF", btf.enumerator("iter_type", "ITER_UBUF").unwrap_or(u32::MAX)),
+        ("OFF_ITER_UBUF", btf.offset("iov_iter", "ubuf").unwrap_or(0)),
+    ])
+}
+
+/// Where the first four arguments of a system call lie among the saved registers, then the fourth of a function and its
+/// result.
 #[cfg(target_arch = "x86_64")]
 fn arguments(btf: &Btf) -> Result<Vec<Offset>, BtfError> {
-    [("OFF_ARG0", "di"), ("OFF_ARG1", "si"), ("OFF_ARG2", "dx"), ("OFF_ARG3", "r10")]
+    let registers = [
+        ("OFF_ARG0", "di"),
+        ("OFF_ARG1", "si"),
+        ("OFF_ARG2", "dx"),
+        ("OFF_ARG3", "r10"),
+        ("OFF_CALL3", "cx"),
+        ("OFF_RESULT", "ax"),
+    ];
+    registers
         .into_iter()
         .map(|(global, register)| Ok((global, btf.offset("pt_regs", register)?)))
         .collect()
 }
 
-/// Where a system call's first four arguments lie among the saved registers; `x0` is overwritten by the
-/// result, the kernel keeps a copy.
+/// As above; `x0` is overwritten by the result, the kernel keeps a copy of a system call's.
 #[cfg(target_arch = "aarch64")]
 fn arguments(btf: &Btf) -> Result<Vec<Offset>, BtfError> {
     let regs = btf.offset("pt_regs", "regs")?;
@@ -54,5 +100,7 @@ fn arguments(btf: &Btf) -> Result<Vec<Offset>, BtfError> {
         ("OFF_ARG1", regs + 8),
         ("OFF_ARG2", regs + 16),
         ("OFF_ARG3", regs + 24),
+        ("OFF_CALL3", regs + 24),
+        ("OFF_RESULT", regs),
     ])
 }

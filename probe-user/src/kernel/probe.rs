@@ -11,17 +11,17 @@ use aya::{
     maps::{MapData, RingBuf},
     sys::{Stats, enable_stats},
 };
-use probe_common::{
-    CONSUMERS, Conn, ConnKey, Control, LOSSES, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord,
-};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use probe_common::{CONSUMERS, Conn, Control, LOSSES, MAX_CPUS, MAX_PACKAGES, SELF, SliceRecord};
 
 use super::{
     alive::alive,
+    boundary::BoundaryRung,
     decode,
+    doorbell::Doorbell,
     error::KernelError,
     maps::{CoreCounter, KernelCounter, Maps, TickBooks},
-    offsets,
+    offsets::{self, Resolved},
+    settings::{Also, Rung, Settings},
     timer::Timers,
     tracefs,
 };
@@ -29,6 +29,7 @@ use crate::{
     event::{ConnId, Event},
     roots::Roots,
     snapshot::{HostBooks, ProgramCost},
+    target::Socket,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../probe-ebpf/wattprobe.bpf.o");
@@ -36,83 +37,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../probe-ebpf/wattprob
 /// Connections that user space found open carry this bit in their id.
 const SEEDED: u64 = 1 << 63;
 
-/// How the scheduler's tracepoints are hooked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rung {
-    /// `tp_btf`, and `raw_tp` where the kernel refuses it.
-    #[default]
-    Best,
-    /// `raw_tp` only.
-    Raw,
-}
-
-/// How to load.
-pub struct Settings<'a> {
-    /// Hooks of the scheduler.
-    pub rung: Rung,
-    /// Package of every CPU up to the highest one online, by CPU number; the time of a CPU above it that
-    /// comes online later is in no clock.
-    pub package_of: &'a [usize],
-    /// The machine: its BTF, its processes.
-    pub roots: &'a Roots,
-    /// Room of the slice stream in bytes, a power of two; `None`: no slice stream.
-    pub slice_bytes: Option<u32>,
-    /// Timer expiries a second.
-    pub tick_hz: u32,
-    /// Timer expiries per tick while nothing is in flight.
-    pub idle_divisor: u32,
-    /// Whether cores have energy counters: there is then room to hand them over.
-    pub cores: bool,
-    /// The two CPUs of each core that has two threads: then ticks bring the time beside a busy sibling. Not where
-    /// `cores` have counters, which know more. Empty: no program looks at siblings.
-    pub siblings: &'a [(u32, u32)],
-    /// Whether slices are weighed by cycles: there is then room to hand over each CPU's counter, and ticks bring cycles, and
-    /// not the time beside a busy sibling. Not where `cores` have counters, which know more.
-    pub cycles: bool,
-    /// Whether misses of the last cache level are counted too, beside `cycles`.
-    pub misses: bool,
-}
-
-/// What a second program does at every context switch, a second resync at its time, and the tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Also {
-    /// There is none.
-    Nothing,
-    /// Energy of single cores; at switches only once they are attached.
-    Cores,
-    /// Time beside a busy sibling.
-    Beside,
-    /// Cycles.
-    Cycles,
-}
-
-impl Also {
-    fn of(settings: &Settings<'_>) -> Self {
-        match (settings.cores, settings.cycles, settings.siblings.is_empty()) {
-            (true, _, _) => Self::Cores,
-            (false, true, _) => Self::Cycles,
-            (false, false, false) => Self::Beside,
-            (false, false, true) => Self::Nothing,
-        }
-    }
-
-    fn tick(self) -> &'static str {
-        match self {
-            Self::Nothing => "tick",
-            Self::Cores => "tick_cores",
-            Self::Beside => "tick_beside",
-            Self::Cycles => "tick_cycles",
-        }
-    }
-
-    fn resync(self) -> &'static str {
-        match self {
-            Self::Nothing | Self::Cores => "resync",
-            Self::Beside => "resync_beside",
-            Self::Cycles => "resync_cycles",
-        }
-    }
-}
+/// So many buffers of captured bytes are kept for others, none larger than so many bytes: 2 MiB at most.
+const BUFFERS: usize = 2048;
+const BUFFER_BYTES: usize = 1024;
 
 /// The loaded programs and their maps.
 pub struct Probe {
@@ -121,6 +48,9 @@ pub struct Probe {
     pub(super) btf: Option<Btf>,
     pub(super) maps: Maps,
     events: RingBuf<MapData>,
+    /// Buffers of captured bytes that wait for others.
+    buffers: Vec<Vec<u8>>,
+    doorbell: Doorbell,
     slices: RingBuf<MapData>,
     pub(super) control: Control,
     pub(super) tick_hz: u32,
@@ -135,7 +65,12 @@ pub struct Probe {
     /// What else is done at a context switch.
     pub(super) also: Also,
     nr_cpus: u32,
-    roots: Roots,
+    pub(super) roots: Roots,
+    pub(super) boundary: BoundaryRung,
+    /// What the kernel's types lack for the fentry rung.
+    pub(super) functions_missing: Option<(&'static str, &'static str)>,
+    /// What had been skipped when the sockets' hooks were detached.
+    pub(super) skipped_before: u64,
     seeded: u64,
     undecodable: u64,
     /// What programs had cost when they were detached.
@@ -155,7 +90,7 @@ impl Probe {
         check_size("CPUs", settings.package_of.len(), MAX_CPUS)?;
         check_size("packages", packages, MAX_PACKAGES)?;
         let types = settings.roots.sys("kernel/btf/vmlinux");
-        let offsets = offsets::resolve(&types)?;
+        let Resolved { offsets, functions_missing } = offsets::resolve(&types)?;
         tracefs::ensure()?;
         let btf = Btf::parse_file(&types, aya::Endianness::default()).ok();
         let nr_cpus = u32::try_from(settings.package_of.len()).unwrap_or(u32::MAX);
@@ -186,6 +121,7 @@ impl Probe {
             RingBuf::try_from(map).map_err(|e| KernelError::map(name, e))
         };
         let (events, slices) = (ring(&mut bpf, "EVENTS")?, ring(&mut bpf, "SLICES")?);
+        let doorbell = Doorbell::of(&events).map_err(|e| KernelError::map("EVENTS", e.into()))?;
         let mut maps = Maps::take(&mut bpf)?;
         for (cpu, package) in (0u32..).zip(settings.package_of) {
             maps.set_package(cpu, u32::try_from(*package).unwrap_or(0))?;
@@ -210,6 +146,8 @@ impl Probe {
             btf,
             maps,
             events,
+            buffers: Vec::new(),
+            doorbell,
             slices,
             control,
             tick_hz: settings.tick_hz,
@@ -222,6 +160,9 @@ impl Probe {
             also,
             nr_cpus,
             roots: settings.roots.clone(),
+            boundary: BoundaryRung::default(),
+            functions_missing,
+            skipped_before: 0,
             seeded: 0,
             undecodable: 0,
             detached: BTreeMap::new(),
@@ -348,16 +289,19 @@ impl Probe {
     /// # Errors
     ///
     /// When the table is full.
-    pub fn watch(&mut self, tgid: u32, fd: i32) -> Result<Option<ConnId>, KernelError> {
+    pub fn watch(&mut self, socket: &Socket, who: u32) -> Result<Option<ConnId>, KernelError> {
         self.seeded += 1;
         let id = SEEDED | self.seeded;
-        let conn = Conn { id, ..Conn::default() };
-        Ok(self.maps.watch(ConnKey { tgid, fd }, conn)?.then_some(ConnId(id)))
+        let conn = Conn { id, who, tgid: socket.tgid, ..Conn::default() };
+        Ok(self.maps.watch(self.key_of(socket), conn)?.then_some(ConnId(id)))
     }
 
     /// Forgets the connections of a process that ended.
     pub fn unwatch_process(&mut self, tgid: u32) {
-        self.maps.unwatch_process(tgid);
+        if self.forgets_with_process() {
+            self.maps.unwatch_process(tgid);
+        }
+        self.maps.sessions.forget_process(tgid);
     }
 
     /// Tells the ticks whether requests are in flight, and what reads cycles.
@@ -374,20 +318,22 @@ impl Probe {
         self.pace_resync()
     }
 
-    /// Waits until the ring holds much, or the time is over, or a signal came.
+    /// Waits until much has come into the ring, or the time is over, or a signal came.
     pub fn wait(&self, timeout: Duration) {
-        let mut fds = [PollFd::new(&self.events, PollFlags::IN)];
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        let _ = poll(&mut fds, Some(&timeout));
+        self.doorbell.wait(timeout);
+    }
+
+    /// Takes back the buffer of captured bytes that are read, for those of another event.
+    pub fn reuse(&mut self, buffer: Vec<u8>) {
+        if self.buffers.len() < BUFFERS && buffer.capacity() <= BUFFER_BYTES {
+            self.buffers.push(buffer);
+        }
     }
 
     /// Takes the next event; `None` when there is none now.
     pub fn next_event(&mut self) -> Option<Event> {
         while let Some(item) = self.events.next() {
-            match decode::event(&item) {
+            match decode::event(&item, || self.buffers.pop().unwrap_or_default()) {
                 Some(event) => return Some(event),
                 None => self.undecodable += 1,
             }

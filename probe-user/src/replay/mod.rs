@@ -5,7 +5,7 @@
 mod error;
 mod walk;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use probe_ledger::Weight;
 use serde::Serialize;
@@ -48,9 +48,9 @@ impl Others {
     fn over(self, host: &mut Host) -> bool {
         let before = host.policies.clone();
         let policies = &mut host.policies;
-        let set = |name: &mut String, other: Option<&str>| {
+        let set = |name: &mut Arc<str>, other: Option<&str>| {
             if let Some(other) = other {
-                other.clone_into(name);
+                *name = other.into();
             }
         };
         set(&mut policies.weight, self.weight.map(Weight::name));

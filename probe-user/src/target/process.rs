@@ -18,7 +18,7 @@ pub(super) struct Entry {
 
 /// A file descriptor of a process that is a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Socket {
+pub struct Socket {
     /// Process.
     pub tgid: u32,
     /// File descriptor.
@@ -84,6 +84,13 @@ impl Table {
             }
         }
         tree
+    }
+
+    /// The parents of a process, the nearest first.
+    pub(super) fn ancestors(&self, pid: u32) -> impl Iterator<Item = u32> + '_ {
+        let parent = |pid: &u32| self.get(*pid).map(|entry| entry.parent);
+        // The table is no picture of one instant: numbers that were given anew could make a circle.
+        std::iter::successors(parent(&pid), parent).take(self.entries.len())
     }
 
     /// The sockets that each of the processes has open; none when it is gone or may not be looked into.

@@ -1,11 +1,15 @@
 //! From what the user said to processes, listening sockets and open connections.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use super::{
-    Selector, TargetError,
-    process::{Held, Socket, Table},
-    socket::{Address, Sockets},
+    Place, Selector, TargetError, address, container, label,
+    process::{Socket, Table},
+    socket::Address,
+    tree::by_processes,
 };
 use crate::roots::Roots;
 
@@ -16,29 +20,32 @@ pub struct Found {
     pub processes: BTreeSet<u32>,
     /// Inodes of the listening sockets whose connections are watched.
     pub listeners: BTreeSet<u64>,
-    /// Connections already open: process and file descriptor.
-    pub connections: Vec<(u32, i32)>,
-    /// Name of its first process.
-    pub name: String,
+    /// Connections already open.
+    pub connections: Vec<Socket>,
+    /// What its control group calls it, where that says more than the selector does.
+    pub label: Option<String>,
+    /// Where it was found.
+    pub place: Place,
 }
 
-/// Looks for a target.
+/// Looks for a target; `place` is where it was found before.
 ///
 /// # Errors
 ///
-/// When there is none, with the remedy.
-pub fn find(selector: &Selector, roots: &Roots) -> Result<Found, TargetError> {
+/// When there is none, or more than one, with the remedy.
+pub fn find(selector: &Selector, place: &Place, roots: &Roots) -> Result<Found, TargetError> {
     let table = Table::read(roots)?;
     match selector {
-        Selector::Port(port) => by_address(&Address::Port(*port), selector, &table, roots),
-        Selector::UnixPath(path) => {
-            by_address(&Address::Unix(path.clone()), selector, &table, roots)
+        Selector::Port(_) | Selector::UnixPath(_) => {
+            let Some(address) = address_of(selector) else { return Ok(Found::default()) };
+            address::find(&address, selector, place, &table, roots)
         }
         Selector::Pid(pid) => {
             if table.get(*pid).is_none() {
                 return Err(TargetError::NoProcess(*pid));
             }
-            Ok(by_processes(&BTreeSet::from([*pid]), &table, roots))
+            let label = label::of_process(&table.cgroups(*pid));
+            Ok(Found { label, ..by_processes(&BTreeSet::from([*pid]), &table, roots) })
         }
         Selector::Unit(unit) => by_cgroup(|path| in_unit(path, unit), &table, roots)
             .ok_or_else(|| TargetError::NoUnit(unit.clone())),
@@ -49,19 +56,29 @@ pub fn find(selector: &Selector, roots: &Roots) -> Result<Found, TargetError> {
             by_cgroup(|have| in_cgroup(have, &wanted), &table, roots)
                 .ok_or_else(|| TargetError::NoCgroup(path.clone()))
         }
+        Selector::Container(wanted) => by_container(wanted, place, &table, roots),
     }
 }
 
 /// The sockets that listen where the user said, without looking who holds them; `None` where the user
-/// named no address.
+/// named no address. `place` and `processes` are what was found of the target.
 #[must_use]
-pub fn listening(selector: &Selector, roots: &Roots) -> Option<BTreeSet<u64>> {
-    let address = match selector {
-        Selector::Port(port) => Address::Port(*port),
-        Selector::UnixPath(path) => Address::Unix(path.clone()),
-        Selector::Pid(_) | Selector::Unit(_) | Selector::Cgroup(_) => return None,
-    };
-    Some(Sockets::read(roots, None).listeners(&address))
+pub fn listening(
+    selector: &Selector,
+    place: &Place,
+    processes: &BTreeSet<u32>,
+    roots: &Roots,
+) -> Option<BTreeSet<u64>> {
+    let address = address_of(selector)?;
+    Some(address::listening(&address, place, processes, roots))
+}
+
+fn address_of(selector: &Selector) -> Option<Address> {
+    match selector {
+        Selector::Port(port) => Some(Address::Port(*port)),
+        Selector::UnixPath(path) => Some(Address::Unix(path.clone())),
+        _ => None,
+    }
 }
 
 /// Whether the file descriptors of a process can be looked at from here; true where it is gone.
@@ -77,38 +94,6 @@ pub fn visible(pid: u32, roots: &Roots) -> bool {
     }
 }
 
-/// Whoever holds a socket that listens there, with all descendants.
-fn by_address(
-    address: &Address,
-    selector: &Selector,
-    table: &Table,
-    roots: &Roots,
-) -> Result<Found, TargetError> {
-    let sockets = Sockets::read(roots, None);
-    if sockets.listening.is_empty() && sockets.connected.is_empty() {
-        let path = roots.proc("self/net/tcp");
-        if let Err(source) = std::fs::metadata(&path) {
-            return Err(TargetError::Sockets { path, source });
-        }
-    }
-    let listeners = sockets.listeners(address);
-    if listeners.is_empty() {
-        return Err(TargetError::NoListener(selector.to_string()));
-    }
-    let held = table.sockets(table.pids());
-    let holds = |sockets: &[Socket]| sockets.iter().any(|s| listeners.contains(&s.inode));
-    let owners: BTreeSet<u32> =
-        held.iter().filter(|(_, sockets)| holds(sockets)).map(|(pid, _)| *pid).collect();
-    if owners.is_empty() {
-        return Err(TargetError::NoOwner(selector.to_string()));
-    }
-    let processes = table.tree(&owners);
-    let addresses = BTreeSet::from([address.clone()]);
-    let connections = connections(&processes, &sockets, &addresses, &held);
-    let name = name_of(&owners, table);
-    Ok(Found { processes, listeners, connections, name })
-}
-
 /// The processes with such a cgroup path, with all descendants; `None` when there are none.
 fn by_cgroup(member: impl Fn(&str) -> bool, table: &Table, roots: &Roots) -> Option<Found> {
     let belongs = |pid: &u32| table.cgroups(*pid).iter().any(|path| member(path));
@@ -116,54 +101,39 @@ fn by_cgroup(member: impl Fn(&str) -> bool, table: &Table, roots: &Roots) -> Opt
     (!members.is_empty()).then(|| by_processes(&members, table, roots))
 }
 
-/// The given processes with all descendants; watched are the sockets that the given ones listen on, or,
-/// if they listen on none, those of the descendants: of a proxy and its worker only the proxy counts.
-fn by_processes(members: &BTreeSet<u32>, table: &Table, roots: &Roots) -> Found {
-    let processes = table.tree(members);
-    let sockets = Sockets::read(roots, members.first().copied());
-    let held = table.sockets(processes.iter().copied());
-    let all: BTreeSet<u64> = sockets.listening.iter().map(|(_, inode)| *inode).collect();
-    let listening = |of: &BTreeSet<u32>| -> BTreeSet<u64> {
-        held_by(of, &held).map(|socket| socket.inode).filter(|inode| all.contains(inode)).collect()
-    };
-    let mut listeners = listening(members);
-    if listeners.is_empty() {
-        listeners = listening(&processes);
+/// The processes of the one container whose id, or LXC name, is the wanted one, else begins with it. One that was found before is
+/// known by its whole id.
+fn by_container(
+    wanted: &str,
+    place: &Place,
+    table: &Table,
+    roots: &Roots,
+) -> Result<Found, TargetError> {
+    let wanted = place.container.as_deref().unwrap_or(wanted);
+    let mut containers: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    for pid in table.pids() {
+        let groups = table.cgroups(pid);
+        let meant = |id: &&str| *id == wanted || container::begins(id, wanted);
+        for id in groups.iter().flat_map(|path| container::ids(path)).filter(meant) {
+            containers.entry(id.to_owned()).or_default().insert(pid);
+        }
     }
-    let addresses: BTreeSet<Address> = sockets
-        .listening
-        .iter()
-        .filter(|(_, inode)| listeners.contains(inode))
-        .map(|(address, _)| address.clone())
-        .collect();
-    let connections = connections(&processes, &sockets, &addresses, &held);
-    Found { connections, listeners, name: name_of(members, table), processes }
-}
-
-/// Connections that were accepted on the given addresses.
-fn connections(
-    processes: &BTreeSet<u32>,
-    sockets: &Sockets,
-    addresses: &BTreeSet<Address>,
-    held: &Held,
-) -> Vec<(u32, i32)> {
-    let wanted: BTreeSet<u64> = sockets
-        .connected
-        .iter()
-        .filter(|(address, _)| addresses.contains(address))
-        .map(|(_, inode)| *inode)
-        .collect();
-    let ours = held_by(processes, held).filter(|socket| wanted.contains(&socket.inode));
-    ours.map(|socket| (socket.tgid, socket.fd)).collect()
-}
-
-fn held_by<'a>(of: &'a BTreeSet<u32>, held: &'a Held) -> impl Iterator<Item = &'a Socket> {
-    of.iter().filter_map(|pid| held.get(pid)).flatten()
-}
-
-fn name_of(pids: &BTreeSet<u32>, table: &Table) -> String {
-    let first = pids.first().and_then(|pid| table.get(*pid));
-    first.map(|entry| entry.name.clone()).unwrap_or_default()
+    if containers.contains_key(wanted) {
+        containers.retain(|id, _| id == wanted);
+    }
+    let mut all = containers.into_iter();
+    match (all.next(), all.len()) {
+        (None, _) => Err(TargetError::NoContainer(wanted.to_owned())),
+        (Some((id, members)), 0) => {
+            let label = Some(label::of_container(&id));
+            let place = Place { container: Some(id), ..Place::default() };
+            Ok(Found { label, place, ..by_processes(&members, table, roots) })
+        }
+        (Some((id, _)), _) => {
+            let ids = std::iter::once(id).chain(all.map(|(id, _)| id));
+            Err(TargetError::SeveralContainers { wanted: wanted.to_owned(), ids: ids.collect() })
+        }
+    }
 }
 
 /// Whether a cgroup path lies in a unit's: a component equals the unit's name.
@@ -195,13 +165,17 @@ mod tests {
 
     use super::*;
 
+    fn find_new(selector: &Selector, roots: &Roots) -> Result<Found, TargetError> {
+        find(selector, &Place::default(), roots)
+    }
+
     #[test]
     fn a_listening_port_leads_to_this_process_and_its_open_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let _client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         let (_server, _) = listener.accept().unwrap();
-        let found = find(&Selector::Port(port), &Roots::default()).unwrap();
+        let found = find_new(&Selector::Port(port), &Roots::default()).unwrap();
         assert!(found.processes.contains(&std::process::id()));
         assert_eq!(found.listeners.len(), 1);
         assert_eq!(found.connections.len(), 1, "the client's end is not the server's");
@@ -211,11 +185,11 @@ mod tests {
     fn an_ipv6_port_and_a_unix_socket_are_found_too() {
         let six = TcpListener::bind("[::1]:0").unwrap();
         let port = six.local_addr().unwrap().port();
-        assert!(find(&Selector::Port(port), &Roots::default()).is_ok());
+        assert!(find_new(&Selector::Port(port), &Roots::default()).is_ok());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.sock");
         let _unix = UnixListener::bind(&path).unwrap();
-        let found = find(&Selector::UnixPath(path), &Roots::default()).unwrap();
+        let found = find_new(&Selector::UnixPath(path), &Roots::default()).unwrap();
         assert_eq!(found.listeners.len(), 1);
     }
 
@@ -225,8 +199,11 @@ mod tests {
         let path = dir.path().join("d.sock");
         let _bound = UnixDatagram::bind(&path).unwrap();
         let selector = Selector::UnixPath(path);
-        assert!(matches!(find(&selector, &Roots::default()), Err(TargetError::NoListener(_))));
-        assert_eq!(listening(&selector, &Roots::default()), Some(BTreeSet::new()));
+        let error = find_new(&selector, &Roots::default()).unwrap_err().to_string();
+        assert!(error.starts_with("nothing listens on socket "), "{error}");
+        let found = Found::default();
+        let now = listening(&selector, &found.place, &found.processes, &Roots::default());
+        assert_eq!(now, Some(BTreeSet::new()));
     }
 
     #[test]
@@ -234,19 +211,20 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        let found = find(&Selector::Pid(std::process::id()), &Roots::default()).unwrap();
+        let found = find_new(&Selector::Pid(std::process::id()), &Roots::default()).unwrap();
         assert!(!found.listeners.is_empty());
-        assert!(found.connections.contains(&(std::process::id(), server.as_raw_fd())));
+        let ours = (std::process::id(), server.as_raw_fd());
+        assert!(found.connections.iter().any(|socket| (socket.tgid, socket.fd) == ours));
     }
 
     #[test]
     fn nobody_there_is_an_error_with_the_remedy() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let error = find(&Selector::Port(free), &Roots::default()).unwrap_err().to_string();
+        let error = find_new(&Selector::Port(free), &Roots::default()).unwrap_err().to_string();
         assert!(error.contains(&format!("nothing listens on port {free}")), "{error}");
-        let error = find(&Selector::Pid(u32::MAX), &Roots::default()).unwrap_err().to_string();
+        let error = find_new(&Selector::Pid(u32::MAX), &Roots::default()).unwrap_err().to_string();
         assert!(error.contains("there is no process"), "{error}");
-        assert!(find(&Selector::Unit("no-such-unit".into()), &Roots::default()).is_err());
+        assert!(find_new(&Selector::Unit("no-such-unit".into()), &Roots::default()).is_err());
     }
 
     #[test]

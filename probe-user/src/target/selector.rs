@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf};
 
+use super::label;
+
 /// What the user said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Selector {
@@ -15,9 +17,27 @@ pub enum Selector {
     Unit(String),
     /// The processes of a cgroup, and of those beneath it.
     Cgroup(PathBuf),
+    /// The processes of a container: its id, the first digits of it, or LXC's name.
+    Container(String),
 }
 
 impl Selector {
+    /// A name made from what the user said alone. A process number is never part of it: it would
+    /// become a metric label.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Port(port) => format!("port-{port}"),
+            Self::UnixPath(path) => path
+                .file_name()
+                .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into()),
+            Self::Pid(_) => "process".to_owned(),
+            Self::Unit(unit) => unit.strip_suffix(".service").unwrap_or(unit).to_owned(),
+            Self::Cgroup(path) => label::of_path(&path.to_string_lossy()),
+            Self::Container(id) => label::of_container(id),
+        }
+    }
+
     /// Whether a server that ended can come back under the same selector: a pid cannot.
     #[must_use]
     pub fn can_return(&self) -> bool {
@@ -33,6 +53,7 @@ impl fmt::Display for Selector {
             Self::Pid(pid) => write!(f, "pid {pid}"),
             Self::Unit(unit) => write!(f, "unit {unit}"),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
+            Self::Container(id) => write!(f, "container {id}"),
         }
     }
 }

@@ -109,6 +109,32 @@ fn a_client_that_only_stops_sending_still_gets_its_answer() {
 }
 
 #[test]
+fn a_request_that_was_never_sent_whole_is_aborted_whatever_the_server_answers() {
+    let begun = "POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc";
+    let refused = plain("400 Bad Request", "{}");
+    for errno in [None, Some(ECONNRESET)] {
+        let mut feed = Feed::new();
+        feed.recv(begun);
+        match errno {
+            None => feed.eof(),
+            Some(errno) => feed.error(errno),
+        }
+        feed.send(&refused);
+        feed.close();
+        let facts = feed.only();
+        assert_eq!((facts.outcome, facts.status), (End::Aborted, Some(400)));
+        assert!(facts.flags.contains(Flag::EarlyResponse));
+    }
+    // One that the server did not want to read to its end was answered.
+    let mut early = Feed::new();
+    early.recv(begun);
+    early.send(&refused);
+    early.eof();
+    early.close();
+    assert_eq!((early.only().outcome, early.only().status), (End::Complete, Some(400)));
+}
+
+#[test]
 fn a_body_until_the_close_is_complete_only_if_the_client_stayed() {
     let respond =
         "HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n".to_owned() + &delta("x");

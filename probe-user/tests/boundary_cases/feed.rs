@@ -18,6 +18,8 @@ pub(crate) struct Feed {
     pub(crate) t: u64,
     pub(crate) rx: u64,
     pub(crate) tx: u64,
+    /// Plaintext bytes read and written.
+    pub(crate) plain: (u64, u64),
     pub(crate) conn: ConnId,
     pub(crate) tgid: u32,
 }
@@ -33,7 +35,16 @@ impl Feed {
     /// A connection that was open before; 1000 bytes went each way.
     pub(crate) fn found_open() -> Self {
         let tracker = Tracker::new(Limits::default());
-        Self { tracker, out: Vec::new(), t: STEP, rx: 0, tx: 0, conn: ConnId(7), tgid: 100 }
+        Self {
+            tracker,
+            out: Vec::new(),
+            t: STEP,
+            rx: 0,
+            tx: 0,
+            plain: (0, 0),
+            conn: ConnId(7),
+            tgid: 100,
+        }
     }
 
     pub(crate) fn event(
@@ -92,6 +103,25 @@ impl Feed {
         self.io(IoKind::Send, at, bytes, head, tail);
     }
 
+    /// The TLS session of the connection is known.
+    pub(crate) fn open_plain(&mut self) {
+        self.io(IoKind::PlainOpen, 0, &[], 0, 0);
+    }
+
+    /// The server's TLS library deciphered these bytes.
+    pub(crate) fn decipher(&mut self, bytes: impl AsRef<[u8]>) {
+        let at = self.plain.0;
+        self.plain.0 += bytes.as_ref().len() as u64;
+        self.io(IoKind::PlainRecv, at, bytes.as_ref(), HEAD, TAIL);
+    }
+
+    /// It enciphered these.
+    pub(crate) fn encipher(&mut self, bytes: impl AsRef<[u8]>) {
+        let at = self.plain.1;
+        self.plain.1 += bytes.as_ref().len() as u64;
+        self.io(IoKind::PlainSend, at, bytes.as_ref(), HEAD, TAIL);
+    }
+
     /// A read whose record is lost.
     pub(crate) fn lose_recv(&mut self, bytes: impl AsRef<[u8]>) {
         self.rx += bytes.as_ref().len() as u64;
@@ -113,11 +143,17 @@ impl Feed {
     }
 
     pub(crate) fn shutdown(&mut self) {
-        self.io(IoKind::Shutdown, 0, &[], 0, 0);
+        self.end(IoKind::Shutdown);
     }
 
     pub(crate) fn close(&mut self) {
-        self.io(IoKind::Close, 0, &[], 0, 0);
+        self.end(IoKind::Close);
+    }
+
+    fn end(&mut self, kind: IoKind) {
+        let io = Io { len: self.tx as u32, ..self.event(kind, self.rx, &[], 0, 0) };
+        self.tracker.on_io(&io, &mut self.out);
+        self.t += STEP;
     }
 
     pub(crate) fn facts(&self) -> Vec<Facts> {
@@ -172,6 +208,7 @@ pub(crate) fn timeless(mut facts: Facts) -> Facts {
     let zero = Moment { t: 0, clock: [0; 8] };
     facts.start = zero;
     facts.end = zero;
+    facts.gaps = None;
     for moment in [&mut facts.body, &mut facts.head, &mut facts.first] {
         *moment = moment.map(|_| zero);
     }

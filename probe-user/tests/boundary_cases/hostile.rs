@@ -12,8 +12,7 @@ use crate::feed::*;
 #[test]
 fn what_is_not_http_is_set_aside_by_kind_and_counted_once() {
     for (bytes, kind) in [
-        (&b"\x16\x03\x01\x02\x00\x01\x00"[..], NotUnderstood::Tls),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", NotUnderstood::Http2),
+        (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], NotUnderstood::Http2),
         (b"\x00\x01\x02\x03GET / HTTP/1.1\r\n\r\n", NotUnderstood::Garbage),
         (b"*1\r\n$4\r\nPING\r\n", NotUnderstood::Garbage),
         (b"get / http/1.1\r\n\r\n", NotUnderstood::Garbage),

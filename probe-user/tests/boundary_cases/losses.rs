@@ -300,3 +300,89 @@ proptest! {
         prop_assert!(facts.len() <= kinds.len());
     }
 }
+
+#[test]
+fn what_was_lost_right_before_the_close_shows_in_its_counts() {
+    for (answer, lost_from) in
+        [(plain("200 OK", CHAT_ANSWER), 0), (plain("200 OK", CHAT_ANSWER), 80)]
+    {
+        for shuts in [false, true] {
+            let mut feed = Feed::new(); // 1
+            feed.recv(post("/v1/chat/completions", CHAT)); // 2
+            if lost_from > 0 {
+                feed.send(&answer[..lost_from]); // 3
+            }
+            feed.lose_send(&answer[lost_from..]);
+            if shuts {
+                feed.shutdown();
+            } else {
+                feed.close();
+            }
+            let facts = feed.only();
+            assert!(facts.flags.contains(Flag::LostRecords));
+            assert_eq!((facts.outcome, facts.bytes_out), (End::Complete, answer.len() as u64));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_left_before_an_answer_that_was_lost_aborted_it() {
+    let mut feed = Feed::new();
+    feed.recv(post("/v1/chat/completions", CHAT));
+    feed.error(libc::ECONNRESET);
+    feed.lose_send(plain("200 OK", "{}"));
+    feed.close();
+    let facts = feed.only();
+    assert_eq!(facts.outcome, End::Aborted);
+    assert!(facts.flags.contains(Flag::LostRecords) && facts.flags.contains(Flag::ConnectionReset));
+}
+
+#[test]
+fn a_close_of_which_every_call_was_seen_marks_nothing() {
+    let mut feed = Feed::new();
+    feed.recv(post("/v1/chat/completions", CHAT));
+    feed.send(STREAM_HEAD);
+    feed.close();
+    let facts = feed.only();
+    assert_eq!((facts.outcome, facts.flags), (End::Aborted, Flags::default()));
+    assert_eq!(feed.tracker.stats().losses, 0);
+}
+
+#[test]
+fn a_request_whose_end_never_comes_is_marked_if_records_were_lost_in_its_time() {
+    for (lost_until, marked) in [(None, false), (Some(0), false), (Some(u64::MAX), true)] {
+        let mut feed = Feed::new();
+        feed.recv(post("/v1/chat/completions", CHAT));
+        if let Some(until) = lost_until {
+            feed.tracker.lost(until);
+        }
+        feed.tracker.interrupt(50 * STEP, |_| [0; 8], &mut feed.out);
+        let facts = feed.only();
+        assert_eq!(facts.outcome, End::Interrupted);
+        assert_eq!(facts.flags.contains(Flag::LostRecords), marked);
+    }
+}
+
+#[test]
+fn on_a_connection_found_open_too_what_was_lost_before_the_close_marks_the_request() {
+    let mut feed = Feed::found_open();
+    feed.tracker.found_open(feed.conn, 4, feed.tgid, 0, &mut feed.out);
+    feed.recv(post("/v1/chat/completions", CHAT));
+    feed.lose_send(plain("200 OK", "{}"));
+    feed.close();
+    let facts = feed.only();
+    assert!(facts.flags.contains(Flag::LostRecords), "{facts:?}");
+}
+
+#[test]
+fn pipelined_answers_that_were_lost_together_before_the_close_were_given() {
+    let mut feed = Feed::new();
+    feed.recv("GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n");
+    feed.lose_send(plain("200 OK", "{}"));
+    feed.lose_send(plain("200 OK", "{}"));
+    feed.close();
+    let facts = feed.facts();
+    let told = facts.iter().map(|f| (f.outcome, f.flags.contains(Flag::LostRecords)));
+    assert_eq!(told.collect::<Vec<_>>(), [(End::Complete, true); 2]);
+    assert!(facts.iter().all(|f| Some(f.end) == f.body), "where the last thing was seen");
+}

@@ -3,11 +3,16 @@
 mod cuts;
 mod ends;
 mod feed;
+mod fuzzed;
 mod hostile;
 mod long_heads;
 mod losses;
 mod messages;
 mod privacy;
 mod recorded;
+mod routes;
 mod servers;
 mod speed;
+mod tls;
+mod trace;
+mod unparsed;

@@ -1,64 +1,17 @@
-//! The socket calls of a real server, as recorded.
+//! What the tracker makes of a real server's recorded socket calls.
 
 use wattprobe::{
     boundary::{Facts, Limits, Output, Tracker, What},
-    event::{ConnId, Io, IoKind},
+    event::Io,
     record::{End, TokenSource},
 };
 
-const LLAMA_SERVER: &str = include_str!("traces/llama_server.txt");
+use crate::trace;
 
-/// Bytes as strace writes them; the recording holds no others.
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        bytes.push(match (c, if c == '\\' { chars.next() } else { None }) {
-            (_, Some('r')) => b'\r',
-            (_, Some('n')) => b'\n',
-            (_, Some(c)) => c as u8,
-            (c, None) => c as u8,
-        });
-    }
-    bytes
-}
-
-fn replay(trace: &str, peeks_are_seen: bool) -> (Vec<Facts>, Vec<(u64, What, u64)>) {
+fn replay(calls: &[Io]) -> (Vec<Facts>, Vec<(u64, What, u64)>) {
     let mut tracker = Tracker::new(Limits::default());
     let mut out = Vec::new();
-    let mut counts = std::collections::BTreeMap::new();
-    for line in trace.lines().filter(|line| !line.starts_with('#')) {
-        let mut fields = line.splitn(4, ' ');
-        let mut next = || fields.next().unwrap_or_default();
-        let (t, conn, kind, payload) =
-            (next().parse::<u64>(), next().parse::<u64>(), next(), unescape(next()));
-        let kind = match kind {
-            "open" => IoKind::Open,
-            "recv" => IoKind::Recv,
-            "peek" if peeks_are_seen => IoKind::Recv,
-            "send" => IoKind::Send,
-            "shutdown" => IoKind::Shutdown,
-            "close" => IoKind::Close,
-            "peek" | "failed-shutdown" => continue,
-            other => panic!("{other}"),
-        };
-        let (t, conn) = (t.expect(line), conn.expect(line));
-        let offset: &mut u64 = counts.entry((conn, kind == IoKind::Send)).or_default();
-        let io = Io {
-            t: t * 1000,
-            conn: ConnId(conn),
-            who: 4,
-            tgid: 1,
-            kind,
-            offset: *offset,
-            len: payload.len() as u32,
-            head: payload.len(),
-            payload,
-            clock: [0; 8],
-        };
-        *offset += u64::from(io.len);
-        tracker.on_io(&io, &mut out);
-    }
+    calls.iter().for_each(|io| tracker.on_io(io, &mut out));
     assert_eq!((tracker.in_flight(), tracker.connections(), tracker.stats().losses), (0, 0, 0));
     let mut facts = Vec::new();
     let mut told = Vec::new();
@@ -76,7 +29,7 @@ fn replay(trace: &str, peeks_are_seen: bool) -> (Vec<Facts>, Vec<(u64, What, u64
 #[test]
 fn the_recorded_llama_server_is_seen_as_it_was_driven() {
     for peeks_are_seen in [false, true] {
-        let (facts, told) = replay(LLAMA_SERVER, peeks_are_seen);
+        let (facts, told) = replay(&trace::llama_server(peeks_are_seen));
         let seen: Vec<_> = facts
             .iter()
             .map(|f| {

@@ -1,12 +1,24 @@
 //! The demo server: hyper, first read of 24 bytes, `writev`, no provisioning.
 
-use crate::harness::server::Recipe;
-use crate::harness::{hostile, life, tape};
+use crate::harness::server::{Recipe, Transport};
+use crate::harness::{hostile, life, matrix, tape};
 
 #[test]
 #[ignore = "end to end: run by cargo xtask test"]
 fn every_request_of_a_mixed_load_is_seen_once_and_agrees_with_the_client() {
-    life::sees_every_request(&Recipe::lab());
+    matrix::sees_every_request(&Recipe::lab(), Transport::Four);
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn the_same_over_ipv6() {
+    matrix::sees_every_request(&Recipe::lab(), Transport::Six);
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn the_same_over_a_unix_socket() {
+    matrix::sees_every_request(&Recipe::lab(), Transport::Unix);
 }
 
 #[test]

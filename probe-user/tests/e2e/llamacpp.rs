@@ -1,12 +1,24 @@
 //! The real llama.cpp server.
 
-use crate::harness::server::Recipe;
-use crate::harness::{accounting, hostile, life, tape};
+use crate::harness::server::{Recipe, Transport};
+use crate::harness::{accounting, hostile, life, matrix, tape};
 
 #[test]
 #[ignore = "end to end: run by cargo xtask test"]
 fn every_request_of_a_mixed_load_is_seen_once_and_agrees_with_the_client() {
-    life::sees_every_request(&Recipe::llamacpp());
+    matrix::sees_every_request(&Recipe::llamacpp(), Transport::Four);
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn the_same_over_ipv6() {
+    matrix::sees_every_request(&Recipe::llamacpp(), Transport::Six);
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn the_same_over_a_unix_socket() {
+    matrix::sees_every_request(&Recipe::llamacpp(), Transport::Unix);
 }
 
 #[test]
@@ -31,20 +43,6 @@ fn garbage_huge_bodies_and_thousands_of_connections_break_nothing() {
 #[ignore = "end to end: run by cargo xtask test"]
 fn a_killed_server_resets_its_request_and_its_successor_is_attached() {
     life::follows_a_restart(&Recipe::llamacpp());
-}
-
-#[test]
-#[ignore = "end to end: run by cargo xtask test"]
-fn requests_over_ipv6_are_seen() {
-    life::sees_requests_at(&Recipe::llamacpp(), "::1");
-}
-
-#[test]
-#[ignore = "end to end: run by cargo xtask test"]
-fn requests_over_a_unix_socket_are_seen() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let socket = dir.path().join("llama.sock");
-    life::sees_requests_at(&Recipe::llamacpp(), socket.to_str().expect("a temporary path is text"));
 }
 
 #[test]

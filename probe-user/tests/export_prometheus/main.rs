@@ -42,7 +42,7 @@ impl Synthetic {
         let thread = std::thread::spawn(move || {
             let mut step = 1;
             while !stopped.load(Ordering::Relaxed) {
-                metrics.request(&example::record(step)).unwrap();
+                metrics.request(&Arc::new(example::record(step))).unwrap();
                 let seconds = started.elapsed().as_secs_f64();
                 metrics.snapshot(&Arc::new(example::snapshot(seconds))).unwrap();
                 std::thread::sleep(Duration::from_millis(125));
@@ -142,8 +142,8 @@ fn every_metric_of_the_table_is_exposed_with_exactly_its_labels() {
 #[test]
 fn the_last_records_come_as_json() {
     let mut metrics = Metrics::serve("127.0.0.1:0").unwrap();
-    for number in 1..=3 {
-        metrics.request(&example::record(number)).unwrap();
+    for record in [example::record(1), example::record(2), example::check(3)] {
+        metrics.request(&Arc::new(record)).unwrap();
     }
     let get = |path: &str| checker::get(metrics.address(), path, "*/*").unwrap();
     let (status, body) = get("/v1/requests?limit=2");
@@ -159,7 +159,7 @@ fn the_last_records_come_as_json() {
 fn only_the_last_thousand_records_are_kept() {
     let mut metrics = Metrics::serve("127.0.0.1:0").unwrap();
     for number in 1..=1200 {
-        metrics.request(&example::record(number)).unwrap();
+        metrics.request(&Arc::new(example::record(number))).unwrap();
     }
     let (_, body) = checker::get(metrics.address(), "/v1/requests", "*/*").unwrap();
     let records: Vec<record::RequestRecord> = serde_json::from_str(&body).unwrap();

@@ -101,7 +101,7 @@ pub(crate) fn run(
         books.insert(domain.name.clone(), (book.measured.joules(), book.void_windows));
     }
     let record = effects.into_iter().find_map(|effect| match effect {
-        Effect::Record(record) => Some(*record),
+        Effect::Record(record) => Some(record.as_ref().clone()),
         _ => None,
     });
     let record = record.expect("the request has a record");
@@ -121,7 +121,17 @@ fn tick(selection: &Selection, package: usize, ms: u64, perf: Perf) -> Event {
     (clock[FIRST_TARGET as usize], clock[OTHER as usize]) = (ms * MS / 2, ms * MS / 2);
     let (t, number) = (ms * MS, ms / EVERY);
     let (cores, beside, cycles, misses) = (None, None, None, None);
-    Event::Tick(Tick { package, t, number, counter, clock, cores, beside, cycles, misses })
+    Event::Tick(Box::new(Tick {
+        package,
+        t,
+        number,
+        counter,
+        clock,
+        cores,
+        beside,
+        cycles,
+        misses,
+    }))
 }
 
 fn io(ms: u64, kind: IoKind, packages: usize, payload: &[u8]) -> Event {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use probe_common::{CONSUMERS, FIRST_TARGET, KERNEL, MAX_COUNTERS, MAX_PACKAGES, OTHER};
-use wattprobe::boundary::{Boundary, Facts, Flags, Moment, RequestId, ServerTimings, What};
+use wattprobe::boundary::{Boundary, Facts, Flags, Gaps, Moment, RequestId, ServerTimings, What};
 use wattprobe::engine::accountant::Accountant;
 use wattprobe::engine::books;
 use wattprobe::engine::core::Effect;
@@ -46,7 +46,6 @@ fn domain(name: &str, slot: usize) -> HostDomain {
 
 /// What such a run is opened with.
 pub(crate) fn host() -> Host {
-    let name = |policy: &str| policy.to_owned();
     Host {
         entries: ENTRIES,
         version: "0.0.0".to_owned(),
@@ -55,7 +54,7 @@ pub(crate) fn host() -> Host {
         cpus: 1,
         domains: vec![domain("package-0", 0), domain("dram-0", 1)],
         targets: BTreeMap::from([(FIRST_TARGET, "made".to_owned())]),
-        policies: Policies { weight: name("time"), share: name("equal"), idle: name("none") },
+        policies: Policies { weight: "time".into(), share: "equal".into(), idle: "none".into() },
         brings: Brings { one_thread: true, ..Brings::default() },
         marks: Vec::new(),
         wall_offset_ns: 1_700_000_000_000_000_000,
@@ -124,6 +123,7 @@ fn blank() -> Snapshot {
         targets: books.targets,
         host: <_>::default(),
         events: <_>::default(),
+        not_understood: <_>::default(),
         self_cost: <_>::default(),
         policies: books.policies,
         flags: vec![text("made")],
@@ -147,7 +147,7 @@ pub(crate) fn millisecond(n: u64, mut give: impl FnMut(Entry)) {
     let mut counter = [None; MAX_COUNTERS];
     counter[0] = Some((n * 800 + odd / 100) & 0xffff_ffff);
     counter[1] = Some((n * 90 + odd / 900) & 0xffff_ffff);
-    give(Entry::Tick(Tick {
+    give(Entry::Tick(Box::new(Tick {
         package: 0,
         t: n * MS + odd,
         number: n,
@@ -157,7 +157,7 @@ pub(crate) fn millisecond(n: u64, mut give: impl FnMut(Entry)) {
         beside: None,
         cycles: None,
         misses: None,
-    }));
+    })));
     let boundary = |request: u64, what| {
         let (request, conn) = (RequestId(request), ConnId(request));
         let (who, tgid, at) = (FIRST_TARGET, 7, at(n, odd + 1));
@@ -206,6 +206,7 @@ fn facts(request: u64, start: Moment, end: Moment) -> Facts {
         bytes_in: 1000,
         bytes_out: 2000,
         content_events: None,
+        gaps: Some(Gaps { count: 19, p50: 20 * MS, p99: 31 * MS + request % 7 }),
         flags: Flags::default(),
     }
 }

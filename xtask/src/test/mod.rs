@@ -1,10 +1,13 @@
 //! Every test that this machine can run, and the names of those it cannot.
 //!
+//! What is compiled, and with which features, is the same for all of them, for the demo and for the guests of [`vm`]
+//! ([`crate::built`]): nothing is built twice.
+//!
 //! Tests that need nothing run first, in parallel. Tests that load kernel programs or measure real
 //! servers are marked `#[ignore]`, so that a bare `cargo test` reports them as ignored rather than
 //! failing; here they run one at a time, because the probe refuses a second instance and because they
-//! measure CPU time. An end-to-end test whose name starts with `llamacpp::`, `uvicorn::`, `node::` or
-//! `prometheus::` needs that part; one that starts with `speed::` is a measurement for release builds.
+//! measure CPU time. An end-to-end test whose name starts with `llamacpp::`, `upstream::`, `uvicorn::`,
+//! `node::` or `prometheus::` needs that part; one that starts with `speed::` is a measurement for release builds.
 //! Last come the virtual machines of [`vm`], one test each.
 
 mod tally;
@@ -14,6 +17,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
+use crate::built;
 use crate::paths::Paths;
 use crate::process::{self, is_root, tee};
 use crate::provision::{self, Provisioned};
@@ -21,8 +25,9 @@ use crate::vm;
 use tally::Tally;
 
 /// Prefix of a test's name, and the parts it needs.
-const NEEDS: [(&str, &[&str]); 4] = [
+pub(crate) const NEEDS: [(&str, &[&str]); 5] = [
     ("llamacpp::", &["python", "model"]),
+    ("upstream::", &["llama_server", "model"]),
     ("uvicorn::", &["python", "model"]),
     ("node::", &["node", "node_modules", "model"]),
     ("prometheus::", &["prometheus"]),
@@ -40,7 +45,8 @@ pub(crate) struct Args {
     /// A virtual machine that cannot run is a failure.
     #[arg(long, conflicts_with_all = ["quick", "only"])]
     require_vm: bool,
-    /// The full form of those that have a short one: 200 kills of a running probe instead of 8.
+    /// The full form of those that have a short one: 200 requests to each server instead of 50, 200 kills of a
+    /// running probe instead of 8.
     #[arg(long, conflicts_with = "quick")]
     long: bool,
 }
@@ -52,6 +58,7 @@ pub(crate) fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
     let mut total = Tally::default();
     if only.is_none() {
         total.add(&tallied(&mut cargo(paths))?);
+        total.add(&tallied(&mut built::lab_tests(paths))?);
     }
     let marked = list_marked(paths, only)?;
     let mut not_run = BTreeMap::new();
@@ -63,7 +70,7 @@ pub(crate) fn run(paths: &Paths, args: &Args) -> Result<ExitCode> {
         let (runnable, cannot) = split(marked, &have, is_root());
         not_run = cannot;
         if !runnable.is_empty() {
-            build_lab(paths)?;
+            built::programs(paths)?;
             total.add(&run_marked(paths, only, &not_run, long)?);
         }
     }
@@ -137,13 +144,6 @@ fn obstacle(name: &str, have: &Provisioned, root: bool) -> Option<String> {
         .find_map(|part| have.missing.get(part).map(|why| format!("{part} is missing: {why}")))
 }
 
-/// The load client and the demo server, which the end-to-end tests start.
-fn build_lab(paths: &Paths) -> Result<()> {
-    let mut build = Command::new("cargo");
-    build.current_dir(&paths.root).args(["build", "--quiet", "--package", "probe-lab", "--bins"]);
-    process::run(&mut build)
-}
-
 fn run_marked(
     paths: &Paths,
     only: Option<&str>,
@@ -172,12 +172,8 @@ fn tallied(cargo: &mut Command) -> Result<Tally> {
 }
 
 fn cargo(paths: &Paths) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(&paths.root).env("WATTPROBE_CACHE", &paths.cache).args([
-        "test",
-        "--workspace",
-        "--no-fail-fast",
-    ]);
+    let mut cargo = built::tests(paths);
+    cargo.env("WATTPROBE_CACHE", &paths.cache).arg("--no-fail-fast");
     cargo
 }
 

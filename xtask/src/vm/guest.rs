@@ -1,7 +1,6 @@
-//! What goes into a guest: static programs, modules, perf with its libraries, the scenario.
+//! What goes into a guest: programs, modules, perf with its libraries, the scenario.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,44 +8,34 @@ use anyhow::{Context, Result, bail};
 
 use super::cpio::Archive;
 use super::module;
+use super::pack::{Files, Pack, read};
+use crate::built;
 use crate::paths::Paths;
-use crate::process::{output, run, which};
+use crate::process::which;
 use crate::provision::Kernel;
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The kernel's own drivers, which simrapl stands beneath; a kernel that lacks one has it built in.
 const DRIVERS: [&str; 5] = ["iosf_mbi", "intel_rapl_common", "intel_rapl_msr", "rapl", "msr"];
 
 /// Programs and modules by their path in the guest.
 pub(super) struct Parts {
-    programs: BTreeMap<String, Vec<u8>>,
-    perf: std::result::Result<BTreeMap<String, Vec<u8>>, String>,
+    programs: Files,
+    perf: std::result::Result<Files, String>,
 }
 
 impl Parts {
-    /// Builds the programs, statically, in a target folder of their own. Not in the cache that every checkout shares:
-    /// cargo would take what another one built for this one's.
+    /// The programs of this machine, with their libraries.
     pub(super) fn build(paths: &Paths) -> Result<Self> {
-        let target = paths.target.join("vm");
-        run(Command::new("cargo")
-            .current_dir(&paths.root)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "--target-dir"])
-            .arg(&target)
-            .args(["-p", "wattprobe", "-p", "probe-lab", "--no-default-features"])
-            .args(["--bin", "wattprobe", "--bin", "lab-guest", "--example", "verify"]))
-        .context("cannot build the guest's programs")?;
-        let release = target.join(TARGET).join("release");
-        let mut programs = BTreeMap::new();
-        for (to, from) in [
-            ("init", "lab-guest"),
-            ("bin/wattprobe", "wattprobe"),
-            ("bin/verify", "examples/verify"),
-        ] {
-            programs.insert(to.to_owned(), read(&release.join(from))?);
-        }
-        Ok(Self { programs, perf: perf().map_err(|e| format!("{e:#}")) })
+        built::programs(paths)?;
+        let verify = built::one_of_tests(paths, "--example", "verify")?;
+        let work = paths.target.join("vm");
+        let mut pack = Pack::new(work.clone())?;
+        pack.program_as(&paths.binary("release", "lab-guest"), "init")?;
+        pack.program_as(&paths.binary("release", "wattprobe"), "bin/wattprobe")?;
+        pack.program_as(&paths.binary("release", "lab-flood"), "bin/lab-flood")?;
+        pack.program_as(&verify, "bin/verify")?;
+        let perf = perf(work).map_err(|e| format!("{e:#}"));
+        Ok(Self { programs: pack.linked()?, perf })
     }
 
     /// Why there is no perf, if there is none.
@@ -57,16 +46,17 @@ impl Parts {
     /// The initramfs of one run.
     pub(super) fn initramfs(
         &self,
-        modules: Option<&BTreeMap<String, Vec<u8>>>,
+        modules: Option<&Files>,
         perf: bool,
+        more: &Files,
         scenario: Vec<u8>,
     ) -> Result<Vec<u8>> {
-        let mut archive = Archive::default();
         let perf = self.perf.as_ref().ok().filter(|_| perf);
-        for (path, content) in self.programs.iter().chain(perf.into_iter().flatten()) {
-            archive.add(path, content.clone());
-        }
-        for (path, content) in modules.into_iter().flatten() {
+        let parts = [Some(&self.programs), perf, modules, Some(more)];
+        // A library that several of them bring is there once.
+        let all: BTreeMap<_, _> = parts.into_iter().flatten().flatten().collect();
+        let mut archive = Archive::default();
+        for (path, content) in all {
             archive.add(path, content.clone());
         }
         archive.add("scenario.json", scenario);
@@ -91,11 +81,7 @@ impl Unbuilt {
 }
 
 /// The modules of one kernel: ours, built for it, and its own.
-pub(super) fn modules(
-    paths: &Paths,
-    cache: &Path,
-    kernel: &Kernel,
-) -> Result<BTreeMap<String, Vec<u8>>, Unbuilt> {
+pub(super) fn modules(paths: &Paths, cache: &Path, kernel: &Kernel) -> Result<Files, Unbuilt> {
     let files = DRIVERS.iter().filter_map(|name| kernel.module(name));
     let unpackers: Vec<_> = files.filter_map(|file| unpacker(&file)).collect();
     let needed = ["make", "gcc", "strip"].into_iter().chain(unpackers);
@@ -114,7 +100,7 @@ fn lacking<'a>(
     Some(format!("{name} is not installed, which the simulated RAPL needs; install it"))
 }
 
-fn build(paths: &Paths, cache: &Path, kernel: &Kernel) -> Result<BTreeMap<String, Vec<u8>>> {
+fn build(paths: &Paths, cache: &Path, kernel: &Kernel) -> Result<Files> {
     let mut all = BTreeMap::new();
     let ours = module::build(&paths.root.join("probe-lab/simrapl"), cache, kernel)?;
     all.insert("m/simrapl.ko".to_owned(), read(&ours)?);
@@ -147,25 +133,12 @@ fn plain(file: &Path) -> Result<Vec<u8>> {
     Ok(out.stdout)
 }
 
-/// The machine's perf with every library that it needs, by their paths.
-fn perf() -> Result<BTreeMap<String, Vec<u8>>> {
+/// The machine's perf.
+fn perf(work: PathBuf) -> Result<Files> {
     let program = which("perf").context("perf is not installed; apt-get install linux-perf")?;
-    let libraries = output(Command::new("ldd").arg(&program))?;
-    let mut all = BTreeMap::from([("bin/perf".to_owned(), read(&program)?)]);
-    for path in library_paths(&libraries) {
-        all.insert(path.display().to_string().trim_start_matches('/').to_owned(), read(&path)?);
-    }
-    Ok(all)
-}
-
-/// The files in what `ldd` prints.
-fn library_paths(ldd: &str) -> Vec<PathBuf> {
-    let words = ldd.lines().filter_map(|line| line.split_whitespace().find(|w| w.starts_with('/')));
-    words.map(PathBuf::from).collect()
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+    let mut pack = Pack::new(work)?;
+    pack.program_as(&program, "bin/perf")?;
+    pack.linked()
 }
 
 #[cfg(test)]
@@ -179,14 +152,5 @@ mod tests {
         assert_eq!(lacking(needed(), |_| true), None);
         assert_eq!(unpacker(Path::new("msr.ko.zst")), Some("zstd"));
         assert_eq!(unpacker(Path::new("msr.ko")), None);
-    }
-
-    #[test]
-    fn the_loader_is_among_the_libraries_and_the_kernels_own_is_not() {
-        let said = "\tlinux-vdso.so.1 (0x1)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x2)\n\t/lib64/ld-linux.so.2 (0x3)\n";
-        assert_eq!(
-            library_paths(said),
-            ["/lib/x/libc.so.6", "/lib64/ld-linux.so.2"].map(PathBuf::from)
-        );
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Machine<'a> {
     pub(super) deterministic: bool,
     /// The processor's own virtualisation instead of emulation.
     pub(super) kvm: bool,
+    /// It only takes what other processes leave.
+    pub(super) modest: bool,
     pub(super) patience: Duration,
 }
 
@@ -112,7 +114,11 @@ impl Machine<'_> {
     fn command(&self, initramfs: &Path, console: &Path, results: &Path) -> Command {
         // Of util-linux: where this program is killed, the machine does not outlive it.
         let mut qemu = Command::new("setpriv");
-        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        qemu.args(["--pdeathsig", "KILL"]);
+        if self.modest {
+            qemu.args(["nice", "-n", "19"]);
+        }
+        qemu.arg("qemu-system-x86_64");
         let (threads, each) = (self.threads, self.cpus / self.sockets / self.threads);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args(["-accel", if self.kvm { "kvm" } else { "tcg" }])
@@ -204,10 +210,12 @@ mod tests {
             memory_mb: 256,
             deterministic: true,
             kvm: false,
+            modest: true,
             patience: Duration::ZERO,
         };
         let line = show(&machine.command(Path::new("i"), Path::new("c"), Path::new("r")));
         for part in [
+            "setpriv --pdeathsig KILL nice -n 19 qemu-system-x86_64 ",
             "-accel tcg",
             "-seed 1",
             "-icount shift=2,sleep=off",

@@ -6,10 +6,13 @@
 //! had is named as not run, with the reason.
 
 mod cpio;
+mod e2e;
 mod expect;
 mod guest;
+mod lane;
 mod machine;
 mod module;
+mod pack;
 mod plan;
 mod report;
 mod runner;

@@ -45,13 +45,14 @@ impl Job {
         if each.is_multiple_of(wanted) { wanted } else { 1 }
     }
 
-    pub(super) fn resolved(&self, scenario: &Scenario) -> Resolved<'_> {
+    pub(super) fn resolved(&self, scenario: &Scenario, emulated: bool) -> Resolved<'_> {
         Resolved {
             kernel: &self.kernel,
             cpu: self.cpu.name(),
             cpus: self.cpus(scenario),
             sockets: self.sockets,
             deterministic: self.deterministic,
+            emulated,
         }
     }
 
@@ -155,6 +156,7 @@ mod tests {
             sockets: vec![1, 2],
             deterministic: true,
             short: true,
+            kvm: false,
             threads: 1,
             from: None,
         };

@@ -39,12 +39,15 @@ pub(super) struct On {
     pub(super) deterministic: bool,
     /// `cargo xtask test` runs it.
     pub(super) short: bool,
+    /// An emulated processor is too slow for it, or its times mean nothing.
+    pub(super) kvm: bool,
 }
 
 impl Default for On {
     fn default() -> Self {
         let (cpu, sockets) = (vec![Cpu::Intel], vec![1]);
-        Self { cpu, sockets, threads: 1, from: None, deterministic: false, short: false }
+        let (deterministic, short, kvm) = (false, false, false);
+        Self { cpu, sockets, threads: 1, from: None, deterministic, short, kvm }
     }
 }
 
@@ -67,6 +70,7 @@ pub(super) struct Resolved<'a> {
     pub(super) cpus: u32,
     pub(super) sockets: u32,
     pub(super) deterministic: bool,
+    pub(super) emulated: bool,
 }
 
 impl Scenario {
@@ -101,17 +105,19 @@ impl Scenario {
         whole.insert("cpus".into(), with.cpus.into());
         whole.insert("sockets".into(), with.sockets.into());
         whole.insert("deterministic".into(), with.deterministic.into());
+        whole.insert("emulated".into(), with.emulated.into());
         Ok(serde_json::to_vec(&whole)?)
     }
 
     /// Whether a step has this key: a kind of step, or a part of one.
     fn has(&self, key: &str) -> bool {
-        self.whole.get("steps").is_some_and(|steps| !values(steps, key).is_empty())
+        !self.all_of(key).is_empty()
     }
 
     /// The object is loaded.
     pub(super) fn needs_object(&self) -> bool {
-        self.has("measure") || self.has_step("verify")
+        ["measure", "tests", "others"].into_iter().any(|key| self.has(key))
+            || self.has_step("verify")
     }
 
     /// It looks at what the verifier says.
@@ -129,17 +135,26 @@ impl Scenario {
         self.has("perf")
     }
 
-    /// How long its burners burn, one step after another.
-    pub(super) fn burn(&self) -> Duration {
-        let all = self.whole.get("steps").map(|steps| values(steps, "burn_ms")).unwrap_or_default();
-        Duration::from_millis(all.into_iter().filter_map(Value::as_u64).sum())
+    /// The end-to-end tests that it runs, by the beginnings of their names.
+    pub(super) fn tests(&self) -> Vec<String> {
+        let lists = self.all_of("tests").into_iter().filter_map(Value::as_array).flatten();
+        lists.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// How long its burners burn and its tests may take, one step after another.
+    pub(super) fn lasts(&self) -> Duration {
+        let sum = |key| self.all_of(key).into_iter().filter_map(Value::as_u64).sum();
+        Duration::from_millis(sum("burn_ms")) + Duration::from_secs(sum("seconds"))
+    }
+
+    /// Every value of this key in its steps.
+    fn all_of(&self, key: &str) -> Vec<&Value> {
+        self.whole.get("steps").map(|steps| values(steps, key)).unwrap_or_default()
     }
 
     /// The fewest CPUs it makes sense with: one that is taken away must not be the last.
     pub(super) fn fewest_cpus(&self) -> u64 {
-        let steps = self.whole.get("steps");
-        let gone = steps.map(|steps| values(steps, "offline")).unwrap_or_default();
-        gone.into_iter().filter_map(Value::as_u64).max().map_or(1, |cpu| cpu + 1)
+        self.all_of("offline").into_iter().filter_map(Value::as_u64).max().map_or(1, |cpu| cpu + 1)
     }
 
     fn has_step(&self, name: &str) -> bool {
@@ -172,7 +187,7 @@ mod tests {
         assert!(scenario.needs_module() && scenario.needs_object() && scenario.needs_perf());
         assert!(!scenario.verifies());
         assert_eq!(scenario.fewest_cpus(), 2);
-        assert_eq!(scenario.burn(), Duration::from_millis(1500));
+        assert_eq!(scenario.lasts(), Duration::from_millis(1500));
     }
 
     #[test]
@@ -185,7 +200,14 @@ mod tests {
 
     #[test]
     fn the_guests_copy_says_what_the_machine_is() {
-        let with = Resolved { kernel: "6.1", cpu: "amd", cpus: 1, sockets: 1, deterministic: true };
+        let with = Resolved {
+            kernel: "6.1",
+            cpu: "amd",
+            cpus: 1,
+            sockets: 1,
+            deterministic: true,
+            emulated: true,
+        };
         let copy = Scenario::parse(TEXT).unwrap().resolve(with).unwrap();
         let copy: Value = serde_json::from_slice(&copy).unwrap();
         assert_eq!((&copy["kernel"], &copy["cpu"]), (&"6.1".into(), &"amd".into()));

@@ -13,7 +13,7 @@ use crate::{
         framing::{Framing, Skip},
         head,
         head_text::HeadText,
-        output::Moment,
+        output::{Moment, NotUnderstood},
         pieces::Pieces,
         queue::Queue,
         reply::Gone,
@@ -39,12 +39,15 @@ impl Reply {
             }
             State::AfterLoss(n, why) if response => {
                 // The request behind the front one is answered now: the front one was answered unseen.
-                // With one request only, what was not seen belongs to one that was not seen either.
+                // With one request only, what was not seen belongs to one before it that was not seen
+                // either; if there was none, to itself.
                 let (n, why) = (*n, *why);
                 if n > 0 && queue.len() > 1 {
                     count_missing(queue.front(), n, why);
                     queue.finish_front(End::Complete, self.last_write, call);
                     queue.answered_unseen(why, self.last_write, call);
+                } else if n > 0 {
+                    count_missing(queue.front().filter(|e| !e.found), n, why);
                 }
                 self.state = State::Head(HeadText::new());
             }
@@ -52,13 +55,27 @@ impl Reply {
                 self.finish(End::Complete, self.last_write, queue, call);
                 queue.answered_unseen(Flag::LostRecords, self.last_write, call);
             }
+            // Requests came unseen, so it may have answered another one: a `HEAD`, say.
+            State::Body(_) if response && queue.has_found() => {
+                self.finish(End::Complete, self.last_write, queue, call);
+                queue.answered_unseen(Flag::LostRecords, self.last_write, call);
+            }
+            // The body is over although its head says otherwise: nothing of it was written, so it answered a
+            // `HEAD` that was not seen by then; or only the close would end it, and another request waits.
+            State::Body(body)
+                if response
+                    && ((!body.any && queue.front_may_be_head())
+                        || (body.framing == Framing::UntilClose && queue.len() > 1)) =>
+            {
+                self.finish(End::Complete, self.last_write, queue, call);
+            }
             State::Body(body) => body.realign = body.framing.resume(head, pieces.len()),
             _ => {}
         }
     }
 
-    /// The front response's end is among the bytes that were lost, and later requests came since: what
-    /// is written from here on answers the last of them.
+    /// The front response's end is among the bytes that were lost, or it answered another request, since
+    /// later ones came: what is written from here on answers the last of them.
     fn give_way(&mut self, queue: &mut Queue, call: &mut Call<'_>) {
         self.finish(End::Complete, self.last_write, queue, call);
         queue.answered_unseen(Flag::LostRecords, self.last_write, call);
@@ -99,12 +116,45 @@ impl Reply {
         self.state = State::Body(content);
     }
 
+    /// The connection is over, and the last thing written on it was not seen, `n` bytes behind those that the answer
+    /// before had: where the server ended it and the client had not left, they were the answers of all requests. When, nobody
+    /// knows: they end where the last thing was seen, which is too early.
+    pub(super) fn close_unseen(
+        &mut self,
+        n: u64,
+        why: Flag,
+        outcome: Option<End>,
+        gone: Gone,
+        queue: &mut Queue,
+        call: &mut Call<'_>,
+    ) {
+        count_missing(queue.front(), n, why);
+        queue.flag_all(why);
+        if outcome.is_none() && gone == Gone::default() {
+            while !queue.is_empty() {
+                queue.finish_front(End::Complete, self.last_write, call);
+            }
+        }
+    }
+
     /// `n` bytes were not seen: `why` is [`Flag::LostRecords`], or [`Flag::GapInFraming`] which is
     /// raised only if they hide framing.
-    pub(super) fn missing(&mut self, n: u64, why: Flag, queue: &mut Queue, call: &mut Call<'_>) {
+    pub(in crate::boundary) fn missing(
+        &mut self,
+        n: u64,
+        why: Flag,
+        queue: &mut Queue,
+        call: &mut Call<'_>,
+    ) {
         let lost = why == Flag::LostRecords;
         match &mut self.state {
-            State::Seek | State::Empty(_) => {}
+            // A request was read since, so that it may be its answer that lost its beginning.
+            State::Seek if lost && !queue.is_empty() => self.state = State::AfterLoss(n, why),
+            State::Seek => {}
+            State::Empty(_) => {
+                self.settle_empty(queue, call);
+                self.missing(n, why, queue, call);
+            }
             State::Dead => count_missing(queue.front(), n, why),
             State::AfterLoss(earlier, _) => *earlier += n,
             State::Head(text) if text.is_empty() => {
@@ -122,6 +172,9 @@ impl Reply {
                 self.lose_head(None, queue);
                 if let (Ok(head), Some(exchange)) = (beginning, queue.front()) {
                     exchange.head_written(&head, call);
+                    if head.compressed {
+                        exchange.flag(Flag::CompressedBody);
+                    }
                     let kind = if head.compressed { ContentKind::Opaque } else { head.kind };
                     let mut body = Body::new(Framing::lost(), kind, true, Gone::default());
                     body.content.missing();
@@ -132,25 +185,31 @@ impl Reply {
                 body.any = true;
                 body.content.missing();
                 let skipped = body.framing.skip(n);
-                let over = if let Skip::End(over) = skipped { over } else { 0 };
+                let beyond = if let Skip::End(beyond) = skipped { beyond } else { 0 };
                 if body.owned
                     && let Some(exchange) = queue.front()
                 {
-                    exchange.facts.bytes_out += n - over;
+                    exchange.facts.bytes_out += n - beyond;
                     if lost {
                         exchange.flag(Flag::LostRecords);
+                        exchange.pace.lost();
                     }
                     if skipped == Skip::Lost {
                         exchange.flag(Flag::GapInFraming);
                     }
                 }
-                if skipped == Skip::Lost && lost && body.owned && queue.has_unglued() {
+                let over = match skipped {
+                    Skip::Lost => queue.has_unglued(),
+                    Skip::Inside => queue.has_found(),
+                    Skip::End(_) => false,
+                };
+                if over && lost && body.owned {
                     self.give_way(queue, call);
                 } else if matches!(skipped, Skip::End(_)) {
                     let at = if lost { self.last_write } else { call.now };
                     self.finish(End::Complete, at, queue, call);
-                    if over > 0 && !queue.is_empty() {
-                        self.state = State::AfterLoss(over, why);
+                    if beyond > 0 && !queue.is_empty() {
+                        self.state = State::AfterLoss(beyond, why);
                     }
                 }
             }
@@ -158,17 +217,28 @@ impl Reply {
     }
 
     /// A new request begins, first read at `began`: a response whose end could not be seen has ended
-    /// before, unless the client surely pipelines.
+    /// before, unless the client surely pipelines. A head being written answers a request that was not
+    /// seen. Whether more that is not seen may be of what came before.
     pub(in crate::boundary) fn superseded(
         &mut self,
         began: Moment,
         queue: &mut Queue,
         call: &mut Call<'_>,
-    ) {
+    ) -> Result<bool, NotUnderstood> {
         self.settle_empty(queue, call);
-        if self.is_lost() && !queue.would_glue(began) {
+        if let State::Head(text) = &self.state
+            && !text.is_empty()
+            && queue.is_empty()
+        {
+            let unseen = queue.begin(self.last_write, call)?;
+            unseen.flag(Flag::RequestNotSeen);
+            unseen.facts.bytes_out += text.text().len() as u64;
+        }
+        let over = self.is_lost() && !queue.would_glue(began);
+        if over {
             self.finish(End::Complete, self.last_write, queue, call);
         }
+        Ok(over || self.is_seeking())
     }
 }
 

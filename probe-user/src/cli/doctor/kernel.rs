@@ -8,9 +8,10 @@ use rustix::thread::CapabilitySet;
 
 use super::Row;
 use crate::files;
-use crate::kernel::tracefs as tracefs_place;
+use crate::kernel::{BoundaryRung, fentry_forecast, tracefs as tracefs_place};
 use crate::privilege::{self, PURPOSES, RUNNING};
 use crate::roots::Roots;
+use crate::target::counts_as_the_kernel;
 use crate::topology::excerpt;
 
 /// The oldest kernel that is supported.
@@ -28,7 +29,16 @@ pub(super) fn release(roots: &Roots) -> Option<String> {
 pub(super) fn features(roots: &Roots) -> Vec<Row> {
     let mut rows = vec![kernel(roots), privilege(roots)];
     rows.extend(capabilities(roots));
-    rows.extend([btf(roots), lockdown(roots), tracefs(roots), paranoid(roots), statistics(roots)]);
+    rows.extend(processes(roots));
+    rows.extend([
+        btf(roots),
+        lockdown(roots),
+        tracefs(roots),
+        boundary(roots),
+        tls(roots),
+        paranoid(roots),
+        statistics(roots),
+    ]);
     rows
 }
 
@@ -87,6 +97,14 @@ fn capabilities(roots: &Roots) -> Vec<Row> {
     PURPOSES.iter().map(one).collect()
 }
 
+/// The kernel's programs and procfs must mean the same process by a number; no row where procfs does not say.
+fn processes(roots: &Roots) -> Option<Row> {
+    let same = counts_as_the_kernel(roots)?;
+    let detail = if same { "the host's" } else { "one of its own: processes have other numbers" };
+    let remedy = "run it in the host's: docker run --pid=host, hostPID: true in Kubernetes";
+    Some(row("pid-namespace", true, same, detail.to_owned(), remedy))
+}
+
 fn btf(roots: &Roots) -> Row {
     let path = roots.sys("kernel/btf/vmlinux");
     let mut magic = [0_u8; 2];
@@ -125,6 +143,18 @@ fn tracefs(roots: &Roots) -> Row {
     row("tracefs", true, usable, detail, remedy)
 }
 
+/// Which hooks will see the servers' sockets. Both see every request.
+fn boundary(roots: &Roots) -> Row {
+    let detail = match fentry_forecast(roots) {
+        Ok(()) => format!("{}: only sockets pay for being seen", BoundaryRung::Fentry),
+        Err(why) => format!(
+            "{}: every system call of the machine pays a little while attached, since {why}",
+            BoundaryRung::Tracepoint
+        ),
+    };
+    row("boundary", false, true, detail, "")
+}
+
 /// Who may open perf counters and timers without CAP_PERFMON: nobody from 1 on, as those are CPU-wide. Above 2,
 /// which Debian and Ubuntu add to the kernel, CAP_PERFMON does not help either.
 fn paranoid(roots: &Roots) -> Row {
@@ -149,6 +179,20 @@ fn paranoid(roots: &Roots) -> Row {
         detail,
         "boot a kernel built with CONFIG_PERF_EVENTS=y",
     )
+}
+
+/// Whether functions of a server's TLS library can be hooked; which library it is shows when attaching.
+fn tls(roots: &Roots) -> Row {
+    let pmu = roots.sys("bus/event_source/devices/uprobe");
+    let usable = pmu.is_dir();
+    let detail = if usable {
+        "requests through OpenSSL and its kin are read, by uprobes; of others sizes and times are seen"
+    } else {
+        "sizes and times only: this kernel has no uprobes"
+    };
+    let remedy =
+        "boot a kernel built with CONFIG_UPROBE_EVENTS=y to see what is in requests over TLS";
+    row("tls", false, usable, detail.to_owned(), remedy)
 }
 
 fn statistics(roots: &Roots) -> Row {
@@ -231,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pid_namespace_of_its_own_is_in_the_way() {
+        let tree = machine("6.1.0", "0");
+        assert!(features(&tree.roots()).iter().all(|row| row.name != "pid-namespace"));
+        let place = tree.roots().proc("self/ns");
+        std::fs::create_dir_all(&place).unwrap();
+        for (link, usable) in [("pid:[4026531836]", true), ("pid:[4026532449]", false)] {
+            let _ = std::fs::remove_file(place.join("pid"));
+            std::os::unix::fs::symlink(link, place.join("pid")).unwrap();
+            let row = state(&tree, "pid-namespace");
+            assert_eq!((row.usable, row.required), (usable, true), "{link}");
+            assert_eq!(row.remedy.is_some_and(|r| r.contains("--pid=host")), !usable);
+        }
+    }
+
+    #[test]
     fn only_confidentiality_lockdown_is_in_the_way() {
         let tree = machine("6.1.0", "0");
         assert!(state(&tree, "lockdown").usable);
@@ -247,6 +306,12 @@ mod tests {
             assert_eq!((row.usable, row.required), (usable, true), "{caps}");
             assert_eq!(row.remedy.is_some_and(|r| r.starts_with("mount")), !usable);
         }
+    }
+
+    #[test]
+    fn the_boundary_rung_is_named_and_never_in_the_way() {
+        let row = state(&machine("6.1.0", "0"), "boundary");
+        assert!(row.usable && !row.required && row.detail.starts_with("tracepoint: "), "{row:?}");
     }
 
     #[test]

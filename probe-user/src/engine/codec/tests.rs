@@ -7,6 +7,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 use crate::{
+    boundary::Gaps,
     clock::Clock,
     engine::entry::Reading,
     export::example,
@@ -36,7 +37,17 @@ fn tick() -> impl Strategy<Value = Entry> {
     whole.prop_map(|(package, number, t, counters, clock, (cores, beside, cycles, misses))| {
         let counter = std::array::from_fn(|i| counters[i]);
         let cores = cores.map(|(weight, book)| Box::new(CoreBooks { weight, book }));
-        Entry::Tick(Tick { package, t, number, counter, clock, cores, beside, cycles, misses })
+        Entry::Tick(Box::new(Tick {
+            package,
+            t,
+            number,
+            counter,
+            clock,
+            cores,
+            beside,
+            cycles,
+            misses,
+        }))
     })
 }
 
@@ -96,6 +107,7 @@ fn finished() -> impl Strategy<Value = Entry> {
                 bytes_in: request,
                 bytes_out: 0,
                 content_events: completion,
+                gaps: completion.map(|n| Gaps { count: n, p50: n, p99: request }),
                 flags: <_>::default(),
             }))
         },

@@ -95,7 +95,7 @@ fn the_bar_of_a_request_is_the_measured_period_at_both_edges() {
     let half = 0.689 * 2.0_f64.sqrt() * 200.0 * period;
     close(record.joules_high, 120.0 + half, 0.01);
     close(record.joules_low, (120.0 - half).max(0.0), 0.01);
-    assert_eq!(record.sources, ["gpu-0=nvml"]);
+    assert_eq!(*record.sources, ["gpu-0=nvml"]);
     assert!(record.flags.contains(&"gpu-exclusive".to_owned()), "{:?}", record.flags);
 }
 

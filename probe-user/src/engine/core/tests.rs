@@ -7,7 +7,7 @@ use crate::{
     clock::Clock,
     engine::{host::Host, targets::Target},
     event::{Io, Tick},
-    record::{End, Quality},
+    record::{End, Kind, Quality},
     source::{Domain, ModelPower, Range, Reading, Scope},
     target::Selector,
 };
@@ -71,7 +71,17 @@ pub(super) fn tick(number: u64, t: u64, busy: u64) -> Event {
     clock[FIRST_TARGET as usize] = busy;
     let counter = [None; MAX_COUNTERS];
     let (cores, beside, cycles, misses) = (None, None, None, None);
-    Event::Tick(Tick { package: 0, t, number, counter, clock, cores, beside, cycles, misses })
+    Event::Tick(Box::new(Tick {
+        package: 0,
+        t,
+        number,
+        counter,
+        clock,
+        cores,
+        beside,
+        cycles,
+        misses,
+    }))
 }
 
 pub(super) fn io(t: u64, busy: u64, kind: IoKind, payload: &[u8]) -> Event {
@@ -125,6 +135,76 @@ fn a_request_costs_what_the_target_burned_between_its_body_and_its_end() {
     let books = core.accounts.ledger.target(consumer(FIRST_TARGET));
     assert_eq!((books.requests.0, books.background.0), (150 * MS, 150 * MS));
     assert_eq!(core.accounts.cpu_ns(FIRST_TARGET), 100 * MS);
+}
+
+#[test]
+fn what_requests_cost_is_booked_by_what_they_were_for() {
+    let mut core = core();
+    let mut effects = Vec::new();
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    let chat = b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+    // Busy all the time, 3 W: a check of 10 ms, then a chat of 50 ms.
+    core.push(tick(1, 10 * MS, 10 * MS));
+    core.push(io(15 * MS, 15 * MS, IoKind::Open, b""));
+    core.push(io(20 * MS, 20 * MS, IoKind::Recv, b"GET /health HTTP/1.1\r\n\r\n"));
+    core.push(io(30 * MS, 30 * MS, IoKind::Send, answer));
+    let later = |event| match event {
+        Event::Io(io) => {
+            Event::Io(Io { offset: if io.kind == IoKind::Recv { 24 } else { 40 }, ..io })
+        }
+        other => other,
+    };
+    core.push(later(io(40 * MS, 40 * MS, IoKind::Recv, chat)));
+    core.push(later(io(90 * MS, 90 * MS, IoKind::Send, answer)));
+    core.push(tick(2, 110 * MS, 110 * MS));
+    core.finish(&mut effects);
+    let kinds: Vec<_> = records(&effects).iter().map(|r| (r.kind, r.joules)).collect();
+    assert_eq!(kinds, [(Kind::Check, Some(0.03)), (Kind::Inference, Some(0.15))]);
+    let book = crate::engine::books::energy(&core.accounts).targets["a"];
+    let (inference, check) = (book.kinds.inference, book.kinds.check);
+    assert_eq!((inference.requests, inference.energy_nj), (1, 150 * MS));
+    assert_eq!((check.requests, check.energy_nj), (1, 30 * MS));
+    assert_eq!(inference.energy_nj + check.energy_nj, book.requests_nj);
+}
+
+#[test]
+fn a_streams_timing_is_in_its_record() {
+    let mut core = core();
+    let mut effects = Vec::new();
+    core.push(tick(1, 10 * MS, 10 * MS));
+    core.push(io(15 * MS, 15 * MS, IoKind::Open, b""));
+    let ask = b"POST /completion HTTP/1.1\r\nContent-Length: 15\r\n\r\n{\"stream\":true}";
+    core.push(io(20 * MS, 20 * MS, IoKind::Recv, ask));
+    let mut sent = 0;
+    let mut send = |t: u64, text: &str| {
+        let Event::Io(event) = io(t * MS, t * MS, IoKind::Send, text.as_bytes()) else { return };
+        core.push(Event::Io(Io { offset: sent, ..event }));
+        sent += text.len() as u64;
+    };
+    send(30, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+    send(60, "data: {\"content\":\"a\"}\n\n");
+    send(70, "data: {\"content\":\"b\"}\n\n");
+    send(90, "data: {\"content\":\"\",\"timings\":{\"prompt_ms\":35,\"predicted_ms\":30}}\n\n");
+    core.push(io(91 * MS, 91 * MS, IoKind::Close, b""));
+    core.push(tick(2, 110 * MS, 110 * MS));
+    core.finish(&mut effects);
+    let record = records(&effects)[0].clone();
+    assert_eq!((record.duration_s, record.ttft_s), (0.07, Some(0.04)));
+    assert_eq!((record.queue_s, record.prefill_s), (Some(0.005), Some(0.035)));
+    assert_eq!(record.decode_s, Some(0.03));
+    assert!((record.itl_p50_s.unwrap() - 0.01).abs() < 0.01 / 64.0, "{record:?}");
+    assert_eq!(record.itl_p50_s, record.itl_p99_s);
+}
+
+#[test]
+fn bytes_that_are_not_parsed_are_an_effect_of_their_kind() {
+    let mut core = core();
+    let mut effects = Vec::new();
+    core.push(io(15 * MS, 0, IoKind::Open, b""));
+    core.push(io(20 * MS, 0, IoKind::Recv, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+    core.finish(&mut effects);
+    let told = |e: &Effect| matches!(e, Effect::NotUnderstood { kind: NotUnderstood::Http2, .. });
+    assert_eq!((effects.iter().filter(|e| told(e)).count(), records(&effects).len()), (1, 0));
 }
 
 #[test]

@@ -66,6 +66,13 @@ fn by(label: &str, metric: &Metric, labels: &str) -> String {
     format!("sum by ({label}) ({})", per_second(metric, labels))
 }
 
+/// Over the streams, the median of one percentile of their gaps.
+fn gap(percentile: &str) -> String {
+    let name = format!("{}_bucket", metric::REQUEST_ITL.name);
+    let rate = rate(&name, &format!("{TARGET},percentile=\"{percentile}\""));
+    format!("histogram_quantile(0.5, sum by (le) ({rate}))")
+}
+
 /// Power of the requests that ended.
 fn joules() -> String {
     part(&metric::REQUEST_ENERGY, "sum")
@@ -137,7 +144,7 @@ fn now() -> Vec<Panel> {
         ),
         stat(
             "Requests",
-            "Requests that ended, of any path and status.",
+            "Requests that ended, of any kind and status.",
             "reqps",
             format!("sum({})", per_second(&metric::REQUESTS, TARGET)),
         ),
@@ -241,6 +248,24 @@ fn requests() -> Vec<Panel> {
             quantiles(&metric::REQUEST_DURATION),
         ),
         lines(
+            "Inter-token latency",
+            "Median over the streams: of their own median gap between writes with content, and of their own 99th percentile.",
+            "s",
+            vec![ask(gap("50"), "p50"), ask(gap("99"), "p99")],
+        ),
+        lines(
+            "Requests by kind",
+            "Inference; checks: health, metrics, which models there are; anything else. Only the first and the last are in the panels above.",
+            "reqps",
+            vec![ask(by("kind", &metric::REQUESTS, TARGET), "{{kind}}")],
+        ),
+        lines(
+            "Power of the requests by kind",
+            "As far as it is settled.",
+            "watt",
+            vec![ask(by("kind", &metric::TARGET_REQUESTS, TARGET), "{{kind}}")],
+        ),
+        lines(
             "Requests in flight",
             "By target.",
             "short",
@@ -277,12 +302,13 @@ fn evidence() -> Vec<Panel> {
     let up = metric::SOURCE_UP.name;
     vec![
         lines(
-            "Lost records and void windows",
-            "Losses cost time resolution; a void window is charged to nobody.",
+            "Losses, void windows, what is not parsed",
+            "Losses cost time resolution; a void window is charged to nobody; requests on a connection that is not parsed are not told apart.",
             "short",
             vec![
                 ask(by("kind", &metric::EVENTS_LOST, SERVER), "lost: {{kind}}"),
                 ask(by("domain", &metric::VOID_WINDOWS, SERVER), "void: {{domain}}"),
+                ask(by("kind", &metric::NOT_UNDERSTOOD, SERVER), "not parsed: {{kind}}"),
             ],
         ),
         lines(

@@ -49,7 +49,7 @@ pub fn lines(
 ) -> Vec<String> {
     let (width, height) = (usize::from(size.columns), usize::from(size.rows));
     let rates = Rates::new(before, now);
-    let head = headline(now, &rates);
+    let head = headline(recent, now, &rates);
     let books = [domains(now, &rates, width), consumers(now, &rates, width)];
     let mut lines = vec![cut(&head, width)];
     for book in books.iter().filter(|book| !book.is_empty()) {
@@ -70,10 +70,10 @@ pub fn lines(
     lines
 }
 
-fn headline(now: &Snapshot, rates: &Rates) -> String {
+fn headline(recent: &Recent, now: &Snapshot, rates: &Rates) -> String {
     let elapsed = seconds_between(&now.started, &now.ended).unwrap_or(0.0).max(0.0) as u64;
     let clock = format!("{}:{:02}:{:02}", elapsed / 3600, elapsed / 60 % 60, elapsed % 60);
-    let mut ended = requests::ends(now);
+    let mut ended = recent.totals().main().1.ends();
     if ended.is_empty() {
         "no request yet".clone_into(&mut ended);
     }
@@ -173,13 +173,15 @@ fn consumers(now: &Snapshot, rates: &Rates, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::export::example;
 
     fn frame(size: Size) -> Vec<String> {
         let mut recent = Recent::new(200);
         for number in 1..=40 {
-            recent.push(&example::record(number));
+            recent.push(&Arc::new(example::record(number)));
         }
         let (before, now) = (example::snapshot(8.0), example::snapshot(10.0));
         lines(&recent, Some(&before), &now, size)

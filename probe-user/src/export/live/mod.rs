@@ -62,7 +62,7 @@ impl Sink for Live {
         Some(PERIOD)
     }
 
-    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
+    fn request(&mut self, record: &Arc<RequestRecord>) -> Result<(), ExportError> {
         self.recent.push(record);
         Ok(())
     }
@@ -156,7 +156,7 @@ mod tests {
         let terminal = Terminal::default();
         let mut live = terminal.live();
         for number in 1..=40 {
-            live.request(&example::record(number)).unwrap();
+            live.request(&Arc::new(example::record(number))).unwrap();
         }
         for (step, (columns, rows)) in
             [(120, 40), (60, 20), (20, 5), (200, 60)].into_iter().enumerate()

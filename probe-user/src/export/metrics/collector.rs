@@ -19,8 +19,8 @@ use super::labels::Labels;
 use super::progress::Progress;
 use crate::export::table::ledger::{consumer_names, cpu_ns};
 use crate::export::units::{joules, seconds};
-use crate::record::Quality;
-use crate::snapshot::{DomainBook, Snapshot};
+use crate::record::{self, Quality};
+use crate::snapshot::{DomainBook, Snapshot, TargetBook};
 
 /// The latest snapshot and which sources still move, shared with the scrapes.
 #[derive(Clone, Debug, Default)]
@@ -56,11 +56,13 @@ impl Collector for Latest {
         write(&contract::CONSUMER_ENERGY, consumer_energy(snapshot))?;
         write(&contract::TARGET_ENERGY, target_energy(snapshot))?;
         write(&contract::TARGET_BACKGROUND, target_background(snapshot))?;
+        write(&contract::TARGET_REQUESTS, target_requests(snapshot))?;
         write(&contract::CONSUMER_CPU, consumer_cpu(snapshot))?;
         write(&contract::IN_FLIGHT, in_flight(snapshot))?;
         write(&contract::SOURCE_UP, source_up(snapshot, &stalled))?;
         write(&contract::VOID_WINDOWS, void_windows(snapshot))?;
         write(&contract::EVENTS_LOST, events_lost(snapshot))?;
+        write(&contract::NOT_UNDERSTOOD, not_understood(snapshot))?;
         write(&contract::BPF_SECONDS, programs(snapshot, &contract::BPF_SECONDS))?;
         write(&contract::BPF_RUNS, programs(snapshot, &contract::BPF_RUNS))?;
         let own = &snapshot.self_cost;
@@ -158,6 +160,20 @@ fn target_background(snapshot: &Snapshot) -> Vec<Sample> {
         .collect()
 }
 
+fn target_requests(snapshot: &Snapshot) -> Vec<Sample> {
+    if !present(snapshot).any(|(_, book)| book.additive) {
+        return Vec::new();
+    }
+    let of = |(name, book): (&String, &TargetBook)| {
+        let kinds = book.kinds;
+        record::Kind::ALL.map(|kind| {
+            let labels = Labels::of(&contract::TARGET_REQUESTS, [name, kind.as_str()]);
+            (labels, joules(kinds.of(kind).energy_nj))
+        })
+    };
+    snapshot.targets.iter().flat_map(of).collect()
+}
+
 fn consumer_cpu(snapshot: &Snapshot) -> Vec<Sample> {
     let of = |name: &str| {
         let labels = Labels::of(&contract::CONSUMER_CPU, [name]);
@@ -196,6 +212,12 @@ fn events_lost(snapshot: &Snapshot) -> Vec<Sample> {
         samples.push(sample("unnamed", events.lost.saturating_sub(named)));
     }
     samples
+}
+
+fn not_understood(snapshot: &Snapshot) -> Vec<Sample> {
+    let of =
+        |(kind, n): (&String, &u64)| (Labels::of(&contract::NOT_UNDERSTOOD, [kind]), *n as f64);
+    snapshot.not_understood.iter().map(of).collect()
 }
 
 fn programs(snapshot: &Snapshot, metric: &Metric) -> Vec<Sample> {
@@ -259,6 +281,24 @@ mod tests {
         }
         assert_eq!(sum(&text, "wattprobe_target_energy_joules_total", "background"), 9.0);
         assert_eq!(sum(&text, name, "target=\"llama\""), 8.5, "the rest has no series of its own");
+    }
+
+    #[test]
+    fn the_energy_of_requests_is_shown_by_what_they_were_for() {
+        let text = exposed(&[example::snapshot(10.0)]);
+        let name = "wattprobe_target_requests_joules_total";
+        assert_eq!(sum(&text, name, "kind=\"check\""), 0.001, "{text}");
+        assert_eq!(sum(&text, name, "kind=\"other\""), 0.0);
+        let all = sum(&text, "wattprobe_target_energy_joules_total", "part=\"requests\"");
+        assert!((sum(&text, name, "target=\"llama\"") - all).abs() < 1e-9, "{text}");
+    }
+
+    #[test]
+    fn what_is_not_parsed_is_counted_by_why() {
+        let text = exposed(&[example::snapshot(10.0)]);
+        let name = "wattprobe_not_understood_total";
+        assert_eq!(sum(&text, name, "kind=\"http2\""), 2.0, "{text}");
+        assert!(text.contains("wattprobe_not_understood_total{kind=\"compressed\"} 0"), "{text}");
     }
 
     #[test]

@@ -75,6 +75,10 @@ const JOULES: &[f64] = &[
 const SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
 ];
+const GAPS: &[f64] = &[
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0, 2.0, 5.0,
+    10.0,
+];
 const RATIOS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 
 /// Energy of each domain.
@@ -109,6 +113,14 @@ pub const TARGET_BACKGROUND: Metric = Metric {
     labels: &["target", "during"],
     help: "Of a target's background: before its first request (model load), waiting (requests resident, none in work: queued, a model loaded on demand), after (the second after a last byte); the rest is polling and keep-alive",
 };
+/// What the requests of each target were for.
+pub const TARGET_REQUESTS: Metric = Metric {
+    name: "wattprobe_target_requests_joules_total",
+    kind: Kind::Counter,
+    unit: Some("joules"),
+    labels: &["target", "kind"],
+    help: "Of a target's energy for requests, as far as it is settled, by what they were for: inference, check (health, metrics, which models there are), other",
+};
 /// CPU time of each consumer.
 pub const CONSUMER_CPU: Metric = Metric {
     name: "wattprobe_consumer_cpu_seconds_total",
@@ -123,7 +135,7 @@ pub const REQUEST_ENERGY: Metric = Metric {
     kind: Kind::Histogram(JOULES),
     unit: Some("joules"),
     labels: &["target", "model", "path"],
-    help: "Active energy of a settled request over the additive domains; requests without a figure are not observed; the exemplar is the number of the record",
+    help: "Active energy of a settled request over the additive domains; requests without a figure, and checks, are not observed; the exemplar is the number of the record",
 };
 /// Duration per request.
 pub const REQUEST_DURATION: Metric = Metric {
@@ -131,7 +143,7 @@ pub const REQUEST_DURATION: Metric = Metric {
     kind: Kind::Histogram(SECONDS),
     unit: Some("seconds"),
     labels: &["target", "model", "path"],
-    help: "First byte of a request to the last byte of its response",
+    help: "First byte of a request to the last byte of its response; checks are not observed",
 };
 /// Time to first content.
 pub const REQUEST_TTFT: Metric = Metric {
@@ -139,7 +151,15 @@ pub const REQUEST_TTFT: Metric = Metric {
     kind: Kind::Histogram(SECONDS),
     unit: Some("seconds"),
     labels: &["target", "model", "path"],
-    help: "First byte of a request to its first content; requests without content are not observed",
+    help: "First byte of a request to its first content; requests without content, and checks, are not observed",
+};
+/// Gaps between content.
+pub const REQUEST_ITL: Metric = Metric {
+    name: "wattprobe_request_itl_seconds",
+    kind: Kind::Histogram(GAPS),
+    unit: Some("seconds"),
+    labels: &["target", "model", "path", "percentile"],
+    help: "Inter-token latency: of each stream the median (percentile=\"50\") and the 99th percentile (\"99\") of the gaps between its writes with content; streams of one write are not observed",
 };
 /// Width of the error bars.
 pub const UNCERTAINTY: Metric = Metric {
@@ -147,15 +167,15 @@ pub const UNCERTAINTY: Metric = Metric {
     kind: Kind::Histogram(RATIOS),
     unit: Some("ratio"),
     labels: &["target"],
-    help: "Half of a request's error bar divided by its energy",
+    help: "Half of a request's error bar divided by its energy; checks are not observed",
 };
 /// Requests.
 pub const REQUESTS: Metric = Metric {
     name: "wattprobe_requests_total",
     kind: Kind::Counter,
     unit: None,
-    labels: &["target", "model", "path", "status", "end"],
-    help: "Requests by how they ended: complete, aborted, reset, timeout, interrupted",
+    labels: &["target", "model", "path", "kind", "status", "end"],
+    help: "Requests by what they were for (inference, check, other) and how they ended (complete, aborted, reset, timeout, interrupted)",
 };
 /// Tokens.
 pub const TOKENS: Metric = Metric {
@@ -196,6 +216,14 @@ pub const EVENTS_LOST: Metric = Metric {
     unit: None,
     labels: &["kind"],
     help: "Records that the kernel side could not pass on; they cost time resolution, never joules",
+};
+/// What is not parsed.
+pub const NOT_UNDERSTOOD: Metric = Metric {
+    name: "wattprobe_not_understood_total",
+    kind: Kind::Counter,
+    unit: None,
+    labels: &["kind"],
+    help: "Connections whose bytes are not parsed, by why: tls, http2, websocket, upgrade, tunnel, pipeline, garbage; compressed: requests with a compressed body",
 };
 /// Time in each kernel program.
 pub const BPF_SECONDS: Metric = Metric {
@@ -244,10 +272,12 @@ pub const CONTRACT: &[Metric] = &[
     CONSUMER_ENERGY,
     TARGET_ENERGY,
     TARGET_BACKGROUND,
+    TARGET_REQUESTS,
     CONSUMER_CPU,
     REQUEST_ENERGY,
     REQUEST_DURATION,
     REQUEST_TTFT,
+    REQUEST_ITL,
     UNCERTAINTY,
     REQUESTS,
     TOKENS,
@@ -255,6 +285,7 @@ pub const CONTRACT: &[Metric] = &[
     SOURCE_UP,
     VOID_WINDOWS,
     EVENTS_LOST,
+    NOT_UNDERSTOOD,
     BPF_SECONDS,
     BPF_RUNS,
     PROCESS_CPU,

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 
@@ -72,7 +73,7 @@ struct Seen {
 /// What each target has been given so far.
 #[derive(Debug, Default)]
 pub struct Bounds {
-    targets: BTreeMap<String, Seen>,
+    targets: BTreeMap<Arc<str>, Seen>,
 }
 
 impl Bounds {

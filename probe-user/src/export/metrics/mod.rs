@@ -79,10 +79,9 @@ impl Sink for Metrics {
         Some(PERIOD)
     }
 
-    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
-        let record = Arc::new(record.clone());
-        self.waiting.push(Arc::clone(&record));
-        self.shared.push(record);
+    fn request(&mut self, record: &Arc<RequestRecord>) -> Result<(), ExportError> {
+        self.waiting.push(Arc::clone(record));
+        self.shared.push(Arc::clone(record));
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use prometheus_client::registry::{Metric as Encoded, Registry, Unit};
 
 use super::contract::{self, Kind, Metric};
 use super::labels::{Bounds, Labels, status};
-use crate::record::RequestRecord;
+use crate::record::{self, RequestRecord};
 
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 type WithExemplars =
@@ -23,6 +23,7 @@ pub struct RequestMetrics {
     energy: WithExemplars,
     duration: Histograms,
     ttft: Histograms,
+    itl: Histograms,
     uncertainty: Histograms,
     requests: Family<Labels, Counter>,
     tokens: Family<Labels, Counter>,
@@ -64,6 +65,7 @@ impl RequestMetrics {
             ttft: Family::new_with_constructor(|| {
                 Histogram::new(bounds_of(&contract::REQUEST_TTFT))
             }),
+            itl: Family::new_with_constructor(|| Histogram::new(bounds_of(&contract::REQUEST_ITL))),
             uncertainty: Family::new_with_constructor(|| {
                 Histogram::new(bounds_of(&contract::UNCERTAINTY))
             }),
@@ -73,25 +75,37 @@ impl RequestMetrics {
         register(registry, &contract::REQUEST_ENERGY, metrics.energy.clone());
         register(registry, &contract::REQUEST_DURATION, metrics.duration.clone());
         register(registry, &contract::REQUEST_TTFT, metrics.ttft.clone());
+        register(registry, &contract::REQUEST_ITL, metrics.itl.clone());
         register(registry, &contract::UNCERTAINTY, metrics.uncertainty.clone());
         register(registry, &contract::REQUESTS, metrics.requests.clone());
         register(registry, &contract::TOKENS, metrics.tokens.clone());
         metrics
     }
 
-    /// Adds one settled request. What it does not know is not observed.
+    /// Adds one settled request. What it does not know is not observed; of a check nothing is, it is only counted: they
+    /// come by the clock and would be most of what a histogram holds.
     pub fn observe(&mut self, record: &RequestRecord) {
         let network = self.bounds.admit(record);
         let (target, model, path) =
-            (record.target.as_str(), network.model.as_str(), network.path.as_str());
+            (&*record.target, network.model.as_str(), network.path.as_str());
         let labels = |metric| Labels::of(metric, [target, model, path]);
 
-        let ended = [target, model, path, &status(record.status), record.end.as_str()];
+        let (kind, end) = (record.kind.as_str(), record.end.as_str());
+        let ended = [target, model, path, kind, &status(record.status), end];
         self.requests.get_or_create(&Labels::of(&contract::REQUESTS, ended)).inc();
+        if record.kind == record::Kind::Check {
+            return;
+        }
         let duration = self.duration.get_or_create_owned(&labels(&contract::REQUEST_DURATION));
         duration.observe(record.duration_s);
         if let Some(ttft) = record.ttft_s {
             self.ttft.get_or_create_owned(&labels(&contract::REQUEST_TTFT)).observe(ttft);
+        }
+        for (percentile, gap) in [("50", record.itl_p50_s), ("99", record.itl_p99_s)] {
+            if let Some(gap) = gap {
+                let labels = Labels::of(&contract::REQUEST_ITL, [target, model, path, percentile]);
+                self.itl.get_or_create_owned(&labels).observe(gap);
+            }
         }
         for (kind, n) in [("prompt", record.prompt_tokens), ("completion", record.counted_tokens())]
         {
@@ -176,6 +190,29 @@ mod tests {
         let text = exposed(std::iter::once(example::record(1)));
         let line = text.lines().find(|l| l.contains("le=\"5.0\"")).unwrap();
         assert!(line.contains(" # {request=\"1\"} 3.5 1772366400.87"), "{line}");
+    }
+
+    #[test]
+    fn checks_are_counted_and_no_histogram_sees_them() {
+        let text = exposed([example::record(1), example::check(2), example::check(3)].into_iter());
+        let checks = "path=\"/health\",kind=\"check\",status=\"200\",end=\"complete\"} 2";
+        assert!(text.contains(checks), "{text}");
+        let counts = |line: &&str| line.contains("_count{");
+        assert!(text.lines().filter(counts).all(|line| line.ends_with(" 1")), "{text}");
+        let path = |line: &str| line.contains("/health") && !line.contains("requests_total");
+        assert!(!text.lines().any(path), "{text}");
+    }
+
+    #[test]
+    fn a_stream_is_observed_with_its_median_and_its_99th_percentile() {
+        let text = exposed(std::iter::once(example::record(1)));
+        let sum = |percentile: &str| {
+            let line = |line: &&str| {
+                line.starts_with("wattprobe_request_itl_seconds_sum") && line.contains(percentile)
+            };
+            value(text.lines().find(line).unwrap(), "")
+        };
+        assert_eq!((sum("percentile=\"50\""), sum("percentile=\"99\"")), (0.018, 0.031));
     }
 
     #[test]

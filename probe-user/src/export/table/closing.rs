@@ -6,9 +6,40 @@ use crate::export::shown::{seconds_between, visible};
 use crate::export::units::{MISSING, count, seconds, si};
 use crate::snapshot::{ProgramCost, Snapshot};
 
+/// Kinds of which requests are told apart all the same, and what is not known of those.
+const PARTLY: [(&str, &str); 2] = [
+    (
+        "compressed",
+        "Of a compressed body neither the model nor the tokens are read; all else of its request is measured.",
+    ),
+    ("tls", "Of TLS without plaintext only sizes and times are seen."),
+];
+
 /// Nanoseconds per run; `None` where the kernel keeps no statistics.
 fn mean_ns(cost: &ProgramCost) -> Option<f64> {
     (cost.runs > 0).then(|| cost.ns as f64 / cost.runs as f64)
+}
+
+/// What is not parsed and what is measured all the same; empty where everything is.
+#[must_use]
+pub fn not_understood(summary: &Snapshot) -> String {
+    let met = summary.not_understood.iter().filter(|(_, n)| **n > 0);
+    let met: Vec<String> = met.map(|(kind, n)| format!("{} {kind}", count(*n))).collect();
+    if met.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("Not parsed: {}.", met.join(", "));
+    let seen = |kind: &str| summary.not_understood.get(kind).is_some_and(|n| *n > 0);
+    let partly = || PARTLY.iter().filter(|(kind, _)| seen(kind));
+    if met.len() > partly().count() {
+        text.push_str(
+            " Requests on such a connection are not told apart: its energy is in the background, or in requests open meanwhile.",
+        );
+    }
+    for (_, what) in partly() {
+        text = text + " " + what;
+    }
+    text
 }
 
 /// Lost events and the probe's own cost.
@@ -110,6 +141,27 @@ mod tests {
         summary.domains.get_mut("psys").unwrap().measured_nj += 3;
         let text = verdict(&summary);
         assert!(text.contains("DO NOT CLOSE: difference 3 nJ (psys +3 nJ)"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_parsed_is_said_by_kind_and_where_everything_is_nothing() {
+        let mut summary = example::snapshot(10.0);
+        let text = not_understood(&summary);
+        assert!(text.starts_with("Not parsed: 2 http2. Requests on such a connection"), "{text}");
+        assert!(!text.contains("compressed"), "{text}");
+        summary.not_understood.insert("compressed".into(), 3);
+        let text = not_understood(&summary);
+        assert!(text.starts_with("Not parsed: 3 compressed, 2 http2. Requests"), "{text}");
+        summary.not_understood.insert("http2".into(), 0);
+        let text = not_understood(&summary);
+        assert!(text.starts_with("Not parsed: 3 compressed. Of a compressed body"), "{text}");
+        summary.not_understood.insert("compressed".into(), 0);
+        assert_eq!(not_understood(&summary), "");
+        summary.not_understood.insert("tls".into(), 4);
+        assert_eq!(
+            not_understood(&summary),
+            "Not parsed: 4 tls. Of TLS without plaintext only sizes and times are seen."
+        );
     }
 
     #[test]

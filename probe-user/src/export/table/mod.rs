@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use self::requests::Totals;
 use super::{ExportError, Sink};
-use crate::record::RequestRecord;
+use crate::record::{Kind, RequestRecord};
 use crate::snapshot::Snapshot;
 
 /// Requests shown.
@@ -24,7 +24,7 @@ pub const KEEP: usize = 200;
 #[derive(Debug)]
 pub struct Recent {
     keep: usize,
-    records: VecDeque<RequestRecord>,
+    records: VecDeque<Arc<RequestRecord>>,
     totals: Totals,
 }
 
@@ -35,20 +35,23 @@ impl Recent {
         Self { keep, records: VecDeque::new(), totals: Totals::default() }
     }
 
-    /// Adds one, forgetting the oldest when full.
-    pub fn push(&mut self, record: &RequestRecord) {
+    /// Adds one, forgetting the oldest when full. Checks are counted and not remembered: they would push the others out.
+    pub fn push(&mut self, record: &Arc<RequestRecord>) {
         self.totals.add(record);
+        if record.kind == Kind::Check {
+            return;
+        }
         if self.records.len() == self.keep {
             self.records.pop_front();
         }
         if self.keep > 0 {
-            self.records.push_back(record.clone());
+            self.records.push_back(Arc::clone(record));
         }
     }
 
     /// The last `n`, oldest first.
     pub fn last(&self, n: usize) -> impl Iterator<Item = &RequestRecord> {
-        self.records.iter().skip(self.records.len().saturating_sub(n))
+        self.records.iter().skip(self.records.len().saturating_sub(n)).map(Arc::as_ref)
     }
 
     /// Sums over all requests ever pushed.
@@ -73,7 +76,7 @@ impl Table {
 }
 
 impl Sink for Table {
-    fn request(&mut self, record: &RequestRecord) -> Result<(), ExportError> {
+    fn request(&mut self, record: &Arc<RequestRecord>) -> Result<(), ExportError> {
         self.recent.push(record);
         Ok(())
     }
@@ -96,7 +99,7 @@ impl Sink for Table {
 pub fn report(recent: &Recent, summary: &Snapshot, width: Option<usize>) -> String {
     let mut parts = Vec::new();
     let shown: Vec<&RequestRecord> = recent.last(usize::MAX).collect();
-    let hidden = recent.totals().requests.saturating_sub(shown.len() as u64);
+    let hidden = recent.totals().rows().saturating_sub(shown.len() as u64);
     if hidden > 0 {
         parts.push(format!(
             "The last {} requests; {hidden} earlier ones are in the totals only (--requests FILE keeps all).",
@@ -106,10 +109,11 @@ pub fn report(recent: &Recent, summary: &Snapshot, width: Option<usize>) -> Stri
     if !shown.is_empty() {
         parts.push(requests::table(&shown, &summary.started, width));
     }
-    parts.push(requests::totals_line(recent.totals(), summary));
+    parts.push(requests::totals_line(recent.totals()));
     parts.push(ledger::domains(summary, width));
     parts.push(ledger::consumers(summary, width));
     parts.push(ledger::targets(summary, width));
+    parts.push(closing::not_understood(summary));
     parts.push(closing::cost(summary, width));
     parts.push(closing::verdict(summary));
     parts.retain(|part| !part.is_empty());
@@ -127,12 +131,10 @@ mod tests {
     fn example_report(requests: u64, keep: usize, width: Option<usize>) -> String {
         let mut recent = Recent::new(keep);
         for number in 1..=requests {
-            recent.push(&example::record(number));
+            recent.push(&Arc::new(example::record(number)));
+            recent.push(&Arc::new(example::check(number)));
         }
-        let mut summary = example::snapshot(10.0);
-        summary.requests.insert("complete".into(), requests - requests / 6);
-        summary.requests.insert("aborted".into(), requests / 6);
-        report(&recent, &summary, width)
+        report(&recent, &example::snapshot(10.0), width)
     }
 
     #[test]
@@ -172,10 +174,10 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_a_dash_and_never_zero() {
         let mut recent = Recent::new(5);
-        recent.push(&example::record(6));
+        recent.push(&Arc::new(example::record(6)));
         let text = report(&recent, &example::snapshot(10.0), None);
         let row = text.lines().find(|line| line.contains("aborted")).unwrap();
-        assert_eq!(row.matches('–').count(), 7, "{row}");
+        assert_eq!(row.matches('–').count(), 10, "{row}");
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! The requests: one row each, and the line of totals.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::layout::{Column, render};
 use crate::export::shown::{seconds_between, visible};
 use crate::export::units::{MISSING, Scale, count, si};
-use crate::record::RequestRecord;
-use crate::snapshot::Snapshot;
+use crate::record::{End, Kind, RequestRecord};
 
 /// Characters of a path or model that are shown.
 const LONGEST: usize = 32;
 
-/// Sums over all requests of a run.
+/// Sums over the requests of one kind.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Totals {
+pub struct Sums {
     /// Requests.
     pub requests: u64,
+    /// The same by end.
+    pub ends: BTreeMap<End, u64>,
     /// Requests whose energy is known.
     pub with_joules: u64,
     /// Their energy.
@@ -30,10 +31,11 @@ pub struct Totals {
     pub tokens_with_joules: u64,
 }
 
-impl Totals {
+impl Sums {
     /// Adds one request.
     pub fn add(&mut self, record: &RequestRecord) {
         self.requests += 1;
+        *self.ends.entry(record.end).or_default() += 1;
         self.prompt_tokens = self.prompt_tokens.saturating_add(record.prompt_tokens.unwrap_or(0));
         self.completion_tokens =
             self.completion_tokens.saturating_add(record.counted_tokens().unwrap_or(0));
@@ -51,6 +53,46 @@ impl Totals {
     pub fn joules_per_token(&self) -> Option<f64> {
         (self.tokens_with_joules > 0)
             .then(|| self.joules_with_tokens / self.tokens_with_joules as f64)
+    }
+
+    /// `11 complete, 1 aborted`; empty before the first request.
+    #[must_use]
+    pub fn ends(&self) -> String {
+        let mut ends: Vec<(&End, &u64)> = self.ends.iter().collect();
+        ends.sort_by_key(|(end, n)| (**end != End::Complete, std::cmp::Reverse(**n)));
+        let ends = ends.iter().map(|(end, n)| format!("{} {}", count(**n), end.as_str()));
+        ends.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Sums over all requests of a run, by what they were for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Totals(BTreeMap<Kind, Sums>);
+
+impl Totals {
+    /// Adds one request.
+    pub fn add(&mut self, record: &RequestRecord) {
+        self.0.entry(record.kind).or_default().add(record);
+    }
+
+    /// Requests that get a row: all but checks.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.0.iter().filter(|(kind, _)| **kind != Kind::Check).map(|(_, s)| s.requests).sum()
+    }
+
+    /// What the run was about: inference; if there was none, other requests; if there was nothing else, checks.
+    #[must_use]
+    pub fn main(&self) -> (Kind, Sums) {
+        let first = [Kind::Inference, Kind::Other, Kind::Check].into_iter();
+        let found = first.filter_map(|kind| Some((kind, self.0.get(&kind)?.clone()))).next();
+        found.unwrap_or((Kind::Inference, Sums::default()))
+    }
+
+    /// The other kinds, of which there were some.
+    fn rest(&self) -> impl Iterator<Item = (Kind, &Sums)> {
+        let (main, _) = self.main();
+        self.0.iter().map(|(kind, sums)| (*kind, sums)).filter(move |(kind, _)| *kind != main)
     }
 }
 
@@ -94,7 +136,7 @@ pub fn table(records: &[&RequestRecord], started: &str, width: Option<usize>) ->
     let scale = Scale::fitting(joules.iter().chain(&bars).copied().flatten(), 4);
     let energy = |values: &[Option<f64>]| values.iter().map(|v| scale.show_maybe(*v)).collect();
     let unit = format!("[{}J]", scale.prefix());
-    let targets: BTreeSet<&str> = records.iter().map(|r| r.target.as_str()).collect();
+    let targets: BTreeSet<&str> = records.iter().map(|r| &*r.target).collect();
 
     let mut columns = vec![Column::right("request", 0, words(&|r| r.request.to_string()))];
     if targets.len() > 1 {
@@ -107,6 +149,9 @@ pub fn table(records: &[&RequestRecord], started: &str, width: Option<usize>) ->
         Column::right("start [s]", 8, words(&offset)),
         Column::scaled("duration", "s", 4, 4, &numbers(&|r| Some(r.duration_s))),
         Column::scaled("TTFT", "s", 5, 3, &numbers(&|r| r.ttft_s)),
+        Column::scaled("queue", "s", 10, 3, &numbers(&|r| r.queue_s)),
+        Column::scaled("ITL p50", "s", 8, 3, &numbers(&|r| r.itl_p50_s)),
+        Column::scaled("ITL p99", "s", 9, 3, &numbers(&|r| r.itl_p99_s)),
         Column::right("prompt", 7, words(&|r| tokens(r.prompt_tokens))),
         Column::right("completion", 5, words(&|r| tokens(r.completion_tokens))),
         Column::right(format!("energy {unit}"), 0, energy(&joules)),
@@ -121,39 +166,51 @@ pub fn table(records: &[&RequestRecord], started: &str, width: Option<usize>) ->
     render(columns, width)
 }
 
-/// `11 complete, 1 aborted`; empty before the first request.
-#[must_use]
-pub fn ends(summary: &Snapshot) -> String {
-    let mut ends: Vec<(&String, &u64)> = summary.requests.iter().filter(|(_, n)| **n > 0).collect();
-    ends.sort_by_key(|(end, n)| (end.as_str() != "complete", std::cmp::Reverse(**n)));
-    let ends: Vec<String> = ends.iter().map(|(end, n)| format!("{} {end}", count(**n))).collect();
-    ends.join(", ")
+/// `12 health and metrics checks`; `other` where requests of another kind were named before.
+fn named(n: u64, kind: Kind, other: bool) -> String {
+    let noun = match (kind, n, other) {
+        (Kind::Check, 1, _) => "health or metrics check",
+        (Kind::Check, _, _) => "health and metrics checks",
+        (_, 1, true) => "other request",
+        (_, _, true) => "other requests",
+        (_, 1, false) => "request",
+        (_, _, false) => "requests",
+    };
+    format!("{} {noun}", count(n))
 }
 
-/// One line over all requests of the run.
+/// One line over all requests of the run. Checks and other requests are named at its end: they are in none of its figures.
 #[must_use]
-pub fn totals_line(totals: &Totals, summary: &Snapshot) -> String {
-    let noun = if totals.requests == 1 { "request" } else { "requests" };
-    let ends = ends(summary);
-    let mut line = format!("{} {noun}", count(totals.requests));
-    if !ends.is_empty() {
-        line.push_str(&format!(": {ends}"));
+pub fn totals_line(totals: &Totals) -> String {
+    let (kind, sums) = totals.main();
+    let mut line = named(sums.requests, kind, false);
+    if sums.requests > 0 {
+        line.push_str(&format!(": {}", sums.ends()));
     }
-    if totals.with_joules > 0 {
-        line.push_str(&format!("; {}", si(totals.joules, "J")));
-        if totals.with_joules < totals.requests {
-            line.push_str(&format!(" over the {} with energy", count(totals.with_joules)));
+    if sums.with_joules > 0 {
+        line.push_str(&format!("; {}", si(sums.joules, "J")));
+        if sums.with_joules < sums.requests {
+            line.push_str(&format!(" over the {} with energy", count(sums.with_joules)));
         }
     }
-    if totals.completion_tokens > 0 {
+    if sums.completion_tokens > 0 {
         line.push_str(&format!(
             "; {} prompt and {} completion tokens",
-            count(totals.prompt_tokens),
-            count(totals.completion_tokens)
+            count(sums.prompt_tokens),
+            count(sums.completion_tokens)
         ));
     }
-    if let Some(joules) = totals.joules_per_token() {
+    if let Some(joules) = sums.joules_per_token() {
         line.push_str(&format!("; {} per completion token", si(joules, "J")));
+    }
+    let rest = totals.rest().map(|(kind, sums)| {
+        let known = sums.with_joules > 0;
+        let joules = if known { si(sums.joules, "J") } else { "no energy known".to_owned() };
+        format!("{}, {joules}", named(sums.requests, kind, true))
+    });
+    let rest: Vec<String> = rest.collect();
+    if !rest.is_empty() {
+        line.push_str(&format!(" (plus {})", rest.join("; ")));
     }
     line.push('.');
     line
@@ -186,7 +243,7 @@ mod tests {
 
     #[test]
     fn totals_divide_only_requests_that_have_both_energy_and_tokens() {
-        let mut totals = Totals::default();
+        let mut totals = Sums::default();
         let mut record = example::record(1);
         (record.joules, record.completion_tokens) = (Some(4.0), Some(8));
         totals.add(&record);
@@ -196,6 +253,25 @@ mod tests {
         totals.add(&record);
         assert_eq!(totals.joules_per_token(), Some(0.5));
         assert_eq!((totals.requests, totals.with_joules), (3, 2));
+    }
+
+    #[test]
+    fn checks_and_other_requests_are_in_no_figure_of_the_line_but_named_at_its_end() {
+        let mut totals = Totals::default();
+        assert_eq!(totals_line(&totals), "0 requests.");
+        totals.add(&example::check(1));
+        assert_eq!(totals_line(&totals), "1 health or metrics check: 1 complete; 500 µJ.");
+        let tokenize = RequestRecord { kind: Kind::Other, joules: None, ..example::check(2) };
+        totals.add(&tokenize);
+        let line = "1 request: 1 complete (plus 1 health or metrics check, 500 µJ).";
+        assert_eq!(totals_line(&totals), line);
+        totals.add(&example::record(3));
+        totals.add(&example::check(4));
+        let line = totals_line(&totals);
+        let figures = "1 request: 1 complete; 7.00 J; 15 prompt and 64 completion tokens; 109 mJ per completion token";
+        let rest = "(plus 2 health and metrics checks, 1.00 mJ; 1 other request, no energy known).";
+        assert_eq!(line, format!("{figures} {rest}"));
+        assert_eq!(totals.rows(), 2);
     }
 
     #[test]

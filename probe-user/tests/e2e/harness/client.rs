@@ -3,88 +3,20 @@
 //! It is deliberately not the load client of `probe-lab`: an independent witness, which can also hang
 //! up in the middle of an answer.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::io;
+use std::thread;
 use std::time::Duration;
 
-use super::ask::{Ask, Seen};
-use super::clock;
+pub(crate) use super::address::Address;
+use super::address::Socket;
+use super::ask::{Ask, Leave, Seen, Sending};
 use super::response::Response;
-
-/// Where a server listens.
-#[derive(Clone, Debug)]
-pub(crate) enum Address {
-    /// IPv4 or IPv6.
-    Tcp(SocketAddr),
-    /// A socket file.
-    Unix(PathBuf),
-}
+use super::{clock, patience};
 
 impl Address {
-    /// From what servers print: `http://127.0.0.1:80`, `127.0.0.1:80`, `unix:///x.sock`.
-    pub(crate) fn parse(said: &str) -> Self {
-        let word = said.split_whitespace().next().unwrap_or_default();
-        match word.strip_prefix("unix://") {
-            Some(path) => Self::Unix(path.into()),
-            None => {
-                let bare = word.trim_start_matches("http://").trim_end_matches('/');
-                Self::Tcp(bare.parse().unwrap_or_else(|e| panic!("address {said:?}: {e}")))
-            }
-        }
-    }
-
-    /// What `wattprobe attach --port` takes.
-    pub(crate) fn port(&self) -> String {
-        match self {
-            Self::Tcp(address) => address.port().to_string(),
-            Self::Unix(path) => path.to_string_lossy().into_owned(),
-        }
-    }
-
-    /// The port number; 0 for a socket file.
-    pub(crate) fn number(&self) -> u16 {
-        match self {
-            Self::Tcp(address) => address.port(),
-            Self::Unix(_) => 0,
-        }
-    }
-
     /// A new connection.
     pub(crate) fn connect(&self) -> io::Result<Connection> {
-        let limit = Some(Duration::from_secs(60));
-        let socket: Box<dyn Socket> = match self {
-            Self::Tcp(address) => {
-                let socket = TcpStream::connect(address)?;
-                socket.set_nodelay(true)?;
-                socket.set_read_timeout(limit)?;
-                Box::new(socket)
-            }
-            Self::Unix(path) => {
-                let socket = UnixStream::connect(path)?;
-                socket.set_read_timeout(limit)?;
-                Box::new(socket)
-            }
-        };
-        Ok(Connection { socket })
-    }
-}
-
-/// What both kinds of stream can do.
-trait Socket: Read + Write + Send {
-    fn hang_up(&self);
-}
-
-impl Socket for TcpStream {
-    fn hang_up(&self) {
-        let _ = self.shutdown(Shutdown::Both);
-    }
-}
-
-impl Socket for UnixStream {
-    fn hang_up(&self) {
-        let _ = self.shutdown(Shutdown::Both);
+        Ok(Connection { socket: self.open()? })
     }
 }
 
@@ -93,45 +25,51 @@ pub(crate) struct Connection {
     socket: Box<dyn Socket>,
 }
 
+/// Between the bytes of a body that is sent byte by byte, so that they arrive apart.
+const BETWEEN_BYTES: Duration = Duration::from_micros(50);
+/// What a slow client reads at a time, and how long it rests then.
+const SLOW: (usize, Duration) = (200, Duration::from_millis(2));
+
 impl Connection {
     /// Sends one request and reads its answer to the last byte, or hangs up on the way.
     pub(crate) fn ask(&mut self, ask: &Ask) -> io::Result<Seen> {
-        let seen = self.exchange(ask, ask.hang_up_after)?;
-        if ask.hang_up_after.is_some() {
-            self.hang_up();
-        }
-        Ok(seen)
+        self.fetch(ask).map(|(seen, _)| seen)
     }
 
-    /// Sends one request and reads only until so many pieces of content have come.
-    pub(crate) fn begin(&mut self, ask: &Ask, contents: usize) -> io::Result<Seen> {
+    /// The same, and what was answered.
+    pub(crate) fn fetch(&mut self, ask: &Ask) -> io::Result<(Seen, Response)> {
+        let enough = match ask.leave {
+            Some(Leave::AfterContents(n)) => Some(n),
+            _ => None,
+        };
+        let answer = self.exchange(ask, enough)?;
+        if ask.leave.is_some() {
+            self.hang_up();
+        }
+        Ok(answer)
+    }
+
+    /// Sends one request and reads only until so many pieces of content have come; also what was read of the answer.
+    pub(crate) fn begin(&mut self, ask: &Ask, contents: usize) -> io::Result<(Seen, Response)> {
         self.exchange(ask, Some(contents))
     }
 
-    fn exchange(&mut self, ask: &Ask, contents: Option<usize>) -> io::Result<Seen> {
+    fn exchange(&mut self, ask: &Ask, enough: Option<usize>) -> io::Result<(Seen, Response)> {
         let start = clock::now();
-        self.socket.write_all(&ask.bytes())?;
         let mut response = Response::default();
-        let mut buffer = [0; 65536];
+        self.send(ask, &mut response)?;
         let mut end = start;
-        while !response.is_complete() {
-            let n = match self.socket.read(&mut buffer) {
-                Ok(0) => {
-                    response.closed();
-                    break;
+        match ask.leave {
+            Some(Leave::InBody(_)) => {}
+            Some(Leave::BeforeAnswer(wait)) => thread::sleep(wait),
+            Some(Leave::AfterContents(_)) | None => {
+                while !response.is_complete() && enough.is_none_or(|n| response.contents < n) {
+                    let Some(read) = self.read(ask.slow, &mut response)? else { break };
+                    end = read;
                 }
-                Ok(n) => n,
-                // The server died: what was seen until then counts.
-                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => break,
-                Err(e) => return Err(e),
-            };
-            end = clock::now();
-            response.feed(&buffer[..n], end);
-            if contents.is_some_and(|enough| response.contents >= enough) {
-                break;
             }
         }
-        Ok(Seen {
+        let seen = Seen {
             ask: ask.clone(),
             start,
             first: response.first,
@@ -139,10 +77,69 @@ impl Connection {
             status: response.status,
             complete: response.is_complete(),
             keeps: response.keeps,
-            prompt_tokens: response.usage("prompt_tokens"),
-            completion_tokens: response.usage("completion_tokens"),
+            prompt_tokens: response.prompt_tokens,
+            completion_tokens: response.completion_tokens,
             predicted: response.predicted,
-        })
+        };
+        Ok((seen, response))
+    }
+
+    /// Whether the server keeps the connection after all: llama.cpp closes it after a stream though it had
+    /// announced otherwise.
+    pub(crate) fn stays(&mut self) -> io::Result<bool> {
+        self.socket.patience(Duration::from_millis(20))?;
+        let read = self.socket.read(&mut [0]);
+        self.socket.patience(patience())?;
+        Ok(read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock))
+    }
+
+    /// The request as it is to be sent, or the beginning of it.
+    fn send(&mut self, ask: &Ask, response: &mut Response) -> io::Result<()> {
+        let (head, mut body) = ask.bytes();
+        if let Some(Leave::InBody(part)) = ask.leave {
+            body.truncate((body.len() as f64 * part) as usize);
+        }
+        match ask.sending {
+            Sending::Whole => self.socket.write_all(&[head, body].concat()),
+            Sending::ByteByByte => {
+                self.socket.write_all(&head)?;
+                body.iter().try_for_each(|byte| {
+                    thread::sleep(BETWEEN_BYTES);
+                    self.socket.write_all(&[*byte])
+                })
+            }
+            Sending::Continue => {
+                self.socket.write_all(&head)?;
+                while !response.continued && response.status.is_none() {
+                    if self.read(false, response)?.is_none() {
+                        break;
+                    }
+                }
+                self.socket.write_all(&body)
+            }
+        }
+    }
+
+    /// Reads once, and when that was; `None` when the server has closed.
+    fn read(&mut self, slow: bool, response: &mut Response) -> io::Result<Option<u64>> {
+        let mut buffer = [0; 65536];
+        let room = if slow { SLOW.0 } else { buffer.len() };
+        let read = match self.socket.read(&mut buffer[..room]) {
+            Ok(0) => {
+                response.closed();
+                return Ok(None);
+            }
+            Ok(n) => n,
+            // The server died: what was seen until then counts.
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let now = clock::now();
+        response.feed(&buffer[..read], now);
+        if slow {
+            thread::sleep(SLOW.1);
+        }
+        Ok(Some(now))
     }
 
     /// Sends bytes as they are; the server may hang up in the middle.
@@ -155,9 +152,8 @@ impl Connection {
         self.socket.hang_up();
     }
 
-    /// Reads what the server answers until it is complete, closes, or nothing comes.
-    pub(crate) fn drain(&mut self) -> Response {
-        let mut response = Response::default();
+    /// Reads what the server answers, after what was read of it, until it is complete, closes, or nothing comes.
+    pub(crate) fn drain(&mut self, mut response: Response) -> Response {
         let mut buffer = [0; 65536];
         while !response.is_complete() {
             match self.socket.read(&mut buffer) {

@@ -19,11 +19,19 @@ pub(crate) fn now() -> u64 {
 /// An RFC 3339 instant on `CLOCK_MONOTONIC`, ns.
 pub(crate) fn from_rfc3339(text: &str) -> i128 {
     let stamp: jiff::Timestamp = text.parse().unwrap_or_else(|e| panic!("start {text:?}: {e}"));
-    // The realtime clock is read between two readings of the monotonic one.
-    let before = read(ClockId::Monotonic);
-    let realtime = read(ClockId::Realtime);
-    let after = read(ClockId::Monotonic);
-    stamp.as_nanosecond() - realtime + i128::midpoint(before, after)
+    stamp.as_nanosecond() - ahead()
+}
+
+/// By how much the realtime clock is ahead. It is read between two readings of the monotonic one; of several
+/// tries the quickest counts, as another may have been interrupted in between.
+fn ahead() -> i128 {
+    let tries = (0..8).map(|_| {
+        let before = read(ClockId::Monotonic);
+        let realtime = read(ClockId::Realtime);
+        let after = read(ClockId::Monotonic);
+        (after - before, realtime - i128::midpoint(before, after))
+    });
+    tries.min().expect("there are tries").1
 }
 
 /// Polls until `done`, at most `patience`; whether it came true.

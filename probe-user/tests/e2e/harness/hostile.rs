@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::ask::Ask;
 use super::client::{Address, once};
 use super::probe::Probe;
+use super::response::Response;
 use super::server::Recipe;
 use super::{alone, books};
 
@@ -87,7 +88,7 @@ fn huge_body(server: &Address) {
         .send_raw(head.as_bytes())
         .and_then(|()| (0..SIZE >> 20).try_for_each(|_| connection.send_raw(&piece)));
     // A server may refuse it by its length and hang up before it is all sent.
-    let answer = sent.ok().and_then(|()| connection.drain().status);
+    let answer = sent.ok().and_then(|()| connection.drain(Response::default()).status);
     println!("100 MB: answered {answer:?}");
     assert!(answer.is_none_or(|status| status >= 400), "100 MB of x are no request: {answer:?}");
 }

@@ -11,43 +11,7 @@ use super::ask::Ask;
 use super::client::once;
 use super::probe::Probe;
 use super::server::Recipe;
-use super::{alone, books, clock, load, truth};
-
-/// The sixty requests against a server on `host`.
-pub(crate) fn sees_every_request(recipe: &Recipe) {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let server = recipe.start(dir.path(), "127.0.0.1", 0);
-    let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
-    let seen = load::mixed(&server.address);
-    let outcome = probe.finish();
-    load::check(&outcome, &seen);
-    books::close(&outcome);
-    books::nothing_lost(&outcome);
-}
-
-/// A few requests on an address of another kind.
-pub(crate) fn sees_requests_at(recipe: &Recipe, host: &str) {
-    let _alone = alone();
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let server = recipe.start(dir.path(), host, 0);
-    let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
-    // Several of a kind: the median of one is whatever the scheduler did to it.
-    let ids = ["a", "b", "c", "d", "e"];
-    let asks = ids.map(|id| {
-        let named = |kind| format!("{kind}-{id}");
-        [
-            Ask::plain(named("plain"), 8),
-            Ask::stream(named("stream"), 8),
-            Ask::health(named("health")),
-        ]
-    });
-    let asks = asks.iter().flatten();
-    let seen: Vec<_> = asks.map(|ask| once(&server.address, ask).expect("an answer")).collect();
-    let outcome = probe.finish();
-    load::check(&outcome, &seen);
-    books::close(&outcome);
-}
+use super::{agree, alone, books, clock, truth};
 
 /// Without `usage` the server's own count is in its `timings`.
 pub(crate) fn counts_by_timings(recipe: &Recipe) {
@@ -75,7 +39,7 @@ pub(crate) fn sees_connections_open_before(recipe: &Recipe) {
     let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
     let seen = [old.ask(&Ask::plain("seeded", 8)).expect("an answer on the old connection")];
     let outcome = probe.finish();
-    load::check(&outcome, &seen);
+    agree::check(&outcome, &seen);
     books::close(&outcome);
 }
 
@@ -89,7 +53,7 @@ pub(crate) fn follows_a_restart(recipe: &Recipe) {
     once(&address, &Ask::plain("before", 4)).expect("an answer");
 
     let mut cut = address.connect().expect("the server listens");
-    let begun = cut.begin(&Ask::stream("cut", 400), 3).expect("a beginning");
+    let (begun, _) = cut.begin(&Ask::stream("cut", 400), 3).expect("a beginning");
     assert!(!begun.complete, "it is killed in the middle");
     server.process.signal(Signal::KILL);
     drop(server);

@@ -10,7 +10,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace member").to_path_buf()
 }
 
-/// A fetched part: `python`, `model`, `node`, `node_modules`, `prometheus`.
+/// A fetched part: `python`, `model`, `node`, `node_modules`, `prometheus`, `llama_server`.
 pub(crate) fn part(name: &str) -> PathBuf {
     let cache = env::var_os("WATTPROBE_CACHE").map_or_else(|| root().join(".cache"), PathBuf::from);
     let file = cache.join("provisioned.json");
@@ -28,9 +28,11 @@ pub(crate) fn script(name: &str) -> PathBuf {
     root().join("probe-lab/servers").join(name)
 }
 
-/// A binary of `probe-lab`, built beside ours.
+/// A binary of `probe-lab`, of the release build.
 pub(crate) fn lab_binary(name: &str) -> PathBuf {
-    let file = Path::new(env!("CARGO_BIN_EXE_wattprobe")).with_file_name(name);
-    assert!(file.is_file(), "{} is missing: run `cargo build -p probe-lab`", file.display());
+    let ours = Path::new(env!("CARGO_BIN_EXE_wattprobe"));
+    let target = ours.ancestors().nth(2).expect("cargo's target directory");
+    let file = target.join("release").join(name);
+    assert!(file.is_file(), "{} is missing: run `cargo xtask test`", file.display());
     file
 }

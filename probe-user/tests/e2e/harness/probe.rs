@@ -59,8 +59,11 @@ impl Probe {
         Self::run(&mut command, dir)
     }
 
-    /// Attaches with a command line that lacks nothing but the outputs.
+    /// Attaches with a command line that lacks nothing but the outputs. `WATTPROBE_BOUNDARY` names the boundary rung.
     pub(crate) fn run(command: &mut Command, dir: &Path) -> Self {
+        if let Ok(rung) = std::env::var("WATTPROBE_BOUNDARY") {
+            command.args(["--boundary", &rung]);
+        }
         command.arg("--requests").arg(dir.join("requests.jsonl"));
         command.arg("--summary").arg(dir.join("summary.json"));
         Self { process: Self::start(command, dir), dir: dir.to_path_buf() }
@@ -75,7 +78,7 @@ impl Probe {
             let said = |process: &Running, words: &str| process.stderr().contains(words);
             clock::wait_until(patience, || process.has_ended() || said(&process, "attached:"));
             if !said(&process, "another wattprobe") {
-                process.line("attached:", Duration::ZERO);
+                assert!(said(&process, "attached:"), "it said: {}", process.stderr());
                 return process;
             }
             thread::sleep(Duration::from_secs(1));

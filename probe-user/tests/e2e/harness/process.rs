@@ -64,16 +64,27 @@ impl Running {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
-    /// Waits for the first complete line of either output that starts with `prefix`; its rest.
-    pub(crate) fn line(&mut self, prefix: &str, patience: Duration) -> String {
+    /// Waits for the first complete line of its standard output with these words; what follows them. Not of standard
+    /// error: an engine inside a server says there that it listens, too, on a port of its own.
+    pub(crate) fn line(&mut self, words: &str, patience: Duration) -> String {
+        self.line_of(Self::stdout, words, patience)
+    }
+
+    /// The same of another output.
+    pub(crate) fn line_of(
+        &mut self,
+        output: fn(&Self) -> String,
+        words: &str,
+        patience: Duration,
+    ) -> String {
         let mut found = None;
         clock::wait_until(patience, || {
             let ended = self.has_ended();
-            found = [self.stdout(), self.stderr()].iter().find_map(|text| after(text, prefix));
+            found = after(&output(self), words);
             found.is_some() || ended
         });
         found.unwrap_or_else(|| {
-            panic!("no line {prefix:?}: {:?}\n{}{}", self.child, self.stdout(), self.stderr())
+            panic!("no line with {words:?}: {:?}\n{}{}", self.child, self.stdout(), self.stderr())
         })
     }
 }
@@ -85,9 +96,9 @@ impl Drop for Running {
     }
 }
 
-fn after(text: &str, prefix: &str) -> Option<String> {
+fn after(text: &str, words: &str) -> Option<String> {
     let (complete, _) = text.rsplit_once('\n')?;
-    complete.lines().find_map(|l| l.strip_prefix(prefix)).map(|rest| rest.trim().to_owned())
+    complete.lines().find_map(|l| l.split_once(words)).map(|(_, rest)| rest.trim().to_owned())
 }
 
 fn text(path: &Path) -> String {

@@ -1,4 +1,4 @@
-//! Reads an HTTP/1.1 answer piece by piece: head, length or chunks, server-sent events.
+//! Reads an HTTP/1.1 answer piece by piece: head, length or chunks, server-sent events or lines of JSON.
 
 use serde_json::Value;
 
@@ -9,10 +9,16 @@ pub(crate) struct Response {
     head: Option<Framing>,
     body: Vec<u8>,
     lines_read: usize,
+    streams: bool,
     complete: bool,
-    usage: Option<Value>,
+    /// Tokens of the prompt.
+    pub(crate) prompt_tokens: Option<u64>,
+    /// Tokens of the answer.
+    pub(crate) completion_tokens: Option<u64>,
     /// `timings.predicted_n` of a stream.
     pub(crate) predicted: Option<u64>,
+    /// `100 Continue` came.
+    pub(crate) continued: bool,
     /// HTTP status.
     pub(crate) status: Option<u16>,
     /// Whether the server keeps the connection open.
@@ -38,15 +44,13 @@ impl Response {
             return;
         }
         self.read_body();
-        let stream = self.body.starts_with(b"data:");
-        if stream {
-            self.read_events(t);
+        if self.streams {
+            self.read_lines(t);
         } else if !self.body.is_empty() {
             self.first.get_or_insert(t);
         }
-        if self.complete && !stream {
-            let answer: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-            self.usage = answer.get("usage").filter(|u| u.is_object()).cloned();
+        if self.complete && !self.streams {
+            self.count(&serde_json::from_slice(&self.body).unwrap_or_default());
         }
     }
 
@@ -60,20 +64,36 @@ impl Response {
         self.complete
     }
 
-    /// A field of `usage`.
-    pub(crate) fn usage(&self, field: &str) -> Option<u64> {
-        self.usage.as_ref()?.get(field)?.as_u64()
+    /// The body.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Tokens as OpenAI says them, or Ollama.
+    fn count(&mut self, said: &Value) {
+        let of = |name: &str, native: &str| said["usage"][name].as_u64().or(said[native].as_u64());
+        self.prompt_tokens = of("prompt_tokens", "prompt_eval_count").or(self.prompt_tokens);
+        self.completion_tokens = of("completion_tokens", "eval_count").or(self.completion_tokens);
     }
 
     fn read_head(&mut self) -> bool {
         let Some(end) = self.raw.windows(4).position(|w| w == b"\r\n\r\n") else { return false };
         let head = String::from_utf8_lossy(&self.raw[..end]).to_ascii_lowercase();
         self.raw.drain(..end + 4);
-        self.status = head.split_whitespace().nth(1).and_then(|s| s.parse().ok());
+        let status = head.split_whitespace().nth(1).and_then(|s| s.parse().ok());
+        if status.is_some_and(|status| status < 200) {
+            self.continued = true;
+            return self.read_head();
+        }
+        self.status = status;
         let field = |name: &str| {
             let mut lines = head.lines();
             lines.find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(|v| v.trim().to_owned())
         };
+        let streams = |kind: String| {
+            ["text/event-stream", "application/x-ndjson"].iter().any(|s| kind.starts_with(s))
+        };
+        self.streams = field("content-type").is_some_and(streams);
         self.keeps = field("connection").is_none_or(|v| v != "close");
         self.head = Some(match field("content-length").and_then(|v| v.parse().ok()) {
             Some(length) => Framing::Length(length),
@@ -114,21 +134,20 @@ impl Response {
     }
 
     /// Every complete line of the stream that was not read yet.
-    fn read_events(&mut self, t: u64) {
+    fn read_lines(&mut self, t: u64) {
         let Some(end) = self.body.iter().rposition(|b| *b == b'\n') else { return };
         let fresh = String::from_utf8_lossy(&self.body[self.lines_read.min(end)..end]).into_owned();
         self.lines_read = end;
-        for event in fresh.lines().filter_map(|l| l.strip_prefix("data:")) {
-            let event: Value = serde_json::from_str(event).unwrap_or_default();
-            let content = event["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
-            if !content.is_empty() {
+        for line in fresh.lines() {
+            let line: Value = serde_json::from_str(line.strip_prefix("data:").unwrap_or(line))
+                .unwrap_or_default();
+            let content = [&line["choices"][0]["delta"]["content"], &line["message"]["content"]];
+            if content.iter().any(|text| text.as_str().is_some_and(|text| !text.is_empty())) {
                 self.contents += 1;
                 self.first.get_or_insert(t);
             }
-            self.predicted = event["timings"]["predicted_n"].as_u64().or(self.predicted);
-            if event["usage"].is_object() {
-                self.usage = Some(event["usage"].clone());
-            }
+            self.predicted = line["timings"]["predicted_n"].as_u64().or(self.predicted);
+            self.count(&line);
         }
     }
 }

@@ -13,12 +13,12 @@ use serde_json::Value;
 use wattprobe::replay::{ReplayError, info};
 use wattprobe::tape::TapeError;
 
-use super::alone;
 use super::ask::Ask;
 use super::client::{Address, once};
 use super::load;
 use super::probe::{Probe, wattprobe};
 use super::server::Recipe;
+use super::{alone, long};
 
 /// Bytes that are changed, one at a time.
 const FLIPS: u64 = 1_000;
@@ -44,9 +44,9 @@ pub(crate) fn says_what_the_run_said(recipe: &Recipe) {
     let path = dir.path().join("tape");
     let tape = path.to_str().expect("text");
     let probe = Probe::on_port(dir.path(), &server.address.port(), &["--tape", tape]);
-    load::mixed(&server.address);
+    load::mixed(&server.address, 0);
     let outcome = probe.finish();
-    assert!(outcome.records.len() >= load::REQUESTS, "{} records", outcome.records.len());
+    assert!(outcome.records.len() >= load::STRETCH, "{} records", outcome.records.len());
 
     let read = |name: &str| fs::read(dir.path().join(name)).expect("it was written");
     let whole = text(&ends(&["tape", "verify", "--require-end", tape], 0).stdout);
@@ -134,7 +134,7 @@ fn frame_at(segment: &[u8], at: usize) -> usize {
 /// Kills the probe in the middle of its work, again and again: 200 times with `cargo xtask test --long`.
 pub(crate) fn survives_kills(recipe: &Recipe) {
     let _alone = alone();
-    let kills = if std::env::var_os("WATTPROBE_LONG").is_some() { 200 } else { 8 };
+    let kills = if long() { 200 } else { 8 };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), "127.0.0.1", 0);
     let over = AtomicBool::new(false);

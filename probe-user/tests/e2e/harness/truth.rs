@@ -12,6 +12,24 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     ticks.iter().sum::<f64>() / procfs::ticks_per_second() as f64
 }
 
+/// The processes that a process started, and those that they started.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let all = procfs::process::all_processes().expect("procfs").filter_map(Result::ok);
+    let parents: Vec<(u32, u32)> = all
+        .filter_map(|process| {
+            let parent = process.stat().ok()?.ppid;
+            Some((u32::try_from(process.pid).ok()?, u32::try_from(parent).ok()?))
+        })
+        .collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
 /// Seconds the hypervisor took from this machine's CPUs while they had work.
 pub(crate) fn stolen_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/stat").expect("Linux");
@@ -48,7 +66,7 @@ impl Drop for Busy {
 }
 
 /// How the names of the probe's kernel programs begin (`probe-ebpf`).
-const OURS: [&str; 6] = ["core_", "on_", "process_", "resync", "sched_switch", "tick"];
+const OURS: [&str; 7] = ["core_", "on_", "process_", "resync", "sched_switch", "tick", "tls_"];
 
 /// Kernel programs on this machine that are named as the probe's are, by id.
 pub(crate) fn programs() -> Vec<u32> {

@@ -46,6 +46,7 @@ fn period_ms(probe: &Probe) -> f64 {
 fn a_request_includes_its_gpu_and_its_bar_covers_the_period_of_the_counter() {
     const WATTS: f64 = 250.0;
     const MOVES_EVERY: f64 = 0.025;
+    const REQUESTS: usize = 12;
     let _alone = alone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = server(dir.path());
@@ -56,37 +57,42 @@ fn a_request_includes_its_gpu_and_its_bar_covers_the_period_of_the_counter() {
     );
     let probe = attach(dir.path(), &server, &stub, &["-v"]);
     let period = period_ms(&probe) / 1e3;
-    let seen = once(&server.address, &Ask::stream("stream", 256)).expect("an answer");
+    assert!(period >= 0.020, "{period}");
+    println!("the counter is seen to move every {:.1} ms", period * 1e3);
+    let ask = |number| once(&server.address, &Ask::stream(&format!("stream-{number}"), 128));
+    let seen: Vec<_> = (0..REQUESTS).map(|number| ask(number).expect("an answer")).collect();
     let outcome = probe.finish();
 
     books::close(&outcome);
     let by_id = books::by_id(&outcome);
-    let record = by_id["stream"];
-    let (low, high) = (record.joules_low.expect("measured"), record.joules_high.expect("measured"));
-    let joules = record.joules.expect("measured");
-    assert_eq!((record.gpu_j, record.cpu_j), (Some(joules), None));
-    assert_eq!(
-        (record.quality, &record.sources),
-        (Quality::Measured, &["gpu-0=nvml".to_owned()].into())
-    );
-    assert!(record.flags.contains(&"gpu-exclusive".to_owned()), "{:?}", record.flags);
-    // The client waited a little longer than the server worked.
-    let waited = (seen.end - seen.start) as f64 / 1e9;
-    println!(
-        "{joules:.2} J ({low:.2} to {high:.2}) in {:.3} s at {WATTS} W, {waited:.3} s to the client; \
-         the counter moves every {:.1} ms",
-        record.duration_s,
-        period * 1e3
-    );
-    assert!(record.duration_s <= waited);
-    let truth = WATTS * record.duration_s;
-    assert!(low <= truth && truth <= high, "{truth} J in {low} to {high}");
-    assert!(period >= 0.020, "{period}");
-    // Two ends in quadrature: no less than the counter's true period; the measured one is seen between two looks and may be
-    // a little longer, and the windows next to the ends may hold one move too many.
-    let edges = |period: f64| (high - joules) / (0.689 * 2.0_f64.sqrt() * WATTS * period);
-    assert!(edges(MOVES_EVERY) >= 0.98, "{} of a true period at both ends", edges(MOVES_EVERY));
-    assert!(edges(period) < 2.1, "{} of a measured period at both ends", edges(period));
+    let mut outside = 0;
+    for (number, seen) in seen.iter().enumerate() {
+        let record = by_id[format!("stream-{number}").as_str()];
+        let (low, high) =
+            (record.joules_low.expect("measured"), record.joules_high.expect("measured"));
+        let joules = record.joules.expect("measured");
+        assert_eq!((record.gpu_j, record.cpu_j), (Some(joules), None));
+        assert_eq!(
+            (record.quality, &record.sources),
+            (Quality::Measured, &["gpu-0=nvml".to_owned()].into())
+        );
+        assert!(record.flags.contains(&"gpu-exclusive".to_owned()), "{:?}", record.flags);
+        // The client waited a little longer than the server worked.
+        let waited = (seen.end - seen.start) as f64 / 1e9;
+        assert!(record.duration_s <= waited);
+        let truth = WATTS * record.duration_s;
+        println!("{joules:.2} J ({low:.2} to {high:.2}) of {truth:.2} J in {waited:.3} s");
+        // A count is one move old at most, at either end; a reading may be torn from its instant once more.
+        assert!((joules - truth).abs() < 2.0 * WATTS * MOVES_EVERY, "{joules} J of {truth} J");
+        outside += usize::from(truth < low || high < truth);
+        // Two ends in quadrature: no less than the counter's true period; the measured one is seen between two looks and
+        // may be a little longer, and the windows next to the ends may hold one move too many.
+        let edges = |period: f64| (high - joules) / (0.689 * 2.0_f64.sqrt() * WATTS * period);
+        assert!(edges(MOVES_EVERY) >= 0.95, "{} of a true period", edges(MOVES_EVERY));
+        assert!(edges(period) < 2.1, "{} of a measured period", edges(period));
+    }
+    // A bar is of 95 %: three of twelve lie outside in 2 % of all runs even if each is as narrow as it may be.
+    assert!(outside <= 2, "{outside} of {REQUESTS} truths lie outside");
 }
 
 #[test]

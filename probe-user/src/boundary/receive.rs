@@ -96,16 +96,16 @@ impl Receive {
         reply: &mut Reply,
         call: &mut Call<'_>,
     ) -> Result<(), NotUnderstood> {
-        if pieces.lost > 0 {
-            self.go_back(usize::MAX, queue, reply, call)?;
-            self.missing(pieces.lost, Flag::LostRecords, queue, call);
-        }
         if let Self::Body(body) = self
             && body.torn
             && queue.get(body.request).is_none()
         {
             // What goes on behind the answer was another request's: others may have come unseen, and another may begin.
             *self = Self::Seek;
+        }
+        if pieces.lost > 0 {
+            self.go_back(usize::MAX, queue, reply, call)?;
+            self.missing(pieces.lost, Flag::LostRecords, queue, call);
         }
         self.begin_call(pieces.head, queue, reply, call);
         self.bytes(pieces.head, queue, reply, call)?;

@@ -341,3 +341,26 @@ fn what_a_torn_head_promised_beyond_its_answer_does_not_swallow_the_next_request
     assert_eq!(told(&feed).last(), Some(&complete(Some("/c"), 201)));
     assert!(feed.facts().pop().expect("it was told").flags.is_empty());
 }
+
+#[test]
+fn a_body_lost_to_its_end_after_another_request_was_answered_leaves_no_doubt_whose_answer_was_lost()
+{
+    let mut feed = Feed::new();
+    let first =
+        format!("POST /a HTTP/1.1\r\nX: y\r\nContent-Length: 9000\r\n\r\n{}", "x".repeat(9000));
+    feed.recv_captured(first.as_bytes(), 20, 4);
+    feed.send(&plain("200 OK", "{\"n\":1}")[..40]);
+    feed.lose_send(&plain("200 OK", "{\"n\":1}")[40..]);
+    // What is seen of it reads as the end of the first one's head.
+    feed.lose_recv("POST /b HTTP/1.1\r\nHost: x\r\n");
+    feed.recv("Expect: 100-continue\r\nContent-Length: 20\r\n\r\n");
+    feed.send("HTTP/1.1 100 Continue\r\n\r\n");
+    feed.lose_recv("y".repeat(20));
+    feed.lose_send(plain("200 OK", "{}"));
+    feed.recv("GET /c HTTP/1.1\r\n\r\n");
+    let answer = plain("201 Created", "{}");
+    feed.send(&answer);
+    let last = feed.facts().pop().expect("it was told");
+    assert_eq!(told(&feed).last(), Some(&complete(Some("/c"), 201)));
+    assert_eq!((last.bytes_out, last.flags.is_empty()), (answer.len() as u64, true), "{last:?}");
+}

@@ -1,7 +1,8 @@
 //! The kernel's own socket functions: the boundary rung that only sockets pay for, where `socket` costs every system call.
 //!
-//! Each function is seen as it returns, with its arguments, so a call that was waiting when the probe attached is seen too;
-//! a socket's release and shutdown are seen as they begin. A connection is known by its socket, not by a
+//! Each function is seen as it returns, with its arguments; a socket's release and shutdown are seen as they begin. A
+//! function that was entered before it was hooked is not seen to return: of an accept that waited then the kernel still asks
+//! its security modules about the new socket (`security_sock_graft`, where it has any for sockets). A connection is known by its socket, not by a
 //! descriptor: it may be duplicated, inherited, handed to another process or used through io_uring. By the time a
 //! function returns, the iterator over the server's buffers stands behind the bytes that were moved: their
 //! beginning is found by walking back. Offsets and enumerators come from the kernel's BTF at load.
@@ -25,6 +26,7 @@ use crate::{
         OFF_SOCKET, OFF_SOCKET_INO,
     },
     process::{self, current_target},
+    regs::Regs,
     task::{field, follow, read},
 };
 
@@ -66,6 +68,7 @@ returns! {
 }
 
 begins! {
+    on_graft("security_sock_graft") => grafted;
     on_inet_shut("inet_shutdown") => shutting;
     on_unix_shut("unix_shutdown") => shutting;
     on_inet_close("inet_release") => closing;
@@ -151,8 +154,9 @@ fn listening(ctx: &FExitContext) -> Option<()> {
     Some(())
 }
 
-/// An accept returned: the second argument is the new socket. A socket that listens for MPTCP, as Go's do, hands plain
-/// TCP on to the functions above; some kernels also accept it through `inet_accept`, and it is seen once.
+/// An accept returned: the second argument is the new socket. Mostly it was seen already when that was grafted. A socket
+/// that listens for MPTCP, as Go's do, hands plain TCP on to the functions above; some kernels also accept it through
+/// `inet_accept`, and it is seen once.
 #[inline(always)]
 fn accepted(ctx: &FExitContext) -> Option<()> {
     let tgid = conn::current_tgid();
@@ -165,6 +169,15 @@ fn accepted(ctx: &FExitContext) -> Option<()> {
         return None;
     }
     conn::opened(of_socket(ctx.arg(0)), key, tgid)
+}
+
+/// An accept, wherever it waited, gives a connection its new socket, the second argument. Who listens is the descriptor of
+/// the system call; through io_uring there is none, and that accept is seen as it returns.
+#[inline(always)]
+fn grafted(ctx: &FEntryContext) -> Option<()> {
+    let tgid = conn::current_tgid();
+    current_target(tgid)?;
+    conn::opened(Regs::current().inode()?, ConnKey::socket(of_socket(ctx.arg(1))), tgid)
 }
 
 /// The sending side, or both, of a target's connection is shut down: the second argument says which.

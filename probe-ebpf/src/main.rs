@@ -18,6 +18,7 @@ mod function;
 mod maps;
 mod process;
 mod rate;
+mod regs;
 mod resync;
 mod sched;
 mod share;

@@ -7,24 +7,15 @@
 //! thread may own the number. Minimum kernel 5.15 (`bpf_task_pt_regs`).
 
 use aya_ebpf::{
-    helpers::{
-        bpf_probe_read_user,
-        generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
-    },
-    macros::tracepoint,
-    programs::TracePointContext,
-    EbpfContext,
+    helpers::bpf_probe_read_user, macros::tracepoint, programs::TracePointContext, EbpfContext,
 };
 use probe_common::{ConnKey, Kind};
 
 use crate::{
     capture::Bytes,
     conn::{self, Watched, SHUT_RD, TRUNC, UNREAD},
-    maps::{
-        OFF_ARG0, OFF_ARG1, OFF_ARG2, OFF_ARG3, OFF_FD, OFF_FDT, OFF_FILES, OFF_INO, OFF_INODE,
-    },
     process::{self, current_target},
-    task::{follow, read},
+    regs::Regs,
 };
 
 /// Offsets in the tracepoints' records: return value, first argument, second argument.
@@ -60,28 +51,6 @@ hooks! {
     on_sendfile("sys_exit_sendfile64") => |c| moved(c, Kind::Send, |_| Bytes::None);
     on_close("sys_enter_close") => closing;
     on_shutdown("sys_enter_shutdown") => shutting;
-}
-
-/// The registers a system call was entered with.
-struct Regs(u64);
-
-impl Regs {
-    #[inline(always)]
-    fn current() -> Self {
-        // SAFETY: both helpers return kernel pointers that stay valid while the task runs.
-        Self(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64)
-    }
-
-    #[inline(always)]
-    fn arg(&self, n: usize) -> u64 {
-        let offset = match n {
-            0 => OFF_ARG0.load(),
-            1 => OFF_ARG1.load(),
-            2 => OFF_ARG2.load(),
-            _ => OFF_ARG3.load(),
-        };
-        follow(self.0, offset)
-    }
 }
 
 /// A word of the tracepoint's record.
@@ -171,24 +140,7 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
     if fd < 0 {
         return None;
     }
-    let listening = Regs::current().arg(0) as u32;
-    conn::opened(inode(listening)?, ConnKey::descriptor(tgid, fd as i32), tgid)
-}
-
-/// Inode number of a file descriptor of the current process.
-#[inline(always)]
-fn inode(fd: u32) -> Option<u64> {
-    // SAFETY: the helper returns the current task.
-    let task = unsafe { bpf_get_current_task_btf() } as u64;
-    let table = follow(follow(task, OFF_FILES.load()), OFF_FDT.load());
-    let files = follow(table, OFF_FD.load());
-    let file: u64 = read((files + u64::from(fd) * 8) as *const u8);
-    let number = follow(follow(file, OFF_INODE.load()), OFF_INO.load());
-    if number == 0 {
-        None
-    } else {
-        Some(number)
-    }
+    conn::opened(Regs::current().inode()?, ConnKey::descriptor(tgid, fd as i32), tgid)
 }
 
 /// The connection of the call that is entered now, if it is a target's and watched.

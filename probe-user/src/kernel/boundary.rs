@@ -97,7 +97,7 @@ enum Side {
 }
 
 /// Accepts come last: what they begin is seen by all others.
-const FUNCTIONS: [Function; 16] = [
+const FUNCTIONS: [Function; 17] = [
     ("on_inet_listen", "inet_listen", Side::Exit),
     ("on_unix_listen", "unix_listen", Side::Exit),
     ("on_inet_close", "inet_release", Side::Entry),
@@ -111,14 +111,16 @@ const FUNCTIONS: [Function; 16] = [
     ("on_unix_send", "unix_stream_sendmsg", Side::Exit),
     ("on_unix_page", "unix_stream_sendpage", Side::Exit),
     ("on_mptcp_listen", "mptcp_listen", Side::Exit),
+    ("on_graft", "security_sock_graft", Side::Entry),
     ("on_mptcp_accept", "mptcp_stream_accept", Side::Exit),
     ("on_inet_accept", "inet_accept", Side::Exit),
     ("on_unix_accept", "unix_accept", Side::Exit),
 ];
 
-/// Not in every kernel: the first two are gone in Linux 6.5, where sendfile goes through the functions that send; the others are
-/// there with `CONFIG_MPTCP`.
-const OPTIONAL: [&str; 4] = ["on_tcp_page", "on_unix_page", "on_mptcp_listen", "on_mptcp_accept"];
+/// Not in every kernel: the first two are gone in Linux 6.5, where sendfile goes through the functions that send; the next two are
+/// there with `CONFIG_MPTCP`, the last one with `CONFIG_SECURITY_NETWORK`.
+const OPTIONAL: [&str; 5] =
+    ["on_tcp_page", "on_unix_page", "on_mptcp_listen", "on_mptcp_accept", "on_graft"];
 
 impl Probe {
     /// Chooses the boundary rung before any target is known, the one wished for, else the best that the kernel allows, and

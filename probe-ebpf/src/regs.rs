@@ -1,0 +1,50 @@
+//! The system call that the current task is in, by the registers it was entered with. Minimum kernel 5.15
+//! (`bpf_task_pt_regs`).
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+
+use crate::{
+    maps::{
+        OFF_ARG0, OFF_ARG1, OFF_ARG2, OFF_ARG3, OFF_FD, OFF_FDT, OFF_FILES, OFF_INO, OFF_INODE,
+    },
+    task::{follow, read},
+};
+
+/// The registers a system call was entered with.
+pub struct Regs(u64);
+
+impl Regs {
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: both helpers return kernel pointers that stay valid while the task runs.
+        Self(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64)
+    }
+
+    /// One of the first four arguments.
+    #[inline(always)]
+    pub fn arg(&self, n: usize) -> u64 {
+        let offset = match n {
+            0 => OFF_ARG0.load(),
+            1 => OFF_ARG1.load(),
+            2 => OFF_ARG2.load(),
+            _ => OFF_ARG3.load(),
+        };
+        follow(self.0, offset)
+    }
+
+    /// Inode number of the file whose descriptor the first argument is.
+    #[inline(always)]
+    pub fn inode(&self) -> Option<u64> {
+        // SAFETY: the helper returns the current task.
+        let task = unsafe { bpf_get_current_task_btf() } as u64;
+        let table = follow(follow(task, OFF_FILES.load()), OFF_FDT.load());
+        let files = follow(table, OFF_FD.load());
+        let file: u64 = read((files + u64::from(self.arg(0) as u32) * 8) as *const u8);
+        let number = follow(follow(file, OFF_INODE.load()), OFF_INO.load());
+        if number == 0 {
+            None
+        } else {
+            Some(number)
+        }
+    }
+}

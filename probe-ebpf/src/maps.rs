@@ -119,7 +119,7 @@ pub static SESSIONS: HashMap<SessionKey, Session, 65536> = HashMap::new();
 #[btf_map]
 pub static SESSION_OF: HashMap<u64, SessionKey, 65536> = HashMap::new();
 
-/// Key: thread. The connection without a known session that it received on last. Inserted by receives, removed once the
+/// Key: thread. The connection without a known session that it received on last, outside of any call for one. Inserted by receives, removed once the
 /// session is known, and by user space when the process ends. Hash: as above.
 #[btf_map]
 pub static RECEIVED: HashMap<u64, u64, 16384> = HashMap::new();

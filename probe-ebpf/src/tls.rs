@@ -1,9 +1,9 @@
 //! Plaintext of TLS connections: the functions of OpenSSL and its kin, by uprobes that user space puts into
 //! the libraries that targets map.
 //!
-//! Plaintext belongs to the connection whose ciphertext the same thread received last. That holds where the library
-//! reads the socket itself, and where an event loop reads it and hands the bytes over at once; it is asked once a session,
-//! when it first shakes hands or reads. A session that then has no connection has none: it is not guessed.
+//! A session is of the connection that the library reads for it, within a call for that session. Where an event loop reads
+//! the socket and hands the bytes over at once, it is of the connection whose ciphertext the same thread received last; that
+//! is asked once a session, when it first shakes hands or reads. A session that then has no connection has none: it is not guessed.
 //!
 //! What these programs know of a function they read from the registers that the kernel saved, as the hooks of system calls
 //! do. They run with preemption on. Minimum kernel 5.15 (`bpf_get_attach_cookie`).
@@ -161,20 +161,32 @@ fn session(key: SessionKey, thread: u64, asks: bool) -> Option<*mut Session> {
     // SAFETY: copied; this thread alone writes it.
     let conn = unsafe { *RECEIVED.get(thread)? };
     let _ = RECEIVED.remove(thread);
-    let of = SESSION_OF.get_ptr_mut(conn)?;
+    bind(key.ssl, conn);
+    SESSIONS.get_ptr_mut(key)
+}
+
+/// The current process's session at `ssl` is of this connection from now on, if neither is of another.
+///
+/// A global function, as `tell_plain` is.
+#[no_mangle]
+#[inline(never)]
+pub extern "C" fn bind(ssl: u64, conn: u64) -> u32 {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let key = SessionKey { ssl, tgid, _pad: 0 };
+    let Some(of) = SESSION_OF.get_ptr_mut(conn) else { return 0 };
     // SAFETY: the entry goes only when the connection is closed.
     unsafe {
-        if (*of).ssl != 0 {
-            return None;
+        if (*of).ssl != 0 || SESSIONS.get(key).is_some() {
+            return 0;
         }
         if SESSIONS.insert(key, Session { conn, ..Session::default() }, 0).is_err() {
             emit::lost(Loss::Tls);
-            return None;
+            return 0;
         }
         *of = key;
     }
     tell_plain(PLAIN_OPEN, conn, 0, 0, 0);
-    SESSIONS.get_ptr_mut(key)
+    0
 }
 
 /// Sends what a call of the running thread moved: `len` bytes, which lie at `at`.
@@ -218,7 +230,18 @@ pub fn received(who: u32, conn: u64, offset: u64, begin: [u8; 2]) {
     }
     // SAFETY: read in place; the entry goes only when the connection is closed.
     let unknown = SESSION_OF.get_ptr(conn).is_some_and(|of| unsafe { (*of).ssl == 0 });
-    if unknown && RECEIVED.insert(bpf_get_current_pid_tgid(), conn, 0).is_err() {
+    if !unknown {
+        return;
+    }
+    let thread = bpf_get_current_pid_tgid();
+    for what in [TlsHook::Handshake as u64, TlsHook::Read as u64] {
+        // SAFETY: this thread alone has it.
+        if let Some(call) = unsafe { SESSION_CALLS.get(SessionCallKey { thread, what }) } {
+            bind(call.ssl, conn);
+            return;
+        }
+    }
+    if RECEIVED.insert(thread, conn, 0).is_err() {
         emit::lost(Loss::Tls);
     }
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """A server that says what it was told: the text of the last message comes back as the answer, as the
 arguments of a tool call, and in errors; plain or as server-sent events, and in Ollama's lines. For tests
-that look where that text goes. Prints `listening on 127.0.0.1:PORT`.
+that look where that text goes. With a certificate it speaks TLS. Prints `listening on 127.0.0.1:PORT`.
 """
+import argparse
 import http.server
 import json
+import ssl
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
@@ -64,7 +66,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main():
+    args = argparse.ArgumentParser(description=__doc__)
+    args.add_argument("--certificate", help="speak TLS with it, and --key")
+    args.add_argument("--key", help="the certificate's")
+    args = args.parse_args()
+
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if args.certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(args.certificate, args.key)
+        # Hands are shaken by each connection's own thread.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     print(f"listening on 127.0.0.1:{server.server_address[1]}", flush=True)
     server.serve_forever()
 

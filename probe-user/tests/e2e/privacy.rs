@@ -9,12 +9,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
+use wattprobe::record::RequestRecord;
 
 use crate::harness::alone;
 use crate::harness::client::Address;
 use crate::harness::parts::script;
 use crate::harness::probe::{Probe, wattprobe};
 use crate::harness::process::Running;
+use crate::harness::server::tunnel;
 
 /// Found nowhere by chance.
 const MARK: &str = "Zq9vMarkedXw7";
@@ -38,10 +40,20 @@ fn marked(path: &str, id: &str, stream: bool) -> String {
     )
 }
 
-/// What a server at this address answers until it closes.
-fn answer(address: &str, request: &str) -> Vec<u8> {
+/// A connection; a tunnel says when it has one to the server.
+fn connect(to: &Address) -> TcpStream {
+    let (Address::Tcp(address) | Address::Tunnel(address)) = to else { panic!("{to:?}") };
     let mut socket = TcpStream::connect(address).expect("it listens");
     socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    if matches!(to, Address::Tunnel(_)) {
+        socket.read_exact(&mut [0]).expect("the server shakes hands");
+    }
+    socket
+}
+
+/// What a server at this address answers until it closes.
+fn answer(to: &Address, request: &str) -> Vec<u8> {
+    let mut socket = connect(to);
     socket.write_all(request.as_bytes()).expect("it reads");
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
@@ -49,7 +61,7 @@ fn answer(address: &str, request: &str) -> Vec<u8> {
 }
 
 /// Every way to send it, and what comes back; how many are requests.
-fn talk(server: &str) -> usize {
+fn talk(server: &Address) -> usize {
     let mut sent = 0;
     for path in ["/v1/chat/completions", "/api/chat", "/refuse"] {
         for stream in [false, true] {
@@ -62,7 +74,7 @@ fn talk(server: &str) -> usize {
     // What is no HTTP, and what never comes to its end.
     answer(server, &format!("{MARK} {MARK}\r\n\r\n"));
     let cut = marked("/v1/chat/completions", &format!("marked-{sent}"), true);
-    let mut socket = TcpStream::connect(server).expect("it listens");
+    let mut socket = connect(server);
     socket.write_all(&cut.as_bytes()[..cut.len() / 2]).expect("it reads");
     sent + 1
 }
@@ -89,29 +101,44 @@ fn marked_files(dir: &Path, looked_at: &mut usize) -> Vec<String> {
 #[test]
 #[ignore = "end to end: run by cargo xtask test"]
 fn a_marked_prompt_and_its_answer_are_in_no_file_log_metric_or_tape() {
+    keeps_to_itself(false);
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
+fn neither_are_those_that_were_read_through_tls() {
+    keeps_to_itself(true);
+}
+
+fn keeps_to_itself(secure: bool) {
     let _alone = alone();
     let (theirs, ours) =
         (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let mut command = Command::new("python3");
     command.arg(script("echo_server.py"));
+    if secure {
+        command.arg("--certificate").arg(script("tls/cert.pem"));
+        command.arg("--key").arg(script("tls/key.pem"));
+    }
     let mut server = Running::start(&mut command, theirs.path(), "echo");
-    let address = server.line("listening on ", Duration::from_secs(30));
+    let address = Address::parse(&server.line("listening on ", Duration::from_secs(30)));
+    let door = secure.then(|| tunnel(theirs.path(), &address, &[]));
     let place = |name: &str| ours.path().join(name).to_string_lossy().into_owned();
     let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
     let metrics = free.to_string();
     let (tape, slices) = (place("tape"), place("slices.jsonl"));
-    let port = Address::parse(&address).port();
+    let port = address.port();
     let options = ["-vv", "--metrics", &metrics, "--tape", &tape, "--slices", &slices];
     let probe = Probe::on_port(ours.path(), &port, &options);
 
-    let sent = talk(&address);
+    let sent = talk(door.as_ref().map_or(&address, |door| &door.address));
     // Records are there a moment after the requests.
     std::thread::sleep(Duration::from_secs(1));
     for (name, path) in
         [("metrics", "/metrics"), ("records", "/v1/requests"), ("health", "/healthz")]
     {
         let page = answer(
-            &metrics,
+            &Address::parse(&metrics),
             &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
         );
         assert!(page.starts_with(b"HTTP/1.1 200"), "{path}");
@@ -121,6 +148,8 @@ fn a_marked_prompt_and_its_answer_are_in_no_file_log_metric_or_tape() {
     let ids = outcome.records.iter().filter_map(|record| record.external_id.as_deref());
     assert_eq!(ids.filter(|id| id.starts_with("marked-")).count(), sent, "all were seen");
     assert!(outcome.records.iter().any(|record| record.completion_tokens == Some(2)), "and read");
+    let through_tls = |record: &RequestRecord| record.flags.contains(&"tls".to_owned());
+    assert!(outcome.records.iter().all(|record| through_tls(record) == secure));
 
     for (name, words) in [
         ("verified", &["verify"][..]),

@@ -43,7 +43,9 @@ enum Handshake {
 pub(super) struct Opaque {
     handshake: Handshake,
     exchange: Option<Exchange>,
-    /// The server wrote data for it.
+    /// The client's latest record is data of the application.
+    asks: bool,
+    /// The server wrote data for the request.
     answered: bool,
     last_write: Moment,
 }
@@ -52,7 +54,7 @@ impl Opaque {
     /// At the beginning of a connection, or in the middle of one.
     pub(super) fn new(now: Moment, found_open: bool) -> Self {
         let handshake = if found_open { Handshake::Over(None) } else { Handshake::Begun };
-        Self { handshake, exchange: None, answered: false, last_write: now }
+        Self { handshake, exchange: None, asks: false, answered: false, last_write: now }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -66,12 +68,19 @@ impl Opaque {
 
     /// Whether a record that was read is data of the application.
     pub(super) fn asks(&mut self, record: Record, now: u64) -> bool {
+        // What a record is its beginning says, however many reads it comes in.
+        if !record.goes_on {
+            self.asks = self.begins(record, now);
+        }
+        self.asks
+    }
+
+    fn begins(&mut self, record: Record, now: u64) -> bool {
         if record.kind == Kind::Control {
             return false;
         }
         match self.handshake {
             Handshake::Begun => self.handshake = Handshake::Over(None),
-            Handshake::Hidden(_) if record.goes_on => return false,
             Handshake::Hidden(earlier) => {
                 let last = FINISHED.contains(&record.len) || earlier + 1 >= LAST_FLIGHT;
                 self.handshake = match last {

@@ -154,7 +154,7 @@ impl Recipe {
 pub(crate) fn tunnel(dir: &Path, server: &Address, more: &[&str]) -> Server {
     let Address::Tcp(to) = server else { panic!("TLS is spoken over TCP: {server:?}") };
     let (host, port) = (to.ip().to_string(), to.port().to_string());
-    let mut command = Command::new(part("python"));
+    let mut command = Command::new("python3");
     command.arg(script("tls_tunnel.py")).args(["--host", &host, "--port", &port]);
     command.arg("--certificate").arg(script("tls/cert.pem")).args(more);
     let mut process = Running::start(&mut command, dir, "tunnel");

@@ -73,6 +73,8 @@ pub struct Core {
     reorder: Reorder,
     outputs: Vec<Output>,
     last_t: u64,
+    /// Nothing that happened later is of the run.
+    until: u64,
     expired: u64,
 }
 
@@ -106,6 +108,7 @@ impl Core {
             reorder: Reorder::default(),
             outputs: Vec::new(),
             last_t: 0,
+            until: u64::MAX,
             expired: 0,
         }
     }
@@ -129,6 +132,12 @@ impl Core {
     #[must_use]
     pub fn ticked_since(&self, t: u64) -> bool {
         self.ticked.len() >= self.accounts.packages() && self.ticked.values().all(|last| *last > t)
+    }
+
+    /// When the last package ticked last.
+    #[must_use]
+    pub fn latest_tick(&self) -> u64 {
+        self.ticked.values().copied().max().unwrap_or(0)
     }
 
     /// When a package ticked last.
@@ -178,6 +187,12 @@ impl Core {
         self.spent.drain(..)
     }
 
+    /// Nothing that happened after that instant is of the run: hooks are detached one after another, and what some of them
+    /// still see meanwhile is half of a story.
+    pub fn end_at(&mut self, t: u64) {
+        self.until = t;
+    }
+
     /// The end: handles what waits, interrupts what is open, settles everything.
     pub fn finish(&mut self, effects: &mut Vec<Effect>) {
         while let Some(event) = self.reorder.flush() {
@@ -190,6 +205,9 @@ impl Core {
     }
 
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        if event.t() > self.until {
+            return;
+        }
         self.last_t = self.last_t.max(event.t());
         match event {
             Event::Tick(tick) => self.give(Entry::Tick(tick), effects),

@@ -8,8 +8,13 @@ impl Engine<'_> {
     pub(super) fn end(mut self) -> Result<Snapshot, EngineError> {
         self.probe.set_in_flight(1)?;
         self.read_sensors(true);
-        // Without another tick the last windows stay open; what they would hold is charged to nobody.
-        let _ = self.wait_for_ticks(self.clock.now());
+        let until = match self.wait_for_ticks(self.clock.now()) {
+            Ok(()) => self.core.latest_tick(),
+            // The last windows stay open; what they would hold is charged to nobody.
+            Err(_) => self.clock.now(),
+        };
+        self.look_for_losses();
+        self.core.end_at(until);
         self.probe.detach_sources();
         // A CPU that went offline since the last look needs no sweep.
         let _ = sweep(&self.cpus);
@@ -17,7 +22,6 @@ impl Engine<'_> {
             self.handle();
         }
         self.look_for_suspend();
-        self.look_for_losses();
         let mut effects = Vec::new();
         self.core.finish(&mut effects);
         self.carry_out(&mut effects);

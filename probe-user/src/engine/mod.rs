@@ -188,11 +188,13 @@ impl<'a> Engine<'a> {
     fn wait_for_ticks(&mut self, since: u64) -> Result<(), EngineError> {
         let begin = self.clock.now();
         while self.clock.now() - begin < LAST_TICK_NS {
-            self.take_events();
+            let more = self.take_events();
             if self.core.ticked_since(since) {
                 return Ok(());
             }
-            self.probe.wait(Duration::from_millis(2));
+            if !more {
+                self.probe.wait(Duration::from_millis(2));
+            }
         }
         Err(EngineError::NoTick)
     }

@@ -35,6 +35,12 @@ fn a_killed_server_resets_its_request_and_its_successor_is_attached() {
 
 #[test]
 #[ignore = "end to end: run by cargo xtask test"]
+fn a_run_that_ends_under_load_interrupts_what_was_under_way_and_invents_nothing() {
+    life::ends_under_load(&Recipe::lab());
+}
+
+#[test]
+#[ignore = "end to end: run by cargo xtask test"]
 fn a_tape_is_whole_and_replays_to_the_same_bytes() {
     tape::says_what_the_run_said(&Recipe::lab());
 }

@@ -227,6 +227,25 @@ fn a_server_that_dies_resets_its_requests_and_the_books_still_close() {
 }
 
 #[test]
+fn what_happens_after_the_last_tick_is_not_of_the_run() {
+    let mut core = core();
+    let mut effects = Vec::new();
+    core.push(tick(1, 10 * MS, 10 * MS));
+    core.push(io(20 * MS, 20 * MS, IoKind::Open, b""));
+    core.push(io(20 * MS, 20 * MS, IoKind::Recv, b"GET /a HTTP/1.1\r\n\r\n"));
+    core.push(tick(2, 100 * MS, 100 * MS));
+    core.end_at(core.latest_tick());
+    core.push(io(120 * MS, 120 * MS, IoKind::Send, b"HTTP/1.1 204 No Content\r\n\r\n"));
+    core.push(io(121 * MS, 121 * MS, IoKind::Recv, b"GET /b HTTP/1.1\r\n\r\n"));
+    core.push(tick(3, 130 * MS, 130 * MS));
+    core.finish(&mut effects);
+    let [record] = records(&effects)[..] else { panic!("one record: {effects:?}") };
+    assert_eq!((record.path.as_deref(), record.end), (Some("/a"), End::Interrupted));
+    // 80 ms at 3 W.
+    assert!((record.joules.unwrap() - 0.24).abs() < 1e-9, "{record:?}");
+}
+
+#[test]
 fn a_request_that_was_never_read_to_its_end_has_no_joules_rather_than_none() {
     let mut core = core();
     let mut effects = Vec::new();

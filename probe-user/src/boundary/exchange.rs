@@ -229,14 +229,16 @@ impl Exchange {
 
     /// Takes what the response's body reported.
     pub(super) fn answered(&mut self, content: &mut Content) {
-        let streamed = content.is_stream();
-        if content.gap && streamed {
+        let (streamed, gap) = (content.is_stream(), content.gap);
+        let answer = content.finish();
+        let events = streamed.then_some(answer.texts);
+        let tokens = answer.counts.settle(events);
+        let missed = tokens.completion.is_none() && self.wants_content();
+        if gap && (streamed || missed) {
             self.flag(Flag::GapInContent);
         }
-        let answer = content.finish();
         let facts = &mut *self.facts;
-        facts.content_events = streamed.then_some(answer.texts);
-        let tokens = answer.counts.settle(facts.content_events);
+        facts.content_events = events;
         facts.prompt_tokens = tokens.prompt;
         facts.completion_tokens = tokens.completion;
         facts.token_source = tokens.source;

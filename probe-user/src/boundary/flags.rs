@@ -11,7 +11,8 @@ pub enum Flag {
     LostRecords,
     /// Uncaptured bytes hid where a message ends: its end was found by other means.
     GapInFraming,
-    /// Uncaptured bytes hid part of a stream: its content events are a lower bound.
+    /// Uncaptured bytes hid part of a stream, whose content events are a lower bound, or of an answer in which no counts
+    /// were found.
     GapInContent,
     /// Only the response was seen.
     RequestNotSeen,

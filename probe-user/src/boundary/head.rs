@@ -7,13 +7,16 @@ use super::{
     chunked::Chunked,
     content::ContentKind,
     framing::Framing,
+    head_text::HEAD_MAX,
     output::NotUnderstood,
     sniff::METHOD_MAX,
     tokens::{count, millis},
 };
 
-/// Header lines that are read.
+/// Header lines that are read without asking for memory.
 const HEADERS: usize = 100;
+/// More lines than a head that is kept can have.
+const MOST_HEADERS: usize = HEAD_MAX / b"a:\r\n".len();
 /// Bytes kept of a path.
 pub(super) const PATH_MAX: usize = 256;
 /// Bytes kept of an `x-request-id`.
@@ -51,6 +54,38 @@ pub(super) struct ResponseHead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid HTTP/1 message head")]
 pub(super) struct Malformed;
+
+/// Why a head was not read.
+enum Unread {
+    TooManyLines,
+    Malformed,
+}
+
+impl From<Malformed> for Unread {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// What httparse says of a head.
+fn complete(parsed: httparse::Result<usize>) -> Result<(), Unread> {
+    match parsed {
+        Ok(httparse::Status::Complete(_)) => Ok(()),
+        Err(httparse::Error::TooManyHeaders) => Err(Unread::TooManyLines),
+        Ok(httparse::Status::Partial) | Err(_) => Err(Unread::Malformed),
+    }
+}
+
+/// Reads a head with room for as many lines as it has.
+fn with_room<'text, T>(
+    read: impl Fn(&mut [httparse::Header<'text>]) -> Result<T, Unread>,
+) -> Result<T, Malformed> {
+    let read = match read(&mut [httparse::EMPTY_HEADER; HEADERS]) {
+        Err(Unread::TooManyLines) => read(&mut vec![httparse::EMPTY_HEADER; MOST_HEADERS]),
+        read => read,
+    };
+    read.map_err(|_| Malformed)
+}
 
 /// Parses a complete request head.
 pub(super) fn request(text: &[u8]) -> Result<RequestHead, Malformed> {
@@ -97,11 +132,15 @@ pub(super) fn request_beginning(lines: &[u8]) -> RequestHead {
 }
 
 fn read_request(text: &[u8]) -> Result<(RequestHead, BodyLines), Malformed> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut parsed = httparse::Request::new(&mut headers);
-    if !matches!(parsed.parse(text), Ok(httparse::Status::Complete(_))) {
-        return Err(Malformed);
-    }
+    with_room(|headers| read_request_in(text, headers))
+}
+
+fn read_request_in<'text>(
+    text: &'text [u8],
+    headers: &mut [httparse::Header<'text>],
+) -> Result<(RequestHead, BodyLines), Unread> {
+    let mut parsed = httparse::Request::new(headers);
+    complete(parsed.parse(text))?;
     let mut body = BodyLines::default();
     let mut external_id = None;
     let mut expects_continue = false;
@@ -117,7 +156,7 @@ fn read_request(text: &[u8]) -> Result<(RequestHead, BodyLines), Malformed> {
     }
     let framing = match (body.coding, body.length) {
         (Coding::Chunked, _) => Framing::Chunked(Chunked::new()),
-        (Coding::Other, _) => return Err(Malformed),
+        (Coding::Other, _) => return Err(Unread::Malformed),
         (Coding::None, length) => Framing::Length(length.unwrap_or(0)),
     };
     let target = parsed.path.ok_or(Malformed)?;
@@ -145,13 +184,29 @@ fn request_line(text: &[u8]) -> (Option<String>, Option<String>) {
     (method, parsed.path.and_then(|target| path(target).0))
 }
 
-/// Parses a complete response head.
+/// Parses a complete response head, as leniently as clients do.
 pub(super) fn response(text: &[u8]) -> Result<ResponseHead, Malformed> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut parsed = httparse::Response::new(&mut headers);
-    if !matches!(parsed.parse(text), Ok(httparse::Status::Complete(_))) {
-        return Err(Malformed);
-    }
+    let mut lenient = httparse::ParserConfig::default();
+    lenient
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .ignore_invalid_headers_in_responses(true);
+    with_room(|headers| read_response(&lenient, text, headers))
+}
+
+/// Parses a response head of which lines are missing, behind which others were found that may be none.
+pub(super) fn torn_response(text: &[u8]) -> Result<ResponseHead, Malformed> {
+    let strict = httparse::ParserConfig::default();
+    with_room(|headers| read_response(&strict, text, headers))
+}
+
+fn read_response<'text>(
+    config: &httparse::ParserConfig,
+    text: &'text [u8],
+    headers: &mut [httparse::Header<'text>],
+) -> Result<ResponseHead, Unread> {
+    let mut parsed = httparse::Response::new(headers);
+    complete(config.parse_response(&mut parsed, text))?;
     let status = parsed.code.ok_or(Malformed)?;
     let mut body = BodyLines::default();
     let mut kind = ContentKind::Opaque;
@@ -177,14 +232,16 @@ pub(super) fn response(text: &[u8]) -> Result<ResponseHead, Malformed> {
     Ok(ResponseHead { status, framing, kind, compressed: body.compressed, upgrade, queue })
 }
 
-/// A response head whose end was not captured: its lines that are whole. The framing is lost.
-pub(super) fn response_beginning(text: &[u8]) -> Result<ResponseHead, Malformed> {
+/// A response head whose end was not captured: its lines that are whole; and the length of its body, if they say it. The
+/// framing is lost.
+pub(super) fn response_beginning(text: &[u8]) -> Result<(ResponseHead, Option<u64>), Malformed> {
     let end = text.iter().rposition(|c| *c == b'\n').ok_or(Malformed)?;
     let mut whole = text[..=end].to_vec();
     whole.extend_from_slice(b"\r\n");
     let mut head = response(&whole)?;
+    let length = if let Framing::Length(length) = head.framing { Some(length) } else { None };
     head.framing = Framing::lost();
-    Ok(head)
+    Ok((head, length))
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -337,11 +394,29 @@ mod tests {
 
     #[test]
     fn the_beginning_of_a_head_gives_what_its_whole_lines_say() {
-        let head = response_beginning(b"HTTP/1.1 503 No\r\nContent-Type: application/json\r\nX-Lo")
-            .unwrap();
-        assert_eq!((head.status, head.kind), (503, ContentKind::Json));
+        let (head, length) = response_beginning(
+            b"HTTP/1.1 503 No\r\nContent-Type: application/json\r\nContent-Length: 7\r\nX-Lo",
+        )
+        .unwrap();
+        assert_eq!((head.status, head.kind, length), (503, ContentKind::Json, Some(7)));
         assert!(head.framing.is_lost());
         let (method, path) = request_line(b"PUT /a?b HTTP/1.1\r\nCookie: aa");
         assert_eq!((method.as_deref(), path.as_deref()), (Some("PUT"), Some("/a")));
+    }
+
+    #[test]
+    fn a_head_has_as_many_lines_as_it_has() {
+        let lines = "a:\r\n".repeat(3000) + "Content-Length: 5\r\nX-Request-Id: i\r\n\r\n";
+        let head = request(format!("POST / HTTP/1.1\r\n{lines}").as_bytes()).unwrap();
+        assert_eq!((head.framing, head.external_id.as_deref()), (Framing::Length(5), Some("i")));
+        let head = response(format!("HTTP/1.1 200 OK\r\n{lines}").as_bytes()).unwrap();
+        assert_eq!(head.framing, Framing::Length(5));
+    }
+
+    #[test]
+    fn a_response_is_read_as_leniently_as_clients_read_it() {
+        let text = b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length : 5\r\nno header\r\n\r\n";
+        assert_eq!(response(text).unwrap().framing, Framing::Length(5));
+        assert_eq!(torn_response(text), Err(Malformed), "but not where it may be no head");
     }
 }

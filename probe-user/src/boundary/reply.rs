@@ -60,6 +60,8 @@ struct Body {
     any: bool,
     /// The next content begins a chunk behind missing bytes.
     realign: bool,
+    /// The framing is lost, but not the length: with so many bytes more all of it may have come.
+    least: Option<u64>,
 }
 
 /// Where the writing side stands.
@@ -111,10 +113,14 @@ impl Reply {
         }
         self.begin_call(pieces, queue, call);
         self.bytes(pieces.head, gone, queue, call)?;
+        let mut tail = pieces.tail;
         if pieces.gap > 0 {
-            self.missing(pieces.gap, Flag::GapInFraming, queue, call);
+            match self.head_around_gap(pieces, gone, queue, call)? {
+                Some(used) => tail = &tail[used..],
+                None => self.missing(pieces.gap, Flag::GapInFraming, queue, call),
+            }
         }
-        self.bytes(pieces.tail, gone, queue, call)?;
+        self.bytes(tail, gone, queue, call)?;
         self.end_call(queue, call);
         self.last_write = call.now;
         Ok(())
@@ -174,9 +180,9 @@ impl Reply {
         let parsed = match pushed.state {
             HeadState::Partial => return Ok(used),
             HeadState::Complete => head::response(pushed.text).map_err(|_| Flag::MalformedHead),
-            HeadState::TooLong => {
-                head::response_beginning(pushed.text).map_err(|_| Flag::HeadTooLong)
-            }
+            HeadState::TooLong => head::response_beginning(pushed.text)
+                .map(|(head, _)| head)
+                .map_err(|_| Flag::HeadTooLong),
         };
         match parsed {
             Ok(head) => {
@@ -257,6 +263,9 @@ impl Reply {
             return 0;
         };
         let step = body.framing.step(bytes);
+        if let Some(least) = &mut body.least {
+            *least = least.saturating_sub(step.used as u64);
+        }
         let content = &bytes[step.content];
         if !content.is_empty() {
             body.any = true;
@@ -283,7 +292,7 @@ impl Reply {
         let State::Body(body) = &mut self.state else {
             return;
         };
-        if body.framing.ended_lately() {
+        if body.framing.ended_lately() || body.least == Some(0) {
             self.finish(End::Complete, call.now, queue, call);
         } else if body.owned
             && let Some(exchange) = queue.front()
@@ -374,6 +383,7 @@ impl Body {
             gone_before: gone.any(),
             any: false,
             realign: false,
+            least: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! work from the read on that may have been its last, not from its response on.
 
 use wattprobe::boundary::{Facts, Flag, Flags, What};
+use wattprobe::record::End;
 
 use crate::feed::*;
 
@@ -173,4 +174,85 @@ fn a_chunked_body_whose_end_never_shows_counts_from_its_last_read() {
     assert_eq!((step(facts.body), step(facts.head)), (Some(3), Some(4)));
     assert!(facts.flags.contains(Flag::GapInFraming));
     assert!(!facts.flags.contains(Flag::EarlyResponse));
+}
+
+/// An answer with a head of more than so many bytes, written in these calls; then the client leaves.
+fn answered(cookie: usize, lines: &str, writes: impl Fn(&str) -> Vec<String>) -> Facts {
+    let mut feed = Feed::new(); // 1
+    feed.recv(post("/v1/chat/completions", CHAT)); // 2
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{lines}Set-Cookie: {}\r\nServer: x\r\n\r\n",
+        "c".repeat(cookie)
+    );
+    let writes = writes(&head);
+    writes.iter().for_each(|write| feed.send(write)); // 3 …
+    let (last, sent) = (1 + writes.len() as u64 + 1, feed.tx);
+    feed.t += 5 * STEP;
+    feed.eof();
+    feed.close();
+    let facts = feed.only();
+    assert_eq!((facts.status, facts.outcome, facts.bytes_out), (Some(200), End::Complete, sent));
+    assert_eq!(step(Some(facts.end)), Some(last), "with its last write: {facts:?}");
+    facts
+}
+
+#[test]
+fn an_answer_whose_long_head_ends_in_what_was_captured_is_as_any_other() {
+    let length = format!("Content-Length: {}\r\n", CHAT_ANSWER.len());
+    for cookie in [5000, 9000, 20_000] {
+        let facts = answered(cookie, &length, |head| vec![format!("{head}{CHAT_ANSWER}")]);
+        assert_eq!((facts.completion_tokens, facts.flags.is_empty()), (Some(5), true));
+        let facts = answered(cookie, &length, |head| vec![head.into(), CHAT_ANSWER.into()]);
+        assert_eq!((facts.completion_tokens, facts.flags.is_empty()), (Some(5), true));
+        let chunked = "Transfer-Encoding: chunked\r\n";
+        let facts = answered(cookie, chunked, |head| {
+            vec![head.into(), chunk(CHAT_ANSWER), "0\r\n\r\n".into()]
+        });
+        assert_eq!((facts.completion_tokens, facts.flags.is_empty()), (Some(5), true));
+    }
+}
+
+#[test]
+fn an_answer_whose_long_head_ends_in_what_was_not_captured_is_over_when_its_length_may_be_there() {
+    let answer = format!("{{\"text\":\"{}\",{}", "x".repeat(6000), &CHAT_ANSWER[1..]);
+    let length = format!("Content-Length: {}\r\n", answer.len());
+    let facts = answered(5000, &length, |head| vec![format!("{head}{answer}")]);
+    assert_eq!(facts.completion_tokens, Some(5));
+    assert!(facts.flags.contains(Flag::GapInFraming));
+    let (begin, rest) = answer.split_at(5000);
+    let facts = answered(5000, &length, |head| vec![format!("{head}{begin}"), rest.into()]);
+    assert_eq!(facts.completion_tokens, Some(5));
+}
+
+#[test]
+fn empty_lines_of_events_behind_a_gap_are_no_end_of_a_head() {
+    let events = chunk(ROLE) + &chunk(&delta("a")) + &chunk(LAST) + "0\r\n\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{chunked}");
+    let mut feed = Feed::new();
+    feed.recv(post("/v1/chat/completions", CHAT));
+    feed.send(format!("{head}Set-Cookie: {}\r\n\r\n{events}", "c".repeat(5000)));
+    feed.recv(post("/next", "{}"));
+    feed.send(plain("200 OK", "{}"));
+    let facts = feed.facts();
+    assert_eq!((facts.len(), facts[0].completion_tokens), (2, Some(16)));
+    assert!(!facts[0].flags.contains(Flag::MalformedChunk), "{:?}", facts[0]);
+    assert!(facts[1].flags.is_empty(), "{:?}", facts[1]);
+}
+
+#[test]
+fn an_answer_in_which_no_counts_were_found_says_that_some_may_have_been_hidden() {
+    let hidden = format!(
+        "{{\"a\":\"{0}\",{1},\"b\":\"{0}\"}}",
+        "x".repeat(6000),
+        "\"usage\":{\"completion_tokens\":5}"
+    );
+    for (path, flagged) in [("/v1/chat/completions", true), ("/weather", false)] {
+        let mut feed = Feed::new();
+        feed.recv(post(path, "{}"));
+        feed.send(plain("200 OK", &hidden));
+        let facts = feed.only();
+        assert_eq!((facts.completion_tokens, facts.outcome), (None, End::Complete));
+        assert_eq!(facts.flags.contains(Flag::GapInContent), flagged, "{facts:?}");
+    }
 }

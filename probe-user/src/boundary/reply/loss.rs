@@ -11,8 +11,8 @@ use crate::{
         exchange::{Call, Exchange},
         flags::Flag,
         framing::{Framing, Skip},
-        head,
-        head_text::HeadText,
+        head::{self, ResponseHead},
+        head_text::{HeadState, HeadText},
         output::{Moment, NotUnderstood},
         pieces::Pieces,
         queue::Queue,
@@ -137,6 +137,26 @@ impl Reply {
         }
     }
 
+    /// A head whose middle was not captured ends in the call's last bytes, and its lines that were say how the body is
+    /// delimited: reads it as far as it was seen. Returns how many of the last bytes are of it.
+    pub(super) fn head_around_gap(
+        &mut self,
+        pieces: &Pieces<'_>,
+        gone: Gone,
+        queue: &mut Queue,
+        call: &mut Call<'_>,
+    ) -> Result<Option<usize>, NotUnderstood> {
+        let State::Head(text) = &self.state else { return Ok(None) };
+        let Some((head, used)) = around_gap(text.text(), pieces.tail) else { return Ok(None) };
+        let len = pieces.gap + used as u64;
+        if let Some(exchange) = queue.front() {
+            exchange.facts.bytes_out += len;
+        }
+        let all = text.text().len() + usize::try_from(len).unwrap_or(usize::MAX);
+        self.head_read(&head, all, gone, queue, call)?;
+        Ok(Some(used))
+    }
+
     /// `n` bytes were not seen: `why` is [`Flag::LostRecords`], or [`Flag::GapInFraming`] which is
     /// raised only if they hide framing.
     pub(in crate::boundary) fn missing(
@@ -170,7 +190,7 @@ impl Reply {
                 let beginning = head::response_beginning(text.text());
                 count_missing(queue.front(), n, why);
                 self.lose_head(None, queue);
-                if let (Ok(head), Some(exchange)) = (beginning, queue.front()) {
+                if let (Ok((head, length)), Some(exchange)) = (beginning, queue.front()) {
                     exchange.head_written(&head, call);
                     if head.compressed {
                         exchange.flag(Flag::CompressedBody);
@@ -178,6 +198,8 @@ impl Reply {
                     let kind = if head.compressed { ContentKind::Opaque } else { head.kind };
                     let mut body = Body::new(Framing::lost(), kind, true, Gone::default());
                     body.content.missing();
+                    // A head and its body are mostly written together.
+                    body.least = length.filter(|_| !lost).map(|length| length.saturating_sub(n));
                     self.state = State::Body(body);
                 }
             }
@@ -240,6 +262,20 @@ impl Reply {
         }
         Ok(over || self.is_seeking())
     }
+}
+
+/// What the whole lines of a head on both sides of missing bytes say, and how many bytes of `behind` are of it.
+fn around_gap(before: &[u8], behind: &[u8]) -> Option<(ResponseHead, usize)> {
+    let end = before.iter().rposition(|c| *c == b'\n')?;
+    let first = behind.iter().position(|c| *c == b'\n')? + 1;
+    let mut text = HeadText::behind(before[..=end].to_vec());
+    let pushed = text.push(&behind[first..]);
+    // A stream of events has empty lines, too.
+    if pushed.state != HeadState::Complete || !pushed.text.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let head = head::torn_response(pushed.text).ok()?;
+    (head.framing != Framing::UntilClose).then_some((head, first + pushed.used))
 }
 
 fn count_missing(exchange: Option<&mut Exchange>, n: u64, why: Flag) {

@@ -289,7 +289,8 @@ impl Connection {
 
     fn close_requests(&mut self, outcome: Option<End>, call: &mut Call<'_>) {
         if let Phase::Active(active) = &mut self.phase {
-            let Active { reply, queue, gone, .. } = &mut **active;
+            let Active { receive, reply, queue, gone } = &mut **active;
+            receive.close(queue);
             reply.close(outcome, *gone, queue, call);
         }
         // Should it go on nevertheless, its place in the stream is not known.

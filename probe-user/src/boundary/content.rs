@@ -27,7 +27,7 @@ impl ContentKind {
             | b"application/jsonl"
             | b"application/x-jsonlines"
             | b"application/stream+json" => Self::JsonLines,
-            b"application/json" => Self::Json,
+            b"application/json" | b"text/json" => Self::Json,
             media if media.ends_with(b"+json") => Self::Json,
             _ => Self::Opaque,
         }

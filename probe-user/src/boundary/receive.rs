@@ -293,6 +293,17 @@ impl Receive {
         }
     }
 
+    /// The connection is over: of a head that never came to its end, the lines that did are read.
+    pub(super) fn close(&self, queue: &mut Queue) {
+        if let Self::Head(PartialHead { text, request, torn: None, .. }) = self
+            && let Some(exchange) = queue.get(*request)
+            && text.text().contains(&b'\n')
+            && let Some((lines, _)) = head::whole_lines(text.text())
+        {
+            exchange.head_read(head::request_beginning(&lines));
+        }
+    }
+
     /// Heap bytes held.
     pub(super) fn retained(&self) -> usize {
         match self {

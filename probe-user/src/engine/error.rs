@@ -39,7 +39,9 @@ pub enum EngineError {
     )]
     Foreign,
     /// Two targets that are the same process: its energy can be charged to one only.
-    #[error("process {pid} belongs to the targets {first} and {second}; name one of them")]
+    #[error(
+        "process {pid} belongs to the targets {first} and {second}; name one of them, or the process with --pid {pid}, by which all its sockets are watched"
+    )]
     SharedProcess {
         /// The process.
         pid: u32,

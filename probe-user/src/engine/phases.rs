@@ -48,6 +48,7 @@ pub struct Spans {
 pub fn spans(facts: &Facts) -> Spans {
     let Turns { begin, first } = turns(facts);
     let (body, end) = (facts.body.map(|body| body.t), facts.end.t);
+    let whole = end.saturating_sub(body.unwrap_or(facts.start.t));
     // A server's clock may lead a little: it did not begin before it had read the request, nor answer before it began.
     let first = first.map(|first| first.max(body.unwrap_or(0)));
     let begin = body.zip(begin).map(|(body, begin)| begin.max(body));
@@ -55,7 +56,8 @@ pub fn spans(facts: &Facts) -> Spans {
         queue: body
             .zip(begin)
             .map(|(body, begin)| begin - body)
-            .or_else(|| facts.timings.queue.map(ns)),
+            // What a server says of a time when nobody watched can be no longer than the request.
+            .or_else(|| facts.timings.queue.map(ns).filter(|queue| *queue <= whole)),
         prefill: begin.zip(first).map(|(begin, first)| first.saturating_sub(begin)),
         decode: first.map(|first| end.saturating_sub(first)),
     }
@@ -176,6 +178,8 @@ pub(super) mod tests {
         let mut plain = facts();
         plain.timings.queue = Some(Duration::from_millis(7));
         assert_eq!(told(&plain), [Some(7), None, None]);
+        plain.timings.queue = Some(Duration::from_secs(60));
+        assert_eq!(told(&plain), [None, None, None], "longer than the request");
     }
 
     #[test]

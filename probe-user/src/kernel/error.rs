@@ -129,5 +129,8 @@ fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn first_line(error: &ProgramError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    // Where the verifier was never asked it has put nothing out.
+    line.trim_end().trim_end_matches(". Verifier output:").to_owned()
 }

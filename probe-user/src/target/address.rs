@@ -63,8 +63,8 @@ pub(super) fn find(
         return Err(TargetError::Forwarded { address: selector.to_string(), by });
     }
     let processes = table.tree(&owners);
-    let connections =
-        connections(&processes, &hit.sockets, &BTreeSet::from([address.clone()]), &held);
+    let bound = hit.sockets.as_bound(address);
+    let connections = connections(&processes, &hit.sockets, &BTreeSet::from([bound]), &held);
     let container = container_of(&owners, table);
     let first = owners.first().map(|pid| table.cgroups(*pid)).unwrap_or_default();
     Ok(Found {

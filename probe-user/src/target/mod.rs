@@ -36,7 +36,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// Nobody listens there.
-    #[error("nothing listens on {0}; start the server first, or check the port with `ss -ltnp`")]
+    #[error(
+        "nothing listens on {0}; start the server first, or look for its port with `ss -ltnp`, for the path of its socket, as it stands there, with `ss -lxp`"
+    )]
     NoListener(String),
     /// Somebody listens, but it cannot be seen who.
     #[error(

@@ -188,9 +188,17 @@ mod tests {
         assert!(find_new(&Selector::Port(port), &Roots::default()).is_ok());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.sock");
-        let _unix = UnixListener::bind(&path).unwrap();
-        let found = find_new(&Selector::UnixPath(path), &Roots::default()).unwrap();
+        let unix = UnixListener::bind(&path).unwrap();
+        let found = find_new(&Selector::UnixPath(path.clone()), &Roots::default()).unwrap();
         assert_eq!(found.listeners.len(), 1);
+        // Written another way.
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let _server = unix.accept().unwrap();
+        let again = find_new(&Selector::UnixPath(link.join("s.sock")), &Roots::default());
+        let again = again.unwrap();
+        assert_eq!((again.listeners, again.connections.len()), (found.listeners, 1));
     }
 
     #[test]

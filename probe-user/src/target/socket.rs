@@ -92,6 +92,20 @@ impl Sockets {
     /// Inodes that listen on an address.
     #[must_use]
     pub(super) fn listeners(&self, address: &Address) -> BTreeSet<u64> {
-        self.listening.iter().filter(|(a, _)| a == address).map(|(_, inode)| *inode).collect()
+        let bound = self.as_bound(address);
+        self.listening.iter().filter(|(a, _)| *a == bound).map(|(_, inode)| *inode).collect()
+    }
+
+    /// An address as whoever listens wrote it: the path of a socket's file may be written in several ways.
+    pub(super) fn as_bound(&self, address: &Address) -> Address {
+        let real = |path: &Path| path.is_absolute().then(|| path.canonicalize().ok()).flatten();
+        let Address::Unix(wanted) = address else { return address.clone() };
+        if self.listening.iter().any(|(a, _)| a == address) {
+            return address.clone();
+        }
+        let Ok(wanted) = wanted.canonicalize() else { return address.clone() };
+        let is_it =
+            |a: &&Address| matches!(a, Address::Unix(path) if real(path).as_ref() == Some(&wanted));
+        self.listening.iter().map(|(a, _)| a).find(is_it).unwrap_or(address).clone()
     }
 }

@@ -109,6 +109,22 @@ fn a_client_that_only_stops_sending_still_gets_its_answer() {
 }
 
 #[test]
+fn of_a_head_that_never_came_to_its_end_the_lines_that_did_are_read() {
+    let mut feed = Feed::new();
+    feed.recv("GET /a?b HTTP/1.1\r\nX-Request-Id: i\r\nCoo");
+    feed.eof();
+    feed.close();
+    let facts = feed.only();
+    let line = (facts.method.as_deref(), facts.path.as_deref(), facts.external_id.as_deref());
+    assert_eq!((line, facts.outcome), ((Some("GET"), Some("/a"), Some("i")), End::Aborted));
+    let mut feed = Feed::new();
+    feed.recv("GET /a");
+    feed.eof();
+    feed.close();
+    assert_eq!(feed.only().path, None, "more of it may have followed");
+}
+
+#[test]
 fn a_request_that_was_never_sent_whole_is_aborted_whatever_the_server_answers() {
     let begun = "POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc";
     let refused = plain("400 Bad Request", "{}");

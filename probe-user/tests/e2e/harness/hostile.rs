@@ -34,7 +34,7 @@ pub(crate) fn survives(recipe: &Recipe) {
     }
     for record in &outcome.records {
         let path = record.path.as_deref().unwrap_or_default();
-        assert!(path.len() <= 4096 && !path.contains('?'), "{} bytes of path", path.len());
+        assert!(path.len() <= 256 && !path.contains('?'), "{} bytes of path", path.len());
     }
 }
 

@@ -59,7 +59,7 @@ fn a_request_includes_its_gpu_and_its_bar_covers_the_period_of_the_counter() {
     let period = period_ms(&probe) / 1e3;
     assert!(period >= 0.020, "{period}");
     println!("the counter is seen to move every {:.1} ms", period * 1e3);
-    let ask = |number| once(&server.address, &Ask::stream(&format!("stream-{number}"), 128));
+    let ask = |number| once(&server.address, &Ask::stream(format!("stream-{number}"), 128));
     let seen: Vec<_> = (0..REQUESTS).map(|number| ask(number).expect("an answer")).collect();
     let outcome = probe.finish();
 

@@ -73,7 +73,7 @@ pub struct Core {
     reorder: Reorder,
     outputs: Vec<Output>,
     last_t: u64,
-    /// Nothing that happened later is of the run.
+    /// Nothing that processes did later is of the run.
     until: u64,
     expired: u64,
 }
@@ -187,8 +187,8 @@ impl Core {
         self.spent.drain(..)
     }
 
-    /// Nothing that happened after that instant is of the run: hooks are detached one after another, and what some of them
-    /// still see meanwhile is half of a story.
+    /// Nothing that processes did after that instant is of the run: hooks are detached one after another, and what some of
+    /// them still see meanwhile is half of a story.
     pub fn end_at(&mut self, t: u64) {
         self.until = t;
     }
@@ -205,7 +205,7 @@ impl Core {
     }
 
     fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
-        if event.t() > self.until {
+        if event.t() > self.until && !matches!(event, Event::Tick(_)) {
             return;
         }
         self.last_t = self.last_t.max(event.t());

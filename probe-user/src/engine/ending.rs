@@ -1,6 +1,6 @@
 //! The end of a run: the last windows are closed, everything is settled, and what was published is on the tape.
 
-use super::{Engine, EngineError, SLICES_INCOMPLETE, TAPE_INCOMPLETE};
+use super::{Engine, EngineError, LAST_TICK_NS, SLICES_INCOMPLETE, TAPE_INCOMPLETE};
 use crate::{kernel::sweep, snapshot::Snapshot};
 
 impl Engine<'_> {
@@ -8,14 +8,14 @@ impl Engine<'_> {
     pub(super) fn end(mut self) -> Result<Snapshot, EngineError> {
         self.probe.set_in_flight(1)?;
         self.read_sensors(true);
-        let until = match self.wait_for_ticks(self.clock.now()) {
-            Ok(()) => self.core.latest_tick(),
-            // The last windows stay open; what they would hold is charged to nobody.
-            Err(_) => self.clock.now(),
-        };
+        let ticked = self.wait_for_ticks(self.clock.now());
+        self.probe.detach_tick();
+        let over = self.clock.now();
+        while self.take_events() && self.clock.now() - over < LAST_TICK_NS {}
         self.look_for_losses();
-        self.core.end_at(until);
-        self.probe.detach_sources();
+        // Without another tick the last windows stay open; what they would hold is charged to nobody.
+        self.core.end_at(if ticked.is_ok() { self.core.latest_tick() } else { over });
+        self.probe.detach_boundaries();
         // A CPU that went offline since the last look needs no sweep.
         let _ = sweep(&self.cpus);
         while self.take_events() {

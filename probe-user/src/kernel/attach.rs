@@ -194,15 +194,19 @@ impl Probe {
         self.core_timers.move_to(loaded(&mut self.bpf, CORE_TIMER)?, cpus, dead)
     }
 
-    /// Detaches the socket hooks and the tick; clocks go on, so that open slices can still be closed.
-    pub fn detach_sources(&mut self) {
+    /// Stops the tick: the last one that came is the last.
+    pub fn detach_tick(&mut self) {
         self.detached = self.costs();
-        self.detach_sockets();
-        self.unhook_tls();
         self.ticks = Timers::default();
         if let Ok(tick) = program::<PerfEvent>(&mut self.bpf, self.tick) {
             let _ = tick.unload();
         }
+    }
+
+    /// Detaches the hooks of sockets and libraries; clocks go on, so that open slices can still be closed.
+    pub fn detach_boundaries(&mut self) {
+        self.detach_sockets();
+        self.unhook_tls();
     }
 }
 

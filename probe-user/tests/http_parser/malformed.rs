@@ -82,7 +82,7 @@ fn a_malformed_response_is_refused_by_both_or_for_a_reason() {
         (b"HTTP/2 200\r\n\r\n", Both),
         (b"HTTP/1.1 20 OK\r\n\r\n", Both),
         (b"220 smtp ready\r\n", Both),
-        (b"HTTP/1.1 200 OK\r\nA b\r\n\r\n", Both),
+        (b"HTTP/1.1 200 OK\r\nA b\r\n\r\n", Hyper("clients pass over a line that is no header")),
         (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", Both),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", Both),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", Both),

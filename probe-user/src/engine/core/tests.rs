@@ -237,7 +237,6 @@ fn what_happens_after_the_last_tick_is_not_of_the_run() {
     core.end_at(core.latest_tick());
     core.push(io(120 * MS, 120 * MS, IoKind::Send, b"HTTP/1.1 204 No Content\r\n\r\n"));
     core.push(io(121 * MS, 121 * MS, IoKind::Recv, b"GET /b HTTP/1.1\r\n\r\n"));
-    core.push(tick(3, 130 * MS, 130 * MS));
     core.finish(&mut effects);
     let [record] = records(&effects)[..] else { panic!("one record: {effects:?}") };
     assert_eq!((record.path.as_deref(), record.end), (Some("/a"), End::Interrupted));

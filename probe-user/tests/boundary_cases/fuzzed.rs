@@ -364,3 +364,18 @@ fn a_body_lost_to_its_end_after_another_request_was_answered_leaves_no_doubt_who
     assert_eq!(told(&feed).last(), Some(&complete(Some("/c"), 201)));
     assert_eq!((last.bytes_out, last.flags.is_empty()), (answer.len() as u64, true), "{last:?}");
 }
+
+#[test]
+fn a_length_that_a_torn_head_promised_does_not_hide_a_request_line() {
+    let mut feed = Feed::new();
+    feed.recv("POST /a HTTP/1.1\r\nContent-Length: 5000\r\nX: ");
+    feed.lose_recv(format!("y\r\n\r\n{}", "z".repeat(5000)));
+    feed.lose_send(plain("200 OK", "{}"));
+    // What is seen of it reads as the end of the first one's head.
+    feed.lose_recv("HEAD /b HTTP/1.");
+    feed.recv("1\r\nHost: x\r\n\r\n");
+    feed.send("HTTP/1.1 200 OK\r\nContent-Length: 484\r\n\r\n");
+    feed.recv("GET /c HTTP/1.1\r\n\r\n");
+    feed.send(plain("201 Created", "{}"));
+    assert_eq!(told(&feed).last(), Some(&complete(Some("/c"), 201)));
+}

@@ -32,7 +32,7 @@ impl Receive {
         let mut is_over = |request| queue.get(request).is_none() || reply.is_lost();
         let (found, doubtful) = match self {
             Self::Seek => (surely(), sniff::maybe_request(head)),
-            Self::Body(body) if body.framing.is_lost() => {
+            Self::Body(body) if body.framing.is_lost() || body.torn => {
                 (line() || (surely() && is_over(body.request)), surely())
             }
             Self::Body(body) if body.held_back => (surely() && is_over(body.request), false),

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -40,20 +40,9 @@ fn marked(path: &str, id: &str, stream: bool) -> String {
     )
 }
 
-/// A connection; a tunnel says when it has one to the server.
-fn connect(to: &Address) -> TcpStream {
-    let (Address::Tcp(address) | Address::Tunnel(address)) = to else { panic!("{to:?}") };
-    let mut socket = TcpStream::connect(address).expect("it listens");
-    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
-    if matches!(to, Address::Tunnel(_)) {
-        socket.read_exact(&mut [0]).expect("the server shakes hands");
-    }
-    socket
-}
-
 /// What a server at this address answers until it closes.
 fn answer(to: &Address, request: &str) -> Vec<u8> {
-    let mut socket = connect(to);
+    let mut socket = to.open().expect("it listens");
     socket.write_all(request.as_bytes()).expect("it reads");
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
@@ -74,7 +63,7 @@ fn talk(server: &Address) -> usize {
     // What is no HTTP, and what never comes to its end.
     answer(server, &format!("{MARK} {MARK}\r\n\r\n"));
     let cut = marked("/v1/chat/completions", &format!("marked-{sent}"), true);
-    let mut socket = connect(server);
+    let mut socket = server.open().expect("it listens");
     socket.write_all(&cut.as_bytes()[..cut.len() / 2]).expect("it reads");
     sent + 1
 }

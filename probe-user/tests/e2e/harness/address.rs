@@ -49,7 +49,7 @@ impl Address {
     }
 
     /// A new socket that is connected to it.
-    pub(super) fn open(&self) -> io::Result<Box<dyn Socket>> {
+    pub(crate) fn open(&self) -> io::Result<Box<dyn Socket>> {
         let socket: Box<dyn Socket> = match self {
             Self::Tcp(address) | Self::Tunnel(address) => {
                 let mut socket = TcpStream::connect(address)?;
@@ -69,7 +69,7 @@ impl Address {
 }
 
 /// What both kinds of stream can do.
-pub(super) trait Socket: Read + Write + Send {
+pub(crate) trait Socket: Read + Write + Send {
     fn hang_up(&self);
     fn patience(&self, limit: Duration) -> io::Result<()>;
 }

@@ -1,5 +1,5 @@
-//! The system call that the current task is in, by the registers it was entered with. Minimum kernel 5.15
-//! (`bpf_task_pt_regs`).
+//! What the current task had in its registers when it came into the kernel, and the system call that they say it is in.
+//! Minimum kernel 5.15 (`bpf_task_pt_regs`).
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 
@@ -10,7 +10,7 @@ use crate::{
     task::{follow, read},
 };
 
-/// The registers a system call was entered with.
+/// The registers that the kernel saved: those of a system call, or at a trap.
 pub struct Regs(u64);
 
 impl Regs {
@@ -20,7 +20,13 @@ impl Regs {
         Self(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64)
     }
 
-    /// One of the first four arguments.
+    /// The word at an offset.
+    #[inline(always)]
+    pub fn word(&self, offset: u32) -> u64 {
+        follow(self.0, offset)
+    }
+
+    /// One of the first four arguments of the system call.
     #[inline(always)]
     pub fn arg(&self, n: usize) -> u64 {
         let offset = match n {
@@ -29,7 +35,7 @@ impl Regs {
             2 => OFF_ARG2.load(),
             _ => OFF_ARG3.load(),
         };
-        follow(self.0, offset)
+        self.word(offset)
     }
 
     /// Inode number of the file whose descriptor the first argument is.

@@ -11,7 +11,7 @@
 use aya_ebpf::{
     helpers::{
         bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user,
-        generated::{bpf_get_attach_cookie, bpf_get_current_task_btf, bpf_task_pt_regs},
+        generated::bpf_get_attach_cookie,
     },
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
@@ -28,7 +28,7 @@ use crate::{
         SESSION_CALLS, SESSION_OF,
     },
     process::current_target,
-    task::{field, read},
+    regs::Regs,
 };
 
 /// Types of TLS records (RFC 8446, section 5.1): `change_cipher_spec` to `application_data`.
@@ -51,9 +51,7 @@ pub fn tls_return(ctx: RetProbeContext) -> u32 {
 /// A word that the process had in a register when it called, or returned.
 #[inline(always)]
 fn register(offset: u32) -> u64 {
-    // SAFETY: both helpers return kernel pointers that stay valid while the task runs.
-    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
-    read(field(regs as *const u8, offset))
+    Regs::current().word(offset)
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@ mod boundary;
 mod overlap;
 mod soak;
 mod truth;
+mod usage;
 
 use anyhow::Result;
 use clap::Subcommand;

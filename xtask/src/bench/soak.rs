@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::usage::Usage;
 use crate::built;
 use crate::paths::Paths;
 use crate::process::Running;
@@ -90,40 +91,17 @@ fn server(paths: &Paths, args: &Args) -> Result<Command> {
     Ok(server)
 }
 
-/// What the kernel says of a process at one instant.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    rss_bytes: u64,
-    cpu_s: f64,
-}
-
 /// One sample a second, the first when the load begins.
-fn watch(pid: u32, seconds: u64) -> Result<Vec<Sample>> {
-    let mut samples = vec![sample(pid)?];
+fn watch(pid: u32, seconds: u64) -> Result<Vec<Usage>> {
+    let mut samples = vec![Usage::of(pid)?];
     for _ in 0..seconds {
         thread::sleep(Duration::from_secs(1));
-        samples.push(sample(pid)?);
+        samples.push(Usage::of(pid)?);
     }
     Ok(samples)
 }
 
-fn sample(pid: u32) -> Result<Sample> {
-    let proc = Path::new("/proc").join(pid.to_string());
-    let read = |name: &str| {
-        fs::read_to_string(proc.join(name)).with_context(|| format!("the probe ended: no {name}"))
-    };
-    let status = read("status")?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = kib.trim().trim_end_matches(" kB").parse()?;
-    let stat = read("stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
-    // After the name come state, ten numbers, then utime and stime in hundredths of a second.
-    let ticks: Vec<u64> =
-        fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(Sample { rss_bytes: kib * 1024, cpu_s: ticks.iter().sum::<u64>() as f64 / 100.0 })
-}
-
-fn judge(samples: &[Sample], requests: usize) -> Result<()> {
+fn judge(samples: &[Usage], requests: usize) -> Result<()> {
     let (first, last) = (samples[0], samples[samples.len() - 1]);
     let seconds = (samples.len() - 1) as f64;
     let most = samples.iter().map(|s| s.rss_bytes).max().unwrap_or(0);
@@ -157,8 +135,8 @@ fn judge(samples: &[Sample], requests: usize) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn run_of(rss: [u64; 5], cpu_s: f64) -> Vec<Sample> {
-        let sample = |(i, mb): (usize, u64)| Sample {
+    fn run_of(rss: [u64; 5], cpu_s: f64) -> Vec<Usage> {
+        let sample = |(i, mb): (usize, u64)| Usage {
             rss_bytes: mb * 1_000_000,
             cpu_s: cpu_s * i as f64 / 4.0,
         };

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::bench::usage::Usage;
 use crate::demo;
 use crate::paths::Paths;
 use crate::process::{Running, output};
@@ -26,10 +27,12 @@ pub(super) struct Server {
     pub(super) address: String,
 }
 
-/// What a probe wrote.
+/// What a probe wrote, and what it used.
 pub(super) struct Outcome {
     pub(super) records: Vec<Value>,
     pub(super) summary: Value,
+    /// CPU of its process while something was done, seconds: without what it takes to attach.
+    pub(super) cpu_s: f64,
 }
 
 impl Bench<'_> {
@@ -84,18 +87,20 @@ impl Bench<'_> {
         probe.arg("--summary").arg(self.dir.join("summary.json"));
         let mut probe = Running(demo::start(&mut probe, &self.dir, "probe")?);
         demo::attached(&mut probe.0, &self.dir)?;
+        let before = Usage::of(probe.0.id())?.cpu_s;
         let done = act()?;
+        let cpu_s = Usage::of(probe.0.id())?.cpu_s - before;
         demo::end_probe(&mut probe.0, &self.dir)?;
-        Ok((done, Outcome::read(&self.dir)?))
+        Ok((done, Outcome::read(&self.dir, cpu_s)?))
     }
 }
 
 impl Outcome {
-    fn read(dir: &Path) -> Result<Self> {
+    fn read(dir: &Path, cpu_s: f64) -> Result<Self> {
         let summary = serde_json::from_str(&fs::read_to_string(dir.join("summary.json"))?)?;
         let records = fs::read_to_string(dir.join("requests.jsonl"))?;
         let records = records.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-        Ok(Self { records, summary })
+        Ok(Self { records, summary, cpu_s })
     }
 
     /// A number of the summary.
@@ -170,6 +175,7 @@ mod tests {
         let outcome = |end, lost| Outcome {
             records: vec![json!({ "end": "complete" }), json!({ "end": end })],
             summary: json!({ "events": { "lost": lost } }),
+            cpu_s: 0.0,
         };
         assert!(outcome("complete", 0).whole(2).is_ok());
         let error = |outcome: &Outcome| outcome.whole(2).unwrap_err().to_string();

@@ -82,7 +82,7 @@ fn one(
     let with = || {
         let (sum, outcome) = bench.watched(&server.address, drive)?;
         let each = |ns: f64| ns / 1e3 / sum.requests as f64;
-        let user = each(outcome.number("/self/cpu_s")? * 1e9);
+        let user = each(outcome.cpu_s * 1e9);
         let (kernel, lost) = (each(outcome.programs_ns()?), outcome.number("/events/lost")?);
         let missed = outcome.whole(sum.requests).err().map(|why| format!("{why:#}"));
         Ok((sum, Cost { kernel, user, lost, missed }))

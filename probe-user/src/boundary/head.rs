@@ -1,5 +1,7 @@
 //! Message heads, through httparse: the few lines of them that matter here.
 
+pub(super) mod torn;
+
 use std::time::Duration;
 
 use super::{
@@ -92,45 +94,6 @@ pub(super) fn request(text: &[u8]) -> Result<RequestHead, Malformed> {
     read_request(text).map(|(head, _)| head)
 }
 
-/// Parses a request head of which lines are missing. Where no line that is left says how the body is
-/// delimited, one that is missing may: the framing is lost.
-pub(super) fn torn_request(text: &[u8]) -> Result<RequestHead, Malformed> {
-    let (mut head, body) = read_request(text)?;
-    if body.coding == Coding::None && body.length.is_none() {
-        head.framing = Framing::lost();
-    }
-    Ok(head)
-}
-
-/// The whole lines of a request head that is cut short, a request line that is itself cut being made
-/// whole; and whether that cut the path.
-pub(super) fn whole_lines(text: &[u8]) -> Option<(Vec<u8>, bool)> {
-    if let Some(end) = text.iter().rposition(|c| *c == b'\n') {
-        return Some((text[..=end].to_vec(), false));
-    }
-    let mut words = text.splitn(3, |c| *c == b' ');
-    let (method, target) = (words.next()?, words.next()?);
-    let cut = words.next().is_none() && !target.iter().any(|c| matches!(c, b'?' | b'#'));
-    Some(([method, b" ", target, b" HTTP/1.1\r\n"].concat(), cut))
-}
-
-/// What the whole lines of a head that is cut short say.
-pub(super) fn request_beginning(lines: &[u8]) -> RequestHead {
-    let text = [lines, b"\r\n"].concat();
-    torn_request(&text).unwrap_or_else(|_| {
-        let (method, path) = request_line(lines);
-        RequestHead {
-            method,
-            path,
-            path_truncated: false,
-            framing: Framing::lost(),
-            external_id: None,
-            expects_continue: false,
-            compressed: false,
-        }
-    })
-}
-
 fn read_request(text: &[u8]) -> Result<(RequestHead, BodyLines), Malformed> {
     with_room(|headers| read_request_in(text, headers))
 }
@@ -174,16 +137,6 @@ fn read_request_in<'text>(
     Ok((head, body))
 }
 
-/// What a request line cut short says: method and path.
-fn request_line(text: &[u8]) -> (Option<String>, Option<String>) {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut parsed = httparse::Request::new(&mut headers);
-    // What was read before the error stays in `parsed`.
-    let _ = parsed.parse(text);
-    let method = parsed.method.and_then(|m| bounded::name(m.as_bytes(), METHOD_MAX));
-    (method, parsed.path.and_then(|target| path(target).0))
-}
-
 /// Parses a complete response head, as leniently as clients do.
 pub(super) fn response(text: &[u8]) -> Result<ResponseHead, Malformed> {
     let mut lenient = httparse::ParserConfig::default();
@@ -192,12 +145,6 @@ pub(super) fn response(text: &[u8]) -> Result<ResponseHead, Malformed> {
         .allow_obsolete_multiline_headers_in_responses(true)
         .ignore_invalid_headers_in_responses(true);
     with_room(|headers| read_response(&lenient, text, headers))
-}
-
-/// Parses a response head of which lines are missing, behind which others were found that may be none.
-pub(super) fn torn_response(text: &[u8]) -> Result<ResponseHead, Malformed> {
-    let strict = httparse::ParserConfig::default();
-    with_room(|headers| read_response(&strict, text, headers))
 }
 
 fn read_response<'text>(
@@ -230,18 +177,6 @@ fn read_response<'text>(
         (Coding::None, Some(length)) => Framing::Length(length),
     };
     Ok(ResponseHead { status, framing, kind, compressed: body.compressed, upgrade, queue })
-}
-
-/// A response head whose end was not captured: its lines that are whole; and the length of its body, if they say it. The
-/// framing is lost.
-pub(super) fn response_beginning(text: &[u8]) -> Result<(ResponseHead, Option<u64>), Malformed> {
-    let end = text.iter().rposition(|c| *c == b'\n').ok_or(Malformed)?;
-    let mut whole = text[..=end].to_vec();
-    whole.extend_from_slice(b"\r\n");
-    let mut head = response(&whole)?;
-    let length = if let Framing::Length(length) = head.framing { Some(length) } else { None };
-    head.framing = Framing::lost();
-    Ok((head, length))
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -362,25 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn a_head_cut_short_keeps_its_whole_lines_and_a_cut_request_line() {
-        let lines = |text: &[u8]| {
-            let (lines, cut) = whole_lines(text).unwrap();
-            (String::from_utf8(lines).unwrap(), cut)
-        };
-        let whole = ("GET /a HTTP/1.1\r\nA: b\r\n".to_owned(), false);
-        assert_eq!(lines(b"GET /a HTTP/1.1\r\nA: b\r\nCookie: c"), whole);
-        assert_eq!(lines(b"GET /aa"), ("GET /aa HTTP/1.1\r\n".to_owned(), true));
-        assert_eq!(lines(b"GET /aa?b"), ("GET /aa?b HTTP/1.1\r\n".to_owned(), false));
-        assert_eq!(lines(b"GET /aa HT"), ("GET /aa HTTP/1.1\r\n".to_owned(), false));
-        assert_eq!(whole_lines(b"GET"), None);
-        let head =
-            request_beginning(b"POST /a HTTP/1.1\r\nContent-Length: 5\r\nX-Request-ID: i\r\n");
-        assert_eq!((head.framing, head.external_id.as_deref()), (Framing::Length(5), Some("i")));
-        let head = request_beginning(b"POST /a HTTP/1.1\r\nContent-Length: x\r\n");
-        assert_eq!((head.framing.is_lost(), head.path.as_deref()), (true, Some("/a")));
-    }
-
-    #[test]
     fn a_response_without_a_length_ends_with_the_connection() {
         let head = response(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").unwrap();
         assert_eq!(
@@ -390,18 +306,6 @@ mod tests {
         let head = response(b"HTTP/1.1 101 X\r\nUpgrade: WebSocket\r\n\r\n").unwrap();
         assert_eq!(head.upgrade, NotUnderstood::WebSocket);
         assert_eq!(response(b"HTTP/2 200\r\n\r\n"), Err(Malformed));
-    }
-
-    #[test]
-    fn the_beginning_of_a_head_gives_what_its_whole_lines_say() {
-        let (head, length) = response_beginning(
-            b"HTTP/1.1 503 No\r\nContent-Type: application/json\r\nContent-Length: 7\r\nX-Lo",
-        )
-        .unwrap();
-        assert_eq!((head.status, head.kind, length), (503, ContentKind::Json, Some(7)));
-        assert!(head.framing.is_lost());
-        let (method, path) = request_line(b"PUT /a?b HTTP/1.1\r\nCookie: aa");
-        assert_eq!((method.as_deref(), path.as_deref()), (Some("PUT"), Some("/a")));
     }
 
     #[test]
@@ -417,6 +321,6 @@ mod tests {
     fn a_response_is_read_as_leniently_as_clients_read_it() {
         let text = b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length : 5\r\nno header\r\n\r\n";
         assert_eq!(response(text).unwrap().framing, Framing::Length(5));
-        assert_eq!(torn_response(text), Err(Malformed), "but not where it may be no head");
+        assert_eq!(torn::response(text), Err(Malformed), "but not where it may be no head");
     }
 }

@@ -6,7 +6,7 @@ use super::{
     exchange::Call,
     flags::Flag,
     framing::Framing,
-    head,
+    head::{self, torn},
     head_text::{HeadState, HeadText},
     output::{Moment, NotUnderstood, RequestId},
     pieces::Pieces,
@@ -96,13 +96,7 @@ impl Receive {
         reply: &mut Reply,
         call: &mut Call<'_>,
     ) -> Result<(), NotUnderstood> {
-        if let Self::Body(body) = self
-            && body.torn
-            && queue.get(body.request).is_none()
-        {
-            // What goes on behind the answer was another request's: others may have come unseen, and another may begin.
-            *self = Self::Seek;
-        }
+        self.give_up_torn(queue);
         if pieces.lost > 0 {
             self.go_back(usize::MAX, queue, reply, call)?;
             self.missing(pieces.lost, Flag::LostRecords, queue, call);
@@ -196,12 +190,12 @@ impl Receive {
             }
             // What does not read as header lines is of the body.
             (HeadState::Complete, Some(_)) => {
-                Some(head::torn_request(pushed.text).map_err(|_| Flag::GapInFraming))
+                Some(torn::request(pushed.text).map_err(|_| Flag::GapInFraming))
             }
             (HeadState::TooLong, None) => Some(Err(Flag::HeadTooLong)),
             (HeadState::TooLong, Some(_)) => Some(Err(Flag::GapInFraming)),
         };
-        let lines = matches!(parsed, Some(Err(_))).then(|| head::whole_lines(pushed.text));
+        let lines = matches!(parsed, Some(Err(_))).then(|| torn::whole_lines(pushed.text));
         if let Some(torn) = &mut head.torn {
             torn.push(&bytes[..used]);
         }
@@ -234,7 +228,7 @@ impl Receive {
                     if torn.is_none()
                         && let Some((lines, _)) = lines.flatten()
                     {
-                        exchange.head_read(head::request_beginning(&lines));
+                        exchange.head_read(torn::request_beginning(&lines));
                     }
                 }
                 torn.map_or_else(|| RequestBody::new(request, Framing::lost()), |torn| torn.body)
@@ -298,9 +292,9 @@ impl Receive {
         if let Self::Head(PartialHead { text, request, torn: None, .. }) = self
             && let Some(exchange) = queue.get(*request)
             && text.text().contains(&b'\n')
-            && let Some((lines, _)) = head::whole_lines(text.text())
+            && let Some((lines, _)) = torn::whole_lines(text.text())
         {
-            exchange.head_read(head::request_beginning(&lines));
+            exchange.head_read(torn::request_beginning(&lines));
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     exchange::Call,
     flags::Flag,
     framing::Framing,
-    head::{self, ResponseHead},
+    head::{self, ResponseHead, torn},
     head_text::{HeadState, HeadText},
     output::{Moment, NotUnderstood},
     pieces::Pieces,
@@ -180,7 +180,7 @@ impl Reply {
         let parsed = match pushed.state {
             HeadState::Partial => return Ok(used),
             HeadState::Complete => head::response(pushed.text).map_err(|_| Flag::MalformedHead),
-            HeadState::TooLong => head::response_beginning(pushed.text)
+            HeadState::TooLong => torn::response_beginning(pushed.text)
                 .map(|(head, _)| head)
                 .map_err(|_| Flag::HeadTooLong),
         };

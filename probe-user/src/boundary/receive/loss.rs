@@ -10,7 +10,7 @@ use crate::boundary::{
     exchange::{Call, Exchange},
     flags::Flag,
     framing::{Framing, Skip},
-    head,
+    head::torn,
     head_text::HeadText,
     output::NotUnderstood,
     queue::Queue,
@@ -19,6 +19,17 @@ use crate::boundary::{
 };
 
 impl Receive {
+    /// What goes on behind the answer to a request with a torn body was another's: others may have come unseen, and another
+    /// may begin.
+    pub(super) fn give_up_torn(&mut self, queue: &mut Queue) {
+        if let Self::Body(body) = self
+            && body.torn
+            && queue.get(body.request).is_none()
+        {
+            *self = Self::Seek;
+        }
+    }
+
     /// Looks for a request where a read begins, if the place in the stream is not known. Where the request
     /// before may still go on, only a whole request line is one, in however many reads it comes.
     pub(super) fn begin_call(
@@ -118,8 +129,8 @@ impl Receive {
 impl PartialHead {
     /// `n` bytes of it, or of it and the body, were not seen: keeps its whole lines.
     fn tear(&mut self, n: u64, exchange: &mut Exchange) {
-        let (lines, cut) = head::whole_lines(self.text.text()).unwrap_or_default();
-        let known = head::request_beginning(&lines);
+        let (lines, cut) = torn::whole_lines(self.text.text()).unwrap_or_default();
+        let known = torn::request_beginning(&lines);
         let length = if let Framing::Length(length) = known.framing { length } else { 0 };
         let fresh = || Torn {
             in_line: true,

@@ -11,8 +11,8 @@ use crate::{
         exchange::{Call, Exchange},
         flags::Flag,
         framing::{Framing, Skip},
-        head::{self, ResponseHead},
-        head_text::{HeadState, HeadText},
+        head::torn,
+        head_text::HeadText,
         output::{Moment, NotUnderstood},
         pieces::Pieces,
         queue::Queue,
@@ -147,7 +147,9 @@ impl Reply {
         call: &mut Call<'_>,
     ) -> Result<Option<usize>, NotUnderstood> {
         let State::Head(text) = &self.state else { return Ok(None) };
-        let Some((head, used)) = around_gap(text.text(), pieces.tail) else { return Ok(None) };
+        let Some((head, used)) = torn::response_around(text.text(), pieces.tail) else {
+            return Ok(None);
+        };
         let len = pieces.gap + used as u64;
         if let Some(exchange) = queue.front() {
             exchange.facts.bytes_out += len;
@@ -187,7 +189,7 @@ impl Reply {
                 self.give_way(queue, call);
             }
             State::Head(text) => {
-                let beginning = head::response_beginning(text.text());
+                let beginning = torn::response_beginning(text.text());
                 count_missing(queue.front(), n, why);
                 self.lose_head(None, queue);
                 if let (Ok((head, length)), Some(exchange)) = (beginning, queue.front()) {
@@ -262,20 +264,6 @@ impl Reply {
         }
         Ok(over || self.is_seeking())
     }
-}
-
-/// What the whole lines of a head on both sides of missing bytes say, and how many bytes of `behind` are of it.
-fn around_gap(before: &[u8], behind: &[u8]) -> Option<(ResponseHead, usize)> {
-    let end = before.iter().rposition(|c| *c == b'\n')?;
-    let first = behind.iter().position(|c| *c == b'\n')? + 1;
-    let mut text = HeadText::behind(before[..=end].to_vec());
-    let pushed = text.push(&behind[first..]);
-    // A stream of events has empty lines, too.
-    if pushed.state != HeadState::Complete || !pushed.text.ends_with(b"\r\n\r\n") {
-        return None;
-    }
-    let head = head::torn_response(pushed.text).ok()?;
-    (head.framing != Framing::UntilClose).then_some((head, first + pushed.used))
 }
 
 fn count_missing(exchange: Option<&mut Exchange>, n: u64, why: Flag) {

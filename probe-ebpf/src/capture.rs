@@ -15,8 +15,11 @@ use crate::{
     maps::{IoScratch, Walk, IO_SCRATCH, IO_SLOTS, LAST_IO, NR_CPUS, PACKAGE_OF, SLOTS},
 };
 
-/// Segments of a vectored call that are looked at; the bytes of later ones are counted, not captured.
-const SEGMENTS: u32 = 64;
+/// Segments that a vectored call can have: Linux's `UIO_MAXIOV`.
+const SEGMENTS: u64 = 1024;
+
+/// Of them, looked at by one call of a global function: the verifier walks each of a stretch, but one stretch only.
+const STRETCH: u64 = 64;
 
 /// `sizeof(struct iovec)`.
 const IOVEC: u64 = 16;
@@ -97,10 +100,13 @@ unsafe fn put(slot: u32, scratch: *mut IoScratch, call: &Call, conn: u64, bytes:
         match bytes {
             Bytes::None => 0,
             Bytes::Buffer(at) => buffer(scratch, at, call.len),
-            Bytes::Vector(at, count) => vector::<false>(scratch, at, count, call.len),
-            Bytes::Before(last, left) => match first_segment(last, left, slot) {
+            Bytes::Vector(at, count) => vector(scratch, at, count, call.len, slot, user_stretch),
+            Bytes::Before(last, left) => match first_segment(scratch, last, left, slot) {
                 0 => 0,
-                first => vector::<true>(scratch, first, (last - first) / IOVEC + 1, call.len),
+                first => {
+                    let count = (last - first) / IOVEC + 1;
+                    vector(scratch, first, count, call.len, slot, kernel_stretch)
+                }
             },
         }
     };
@@ -149,18 +155,34 @@ pub extern "C" fn target_clock(who: u32, t: u64, slot: u32) -> u32 {
     0
 }
 
-/// The segment that begins `len` bytes before this one; 0: too many segments lie between.
+/// The segment that begins `left` bytes before this one; 0: there is none.
+#[inline(always)]
+unsafe fn first_segment(scratch: *mut IoScratch, segment: u64, left: u64, slot: u32) -> u64 {
+    // SAFETY: this CPU's scratch.
+    unsafe { write_volatile(addr_of_mut!((*scratch).walk.left), left as u32) };
+    for stretch in 0..SEGMENTS / STRETCH {
+        match stretch_back(segment.wrapping_sub(stretch * STRETCH * IOVEC), slot) {
+            FURTHER => {}
+            at => return at,
+        }
+    }
+    0
+}
+
+/// Says that a walk back goes on; no segment is there.
+const FURTHER: u64 = u64::MAX;
+
+/// Walks back over a stretch of segments that the kernel has copied, all before this one. The one in which the walk ends,
+/// 0 if it cannot be read, or [`FURTHER`].
 ///
 /// A global function for the same reason; that the verifier knows nothing of where it ends keeps the walk forwards small.
 #[no_mangle]
 #[inline(never)]
-pub extern "C" fn first_segment(segment: u64, len: u64, slot: u32) -> u64 {
+pub extern "C" fn stretch_back(segment: u64, slot: u32) -> u64 {
     let Some(scratch) = IO_SCRATCH.get_ptr_mut(slot) else { return 0 };
     // SAFETY: this CPU's scratch, which nobody else has while a boundary is put together.
     let left = unsafe { addr_of_mut!((*scratch).walk.left) };
-    // SAFETY: as above.
-    unsafe { write_volatile(left, len as u32) };
-    for i in 1..=u64::from(SEGMENTS) {
+    for i in 1..=STRETCH {
         let at = segment.wrapping_sub(i * IOVEC);
         // SAFETY: the helper checks the address.
         let Ok([_, size]) = (unsafe { bpf_probe_read_kernel(at as *const [u64; 2]) }) else {
@@ -174,7 +196,7 @@ pub extern "C" fn first_segment(segment: u64, len: u64, slot: u32) -> u64 {
         // SAFETY: as above.
         unsafe { write_volatile(left, before - size as u32) };
     }
-    0
+    FURTHER
 }
 
 /// Captures from one buffer; says how many payload bytes there are.
@@ -218,27 +240,24 @@ fn tail_of(len: u32) -> u32 {
     }
 }
 
-/// Captures from a vectored call. A segment that cannot be read ends the capture. `COPIED`: the array of segments is the
-/// kernel's copy.
-///
-/// The walk's state lies in the scratch, not in registers: the verifier then knows nothing of it, sees
-/// the same state at the beginning of every round, and checks one round instead of every path through
-/// all of them.
+/// Captures from a vectored call, stretch by stretch. A segment that cannot be read ends the capture.
 #[inline(always)]
-unsafe fn vector<const COPIED: bool>(
+unsafe fn vector(
     scratch: *mut IoScratch,
     at: u64,
     count: u64,
     len: u32,
+    slot: u32,
+    stretch: extern "C" fn(u64, u64, u32, u32) -> u32,
 ) -> u32 {
     let tail = tail_of(len);
     // SAFETY: this CPU's scratch.
     let walk = unsafe { addr_of_mut!((*scratch).walk) };
     // SAFETY: as above.
     unsafe { write_volatile(walk, Walk { left: 0, pos: 0, head: 0, tail: 0 }) };
-    for i in 0..SEGMENTS {
-        // SAFETY: as above.
-        if u64::from(i) >= count || unsafe { !segment::<COPIED>(scratch, at, i, len, tail) } {
+    for i in 0..SEGMENTS / STRETCH {
+        let done = i * STRETCH;
+        if done >= count || stretch(at + done * IOVEC, count - done, len, slot) == 0 {
             break;
         }
     }
@@ -255,16 +274,48 @@ unsafe fn vector<const COPIED: bool>(
     }
 }
 
+/// Captures from a stretch of segments in the server's memory. 0: the capture ends in it.
+///
+/// A global function, as [`target_clock`].
+#[no_mangle]
+#[inline(never)]
+pub extern "C" fn user_stretch(at: u64, count: u64, len: u32, slot: u32) -> u32 {
+    walk::<false>(at, count, len, slot)
+}
+
+/// The same of segments that the kernel has copied.
+#[no_mangle]
+#[inline(never)]
+pub extern "C" fn kernel_stretch(at: u64, count: u64, len: u32, slot: u32) -> u32 {
+    walk::<true>(at, count, len, slot)
+}
+
+/// The walk's state lies in the scratch, not in registers: the verifier then knows nothing of it, sees
+/// the same state at the beginning of every round, and checks one round instead of every path through
+/// all of them.
+#[inline(always)]
+fn walk<const COPIED: bool>(at: u64, count: u64, len: u32, slot: u32) -> u32 {
+    let Some(scratch) = IO_SCRATCH.get_ptr_mut(slot) else { return 0 };
+    let tail = tail_of(len);
+    for i in 0..STRETCH {
+        // SAFETY: this CPU's scratch, which nobody else has while a boundary is put together.
+        if i >= count || unsafe { !segment::<COPIED>(scratch, at, i, len, tail) } {
+            return 0;
+        }
+    }
+    1
+}
+
 /// Captures from segment `i`. False: that was the last.
 #[inline(always)]
 unsafe fn segment<const COPIED: bool>(
     scratch: *mut IoScratch,
     at: u64,
-    i: u32,
+    i: u64,
     len: u32,
     tail: u32,
 ) -> bool {
-    let entry = (at + u64::from(i) * IOVEC) as *const [u64; 2];
+    let entry = (at + i * IOVEC) as *const [u64; 2];
     // SAFETY: the helpers check the address.
     let read = unsafe {
         if COPIED {

@@ -13,30 +13,74 @@ use super::{
 /// What one response said so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
-    pub(super) counts: Counts,
+    /// As the last documents said.
+    counts: Counts,
     pub(super) model: Option<String>,
     /// Documents that carried text.
     pub(super) texts: u64,
-    /// The document being read has carried text.
-    has_text: bool,
+    /// The document being read.
+    document: Seen,
+    /// It answers several prompts, or one several times.
+    several: bool,
+    /// Answers that came to their end, and what their counts sum to.
+    ended: (u64, Counts),
+}
+
+/// What a document has shown so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    text: bool,
+    /// It has a list of choices: whether one is in it.
+    choices: Option<bool>,
+    /// It says that an answer is over.
+    over: bool,
+    /// It has llama.cpp's counts, which are of one answer, however many the response holds.
+    timed: bool,
 }
 
 impl Answer {
     /// A new document begins.
     pub(super) fn begin_document(&mut self) {
-        self.has_text = false;
+        self.end_document();
+        self.document = Seen::default();
+    }
+
+    /// The document being read is over.
+    pub(super) fn end_document(&mut self) {
+        let Seen { choices, over, timed, .. } = std::mem::take(&mut self.document);
+        if timed && (over || choices == Some(false)) {
+            self.ended.0 += 1;
+            self.ended.1.add(&self.counts);
+        }
+    }
+
+    /// What was counted. Where llama.cpp answers several times in one response, it counts each answer apart.
+    pub(super) fn counts(&self) -> &Counts {
+        let (ended, sum) = &self.ended;
+        if self.several && *ended > 1 { sum } else { &self.counts }
     }
 
     fn saw_text(&mut self) {
-        if !self.has_text {
-            self.has_text = true;
+        if !self.document.text {
+            self.document.text = true;
             self.texts += 1;
         }
     }
 }
 
+/// The path inside an answer: llama.cpp tells several in one array.
+fn inside(path: &[Key]) -> &[Key] {
+    path.strip_prefix(&[Item]).unwrap_or(path)
+}
+
 impl Visitor for Answer {
     fn opens(&mut self, path: &[Key]) {
+        match path {
+            [Item] => self.begin_document(),
+            [Choices] => self.document.choices = Some(false),
+            [Choices, Item] => self.document.choices = Some(true),
+            _ => {}
+        }
         // A tool call is content by its own existence: its first event may hold a name only.
         if matches!(
             path,
@@ -62,10 +106,11 @@ impl Visitor for Answer {
         if carries {
             self.saw_text();
         }
+        self.document.over |= (path, key) == (&[Choices, Item], FinishReason);
     }
 
     fn keeps(&self, path: &[Key], key: Key) -> bool {
-        key == Model && matches!(path, [] | [Message | Response]) && self.model.is_none()
+        key == Model && matches!(inside(path), [] | [Message | Response]) && self.model.is_none()
     }
 
     fn kept(&mut self, _: &[Key], _: Key, text: &[u8]) {
@@ -73,7 +118,7 @@ impl Visitor for Answer {
     }
 
     fn atom(&mut self, path: &[Key], key: Key, text: &[u8]) {
-        match path {
+        match inside(path) {
             [Usage] => usage(&mut self.counts, key, text, true),
             // Anthropic's `message_start` counts the prompt; its output count is only a beginning.
             [Message, Usage] => usage(&mut self.counts, key, text, false),
@@ -85,8 +130,13 @@ impl Visitor for Answer {
             {
                 set(&mut self.counts.usage_cached, count(text));
             }
-            [Timings] => timings(&mut self.counts, key, text),
+            [Timings] => {
+                self.document.timed |= key == PredictedN;
+                timings(&mut self.counts, key, text);
+            }
             [Details] => details(&mut self.counts, key, text),
+            [] | [Choices, Item] if key == Index => self.several |= count(text) > Some(0),
+            [] if key == Stop => self.document.over |= text == b"true",
             [] => native(&mut self.counts, key, text),
             _ => {}
         }

@@ -189,8 +189,10 @@ impl Connection {
     fn write(&mut self, io: &Io, call: &mut Call<'_>) {
         let pieces = self.written.split(io, call.stats);
         if matches!(self.phase, Phase::Idle { write_seeks: true, .. }) {
-            if let Some(stranger) = &mut self.stranger {
-                stranger.wrote();
+            if let Some(stranger) = &mut self.stranger
+                && stranger.wrote(pieces.head)
+            {
+                call.stats.orphan_writes += 1;
             }
             return;
         }

@@ -159,12 +159,15 @@ impl Exchange {
         self.facts.stream = asked.stream.or(self.facts.stream);
     }
 
-    /// Whether a success without content would be no answer: it asked a model for something.
+    /// Whether a success without content would be no answer: its route asks a model for something.
     pub(super) fn wants_content(&self) -> bool {
-        let facts = &self.facts;
-        let path = facts.path.as_deref().unwrap_or_default();
-        facts.method.as_deref() == Some("POST")
-            && (facts.model.is_some() || route::asks_model(path))
+        let path = self.facts.path.as_deref().unwrap_or_default();
+        self.facts.method.as_deref() == Some("POST") && route::asks_model(path)
+    }
+
+    /// Whether its answer is expected to count tokens.
+    fn wants_tokens(&self) -> bool {
+        self.facts.model.is_some() || self.wants_content()
     }
 
     /// The request was fully read, or as far as can be known.
@@ -232,8 +235,9 @@ impl Exchange {
         let (streamed, gap) = (content.is_stream(), content.gap);
         let answer = content.finish();
         let events = streamed.then_some(answer.texts);
-        let tokens = answer.counts.settle(events);
-        let missed = tokens.completion.is_none() && self.wants_content();
+        let counts = answer.counts();
+        let tokens = counts.settle(events);
+        let missed = tokens.completion.is_none() && self.wants_tokens();
         if gap && (streamed || missed) {
             self.flag(Flag::GapInContent);
         }
@@ -242,9 +246,9 @@ impl Exchange {
         facts.prompt_tokens = tokens.prompt;
         facts.completion_tokens = tokens.completion;
         facts.token_source = tokens.source;
-        facts.prompt_processed = answer.counts.prompt_n;
-        facts.prompt_cached = answer.counts.cached();
-        facts.timings = ServerTimings { queue: facts.timings.queue, ..answer.counts.timings };
+        facts.prompt_processed = counts.prompt_n;
+        facts.prompt_cached = counts.cached();
+        facts.timings = ServerTimings { queue: facts.timings.queue, ..counts.timings };
         if facts.model.is_none() {
             facts.model.clone_from(&answer.model);
         }

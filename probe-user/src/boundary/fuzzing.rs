@@ -112,7 +112,8 @@ pub struct Report {
 
 impl From<Answer> for Report {
     fn from(answer: Answer) -> Self {
-        let Answer { counts, model, texts, .. } = answer;
+        let counts = *answer.counts();
+        let Answer { model, texts, .. } = answer;
         Self { texts, model, counts: format!("{counts:?}") }
     }
 }

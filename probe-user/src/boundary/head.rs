@@ -198,9 +198,14 @@ struct BodyLines {
 impl BodyLines {
     fn read(&mut self, header: &httparse::Header<'_>) -> Result<(), Malformed> {
         if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            let last = header.value.rsplit(|c| *c == b',').next().unwrap_or_default();
-            let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-            self.coding = if chunked { Coding::Chunked } else { Coding::Other };
+            let last = header.value.rsplit(|c| *c == b',').next().unwrap_or_default().trim_ascii();
+            self.coding = if last.eq_ignore_ascii_case(b"chunked") {
+                Coding::Chunked
+            } else if codes(header.value) {
+                Coding::Other
+            } else {
+                self.coding
+            };
             self.compressed |= codes(header.value);
         } else if header.name.eq_ignore_ascii_case("content-encoding") {
             self.compressed |= codes(header.value);

@@ -5,7 +5,7 @@
 //! short buffer for the key or number being read, and one for a `model` name. It tolerates what it need
 //! not judge (wrong literals, trailing commas), and gives up on a document whose structure breaks.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::json_key::Key;
 
@@ -16,7 +16,8 @@ pub(super) const ATOM: usize = 32;
 /// Bytes kept of a string that a visitor asks for.
 pub(super) const KEPT: usize = 128;
 
-/// Who wants to know. `path` holds the keys of the containers inside the document's root object.
+/// Who wants to know. `path` holds the keys of the containers inside the document's root: of an element of a root array it
+/// begins with [`Key::Item`].
 pub(super) trait Visitor {
     /// A container with this path began.
     fn opens(&mut self, _path: &[Key]) {}
@@ -26,7 +27,7 @@ pub(super) trait Visitor {
     fn keeps(&self, _path: &[Key], _key: Key) -> bool {
         false
     }
-    /// A kept string ended; at most [`KEPT`] bytes, unescaped.
+    /// A kept string ended: what at most [`KEPT`] bytes of it say.
     fn kept(&mut self, _path: &[Key], _key: Key, _text: &[u8]) {}
     /// A number, `true`, `false` or `null`.
     fn atom(&mut self, _path: &[Key], _key: Key, _text: &[u8]) {}
@@ -34,7 +35,7 @@ pub(super) trait Visitor {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Before the root object.
+    /// Before the root, an object or an array.
     Start,
     /// Before a key or the object's end.
     Key,
@@ -141,7 +142,7 @@ impl Scanner {
         !matches!(self.state, State::Done | State::Broken)
     }
 
-    /// Whether the root object was read to its end.
+    /// Whether the root was read to its end.
     pub(super) fn done(&self) -> bool {
         self.state == State::Done
     }
@@ -181,6 +182,7 @@ impl Scanner {
         }
         match (self.state, c) {
             (State::Start, b'{') => self.open(true, visitor),
+            (State::Start, b'[') => self.open(false, visitor),
             (State::Key, b'"') => {
                 self.small_len = 0;
                 self.state = State::InKey;
@@ -260,7 +262,10 @@ impl Scanner {
     fn text<'a>(&mut self, bytes: &'a [u8], visitor: &mut impl Visitor) -> &'a [u8] {
         let (inside, rest, ended) = split_text(bytes, &mut self.escaped, |c, escaped| {
             if self.keeping {
-                keep(&mut self.kept, &mut self.kept_len, c, escaped);
+                if escaped {
+                    keep(&mut self.kept, &mut self.kept_len, b'\\');
+                }
+                keep(&mut self.kept, &mut self.kept_len, c);
             }
         });
         if inside > 0 && !self.has_text {
@@ -269,8 +274,8 @@ impl Scanner {
         }
         if ended {
             if self.keeping {
-                let kept = &self.kept[..usize::from(self.kept_len)];
-                visitor.kept(path(&self.path, self.depth), self.key, kept);
+                let kept = unescaped(&self.kept[..usize::from(self.kept_len)]);
+                visitor.kept(path(&self.path, self.depth), self.key, &kept);
             }
             self.state = State::After;
         }
@@ -338,17 +343,23 @@ fn split_text<'a>(
     (bytes.len(), &[], false)
 }
 
-fn keep(kept: &mut [u8; KEPT], len: &mut u8, c: u8, escaped: bool) {
-    let c = match (escaped, c) {
-        (true, b'n' | b't' | b'r' | b'b' | b'f') => b' ',
-        // What a `\u` stands for is not decoded: its digits follow as they are.
-        (true, b'u') => b'?',
-        _ => c,
-    };
+fn keep(kept: &mut [u8; KEPT], len: &mut u8, c: u8) {
     if let Some(slot) = kept.get_mut(usize::from(*len)) {
         *slot = c;
         *len += 1;
     }
+}
+
+/// What a string says whose beginning was kept: all of it, or as far as its escapes are whole.
+fn unescaped(kept: &[u8]) -> Cow<'_, [u8]> {
+    if !kept.contains(&b'\\') {
+        return kept.into();
+    }
+    let text = String::from_utf8_lossy(kept);
+    // The longest escape, a pair of surrogates, has twelve bytes.
+    let shorter = (0..12).filter_map(|n| text.get(..text.len().checked_sub(n)?));
+    let mut read = shorter.filter_map(|text| serde_json::from_str(&format!("\"{text}\"")).ok());
+    read.next().map_or(kept.into(), |text: String| text.into_bytes().into())
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ mod tests {
         for cut in 0..=bytes.len() {
             let (answer, lines) = read(&[&bytes[..cut], &bytes[cut..]]);
             assert_eq!((answer.texts, lines.done_marker), (2, true), "cut at {cut}");
-            assert_eq!(answer.counts.usage_completion, Some(2));
+            assert_eq!(answer.counts().usage_completion, Some(2));
         }
     }
 
@@ -198,7 +198,7 @@ mod tests {
         lines.push(b"data: {\"content\":\"x\",\"prompt\":\"begin", &mut answer);
         lines.gap();
         lines.push(b"\\\"tokens_predicted\\\":1\",\"tokens_predicted\":16}\n\ndata: {\"content\":\"y\"}\n\n", &mut answer);
-        assert_eq!((answer.texts, answer.counts.native_completion), (2, Some(16)));
+        assert_eq!((answer.texts, answer.counts().native_completion), (2, Some(16)));
         assert_eq!(lines.retained(), 0);
     }
 
@@ -210,7 +210,7 @@ mod tests {
             for cut in 0..=bytes.len() {
                 let (answer, lines) = read(&[&bytes[..cut], &bytes[cut..]]);
                 assert_eq!((answer.texts, lines.done_marker), (2, true), "{end:?} cut at {cut}");
-                assert_eq!(answer.counts.usage_completion, Some(2));
+                assert_eq!(answer.counts().usage_completion, Some(2));
             }
         }
     }
@@ -219,7 +219,7 @@ mod tests {
     fn newline_delimited_documents_are_read_one_a_line() {
         let (mut lines, mut answer) = (Lines::new(false), Answer::default());
         lines.push(b"{\"response\":\"a\"}\n{\"response\":\"\"}\n{\"broken\n{\"response\":\"b\",\"eval_count\":2}", &mut answer);
-        assert_eq!((answer.texts, answer.counts.native_completion), (2, Some(2)));
+        assert_eq!((answer.texts, answer.counts().native_completion), (2, Some(2)));
     }
 
     #[test]

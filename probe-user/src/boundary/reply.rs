@@ -219,8 +219,6 @@ impl Reply {
                 let exchange = queue.begin(call.now, call)?;
                 exchange.flag(Flag::RequestNotSeen);
                 exchange.facts.bytes_out += len as u64;
-            } else {
-                call.stats.orphan_writes += 1;
             }
         }
         let mut framing = head.framing;

@@ -15,7 +15,8 @@ pub struct Stats {
     pub lost_bytes: u64,
     /// Records that came after a later one of the same direction; their bytes were skipped.
     pub late_records: u64,
-    /// Writes on a readable connection that belong to no request.
+    /// Writes whose request was not seen: the first on a connection found open that sent none before, as those in flight
+    /// when the probe attached; and what is no response while no request is open.
     pub orphan_writes: u64,
     /// Connections dropped because too many were open.
     pub evicted: u64,

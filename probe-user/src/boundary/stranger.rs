@@ -13,21 +13,28 @@ const TURNS: u8 = 4;
 pub(super) struct Stranger {
     /// The server has written since the last read.
     answered: bool,
+    /// The server has written text.
+    spoken: bool,
     /// What the reads behind an answer began with, and how many did.
     frames: Option<(NotUnderstood, u8)>,
 }
 
 impl Stranger {
-    /// The server wrote.
-    pub(super) fn wrote(&mut self) {
+    /// The server wrote bytes that begin so. Whether that is the first text it wrote: HTTP/1 answers a request that came before
+    /// the probe, in the middle or from its head on. What is no text is of another protocol.
+    pub(super) fn wrote(&mut self, head: &[u8]) -> bool {
         self.answered = true;
+        let text = head.first().is_some_and(|c| c.is_ascii_graphic() || c.is_ascii_whitespace());
+        let first = text && !self.spoken;
+        self.spoken |= text;
+        first
     }
 
     /// A read began with these bytes, and with no request; `whole`: no record before it was lost. What it speaks, once
     /// that is sure.
     pub(super) fn read(&mut self, head: &[u8], whole: bool) -> Option<NotUnderstood> {
         if !whole {
-            *self = Self::default();
+            *self = Self { spoken: self.spoken, ..Self::default() };
             return None;
         }
         if !std::mem::take(&mut self.answered) {
@@ -91,7 +98,7 @@ mod tests {
             assert_eq!(stranger.read(PING, true), None, "never answered");
         }
         let mut turn = |head: &[u8], whole| {
-            stranger.wrote();
+            stranger.wrote(PING);
             stranger.read(head, whole)
         };
         assert_eq!([(); 3].map(|()| turn(PING, true)), [None; 3]);

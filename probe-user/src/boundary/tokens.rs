@@ -70,6 +70,29 @@ impl Counts {
         }
     }
 
+    /// Adds what another answer of the same response counted; their phases ran beside each other.
+    pub(super) fn add(&mut self, other: &Self) {
+        let add = |sum: &mut Option<u64>, n: Option<u64>| {
+            *sum = sum.map_or(n, |sum| Some(sum.saturating_add(n.unwrap_or(0))));
+        };
+        add(&mut self.usage_prompt, other.usage_prompt);
+        add(&mut self.usage_input, other.usage_input);
+        add(&mut self.cache_read, other.cache_read);
+        add(&mut self.cache_created, other.cache_created);
+        add(&mut self.usage_completion, other.usage_completion);
+        add(&mut self.usage_cached, other.usage_cached);
+        add(&mut self.native_prompt, other.native_prompt);
+        add(&mut self.native_completion, other.native_completion);
+        add(&mut self.prompt_n, other.prompt_n);
+        add(&mut self.predicted_n, other.predicted_n);
+        add(&mut self.cache_n, other.cache_n);
+        let (sum, other) = (&mut self.timings, &other.timings);
+        sum.prompt = sum.prompt.max(other.prompt);
+        sum.predicted = sum.predicted.max(other.predicted);
+        sum.load = sum.load.max(other.load);
+        sum.total = sum.total.max(other.total);
+    }
+
     /// Prompt tokens taken from a cache.
     pub(super) fn cached(&self) -> Option<u64> {
         self.cache_n.or(self.usage_cached).or(self.cache_read)

@@ -228,7 +228,7 @@ pub struct AttachArgs {
     #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
     pub duration: Option<Duration>,
     /// End after this many finished requests
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = requests)]
     pub count: Option<NonZeroU64>,
     /// What standard output shows
     #[arg(long, value_enum, default_value_t)]
@@ -300,6 +300,10 @@ fn pid(text: &str) -> Result<Selector, String> {
         Ok(pid) if pid > 0 => Ok(Selector::Pid(pid.unsigned_abs())),
         _ => Err("write the number of a process".into()),
     }
+}
+
+fn requests(text: &str) -> Result<NonZeroU64, String> {
+    text.parse().map_err(|_| "write a number of requests from 1 on".into())
 }
 
 fn unit(text: &str) -> Result<Selector, String> {

@@ -165,8 +165,11 @@ impl Publisher {
             flags.push("events-lost".to_owned());
         }
         if core.tracker.stats().orphan_writes > 0 {
-            // Mostly requests that were in flight when the probe attached.
+            // Requests that were in flight when the probe attached.
             flags.push("response-without-request".to_owned());
+        }
+        if core.tracker.stats().evicted > 0 {
+            flags.push("connections-evicted".to_owned());
         }
         if core.silent > 0 {
             // A port scan, or a server that hands accepted connections to another process or descriptor.
@@ -266,7 +269,10 @@ fn events(core: &Core, probe: &Probe, lost: &[u64; LOSSES]) -> Events {
     let by_kind = LOSS_NAMES.iter().zip(lost).map(|(name, n)| ((*name).to_owned(), *n));
     let mut lost_by_kind: BTreeMap<String, u64> = by_kind.collect();
     let others = [("undecodable", probe.undecodable()), ("skipped", probe.skipped())];
-    lost_by_kind.extend(others.map(|(name, n)| (name.to_owned(), n)));
+    let met = core.tracker.stats();
+    let beside = [("late", met.late_records), ("evicted", met.evicted)];
+    let more = others.iter().chain(&beside);
+    lost_by_kind.extend(more.map(|(name, n)| ((*name).to_owned(), *n)));
     let records: u64 = RECORDS.iter().map(|loss| lost[*loss as usize]).sum();
     let lost = records + others.iter().map(|(_, n)| n).sum::<u64>();
     Events { seen: core.seen, lost, lost_by_kind, boundary: probe.boundary().to_string() }

@@ -12,6 +12,7 @@ mod privacy;
 mod recorded;
 mod routes;
 mod servers;
+mod several;
 mod speed;
 mod tls;
 mod trace;

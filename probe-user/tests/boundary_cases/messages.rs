@@ -202,5 +202,60 @@ fn an_unanswered_408_to_an_idle_client_is_no_request() {
     feed.send("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n");
     feed.close();
     assert_eq!(feed.only().status, Some(200));
-    assert_eq!(feed.tracker.stats().orphan_writes, 1);
+    assert_eq!(feed.tracker.stats().orphan_writes, 0);
+}
+
+#[test]
+fn what_was_in_flight_when_the_probe_attached_is_counted_once_and_the_next_is_seen() {
+    let in_the_middle = chunk("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
+    for first in [plain("200 OK", "{}"), in_the_middle] {
+        let mut feed = Feed::found_open();
+        (feed.rx, feed.tx) = (1000, 1000);
+        feed.send(&first);
+        feed.send("0\r\n\r\n");
+        feed.recv("GET /health HTTP/1.1\r\n\r\n");
+        feed.send(plain("200 OK", "{}"));
+        assert_eq!(feed.only().path.as_deref(), Some("/health"));
+        assert_eq!(feed.tracker.stats().orphan_writes, 1, "{first:?}");
+    }
+}
+
+#[test]
+fn what_no_server_of_http_1_writes_is_no_response() {
+    let mut feed = Feed::found_open();
+    (feed.rx, feed.tx) = (1000, 1000);
+    feed.send(b"\x00\x00\x04\x01\x05\x00\x00\x00\x07....");
+    assert_eq!(feed.tracker.stats().orphan_writes, 0);
+}
+
+#[test]
+fn an_empty_success_is_an_answer_where_no_model_was_asked() {
+    let mut feed = Feed::new();
+    feed.recv(post("/api/copy", r#"{"model":"m","source":"a"}"#));
+    feed.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let facts = feed.only();
+    assert_eq!((facts.outcome, facts.end.t), (End::Complete, 3 * STEP));
+}
+
+#[test]
+fn the_identity_coding_is_none() {
+    let mut feed = Feed::new();
+    for _ in 0..2 {
+        feed.recv("GET / HTTP/1.1\r\n\r\n");
+        feed.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}");
+    }
+    assert!(feed.facts().iter().all(|facts| facts.outcome == End::Complete));
+    assert_eq!(feed.facts().len(), 2);
+}
+
+#[test]
+fn a_name_is_the_same_however_it_is_escaped() {
+    for body in
+        [r#"{"model":"modèle-é🙂/\"b\""}"#, r#"{"model":"mod\u00e8le-\u00E9\ud83d\ude42\/\"b\""}"#]
+    {
+        let mut feed = Feed::new();
+        feed.recv(post("/v1/chat/completions", body));
+        feed.send(plain("200 OK", CHAT_ANSWER));
+        assert_eq!(feed.only().model.as_deref(), Some(r#"modèle-é🙂/"b""#), "{body}");
+    }
 }

@@ -84,7 +84,7 @@ fn nesting_beyond_the_depth_is_skipped_and_found_back_from() {
 
 #[test]
 fn a_broken_structure_ends_the_scan() {
-    for doc in [&b"[1]"[..], b"{]", b"{\"a\" 1}", b"{\"a\":1]", b"{1:2}"] {
+    for doc in [&b"1"[..], b"[1}", b"{]", b"{\"a\" 1}", b"{\"a\":1]", b"{1:2}"] {
         let (_, done) = scan(&[doc, b",\"stream\":true}"]);
         assert!(!done, "{doc:?}");
     }
@@ -98,4 +98,31 @@ fn resuming_in_an_object_knows_its_top_level_keys() {
     assert!(scanner.done());
     assert_eq!(log.0, ["atom [] Stream true"]);
     assert!(Scanner::resume(&[]).is_none() && Scanner::resume(&[false]).is_none());
+}
+
+#[test]
+fn an_element_of_a_root_array_has_a_path_of_its_own() {
+    let (log, done) = scan(&[br#"[{"stream":true,"usage":{"prompt_tokens":1}},2]"#]);
+    assert!(done);
+    let usage = ["open [Item, Usage]", "atom [Item, Usage] PromptTokens 1"];
+    assert_eq!(log[..2], ["open [Item]", "atom [Item] Stream true"]);
+    assert_eq!(
+        (&log[2..4], &log[4..]),
+        (&usage.map(str::to_owned)[..], &["atom [] Item 2".to_owned()][..])
+    );
+}
+
+#[test]
+fn an_escape_that_was_cut_is_left_out() {
+    let name = |digits: &str| format!("{}\\u{digits}", "x".repeat(KEPT - 2 - digits.len()));
+    for (text, kept) in [
+        (name("00e"), "x".repeat(KEPT - 5)),
+        (name("00e9"), format!("{}é", "x".repeat(KEPT - 6))),
+        // Half of a pair is no character: as it was written.
+        (r"\ud83d and more text".to_owned(), r"\ud83d and more text".to_owned()),
+    ] {
+        let document = format!(r#"{{"model":"{text}"}}"#);
+        let (log, _) = scan(&[document.as_bytes()]);
+        assert_eq!(log[1], format!("kept {kept}"));
+    }
 }

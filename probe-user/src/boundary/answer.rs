@@ -22,6 +22,8 @@ pub(super) struct Answer {
     document: Seen,
     /// It answers several prompts, or one several times.
     several: bool,
+    /// It is a chat's: all answers are to one prompt.
+    chat: bool,
     /// Answers that came to their end, and what their counts sum to.
     ended: (u64, Counts),
 }
@@ -54,10 +56,13 @@ impl Answer {
         }
     }
 
-    /// What was counted. Where llama.cpp answers several times in one response, it counts each answer apart.
-    pub(super) fn counts(&self) -> &Counts {
-        let (ended, sum) = &self.ended;
-        if self.several && *ended > 1 { sum } else { &self.counts }
+    /// What was counted. Where llama.cpp answers several times in one response, it counts each answer apart, with its prompt.
+    pub(super) fn counts(&self) -> Counts {
+        match self.ended {
+            (2.., sum) if self.several && self.chat => self.counts.with_answers_of(&sum),
+            (2.., sum) if self.several => sum,
+            _ => self.counts,
+        }
     }
 
     fn saw_text(&mut self) {
@@ -79,6 +84,7 @@ impl Visitor for Answer {
             [Item] => self.begin_document(),
             [Choices] => self.document.choices = Some(false),
             [Choices, Item] => self.document.choices = Some(true),
+            [Choices, Item, Delta] => self.chat = true,
             _ => {}
         }
         // A tool call is content by its own existence: its first event may hold a name only.

@@ -165,7 +165,7 @@ mod tests {
         content.missing();
         content.push(br#" \"usage\":{\"prompt_tokens\":1}"}}],"usage":{"prompt_tokens":5,"completion_tokens":900},"timings":{"prompt_n":5}}"#);
         assert_eq!((content.fresh(), content.fresh()), (1, 0));
-        let counts = *content.finish().counts();
+        let counts = content.finish().counts();
         assert_eq!((counts.usage_prompt, counts.usage_completion), (Some(5), Some(900)));
         assert_eq!(counts.prompt_n, Some(5));
     }

@@ -112,7 +112,7 @@ pub struct Report {
 
 impl From<Answer> for Report {
     fn from(answer: Answer) -> Self {
-        let counts = *answer.counts();
+        let counts = answer.counts();
         let Answer { model, texts, .. } = answer;
         Self { texts, model, counts: format!("{counts:?}") }
     }

@@ -93,6 +93,12 @@ impl Counts {
         sum.total = sum.total.max(other.total);
     }
 
+    /// These of a prompt, and those of what was generated.
+    pub(super) fn with_answers_of(self, answers: &Self) -> Self {
+        let Self { usage_completion, native_completion, predicted_n, timings, .. } = *answers;
+        Self { usage_completion, native_completion, predicted_n, timings, ..self }
+    }
+
     /// Prompt tokens taken from a cache.
     pub(super) fn cached(&self) -> Option<u64> {
         self.cache_n.or(self.usage_cached).or(self.cache_read)

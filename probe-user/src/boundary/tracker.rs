@@ -193,7 +193,8 @@ impl Tracker {
         for conn in which {
             if let Some(connection) = self.connections.get_mut(conn) {
                 let (who, tgid) = (connection.who, connection.tgid);
-                let now = Moment { t, clock: clocks(who) };
+                let seen = self.latest.get(who as usize).copied().flatten();
+                let now = Moment { t, clock: later(clocks(who), seen) };
                 let stats = &mut self.stats;
                 let mut call = Call { now, conn: *conn, who, tgid, out, stats, tls: false };
                 doubt(connection, self.lost_until);
@@ -238,6 +239,12 @@ fn doubt(connection: &mut Connection, lost_until: Option<u64>) {
     if let Some(until) = lost_until {
         connection.flag_until(until, Flag::LostRecords);
     }
+}
+
+/// The later of a target's clocks and those at its last event: they do not run backwards.
+fn later(clocks: TargetClock, seen: Option<Moment>) -> TargetClock {
+    let seen = seen.map_or([0; MAX_PACKAGES], |moment| moment.clock);
+    std::array::from_fn(|package| clocks[package].max(seen[package]))
 }
 
 fn at<'a>(io: &Io, out: &'a mut Vec<Output>, stats: &'a mut Stats) -> Call<'a> {

@@ -209,19 +209,30 @@ fn a_killed_server_resets_its_requests_and_no_other_s() {
     (request.conn, request.tgid) = (ConnId(8), 101);
     feed.tracker.on_io(&other, &mut feed.out);
     feed.tracker.on_io(&request, &mut feed.out);
-    feed.tracker.process_exit(100, 77 * STEP, &[9; 8], &mut feed.out);
+    feed.tracker.process_exit(100, 77 * STEP, &[40 * STEP; 8], &mut feed.out);
     let facts = feed.only();
     assert_eq!((facts.outcome, facts.tgid), (End::Reset, 100));
-    assert_eq!((facts.end.t, facts.end.clock), (77 * STEP, [9; 8]));
+    assert_eq!((facts.end.t, facts.end.clock), (77 * STEP, [40 * STEP; 8]));
     assert_eq!((feed.tracker.in_flight(), feed.tracker.connections()), (1, 1));
+}
+
+#[test]
+fn clocks_of_an_end_that_nothing_tells_are_no_earlier_than_those_of_the_last_event() {
+    let mut feed = streaming();
+    let last = feed.boundaries().last().map(|boundary| boundary.at.clock).unwrap();
+    // The last tick was before it.
+    feed.tracker.process_exit(100, 77 * STEP, &[1; 8], &mut feed.out);
+    assert!(last[0] > 1);
+    assert_eq!(feed.only().end.clock, [last[0], 1, 1, 1, 1, 1, 1, 1]);
 }
 
 #[test]
 fn stopping_the_probe_interrupts_what_is_open() {
     let mut feed = streaming();
-    feed.tracker.interrupt(50 * STEP, |who| [u64::from(who); 8], &mut feed.out);
+    feed.tracker.interrupt(50 * STEP, |who| [30 * STEP + u64::from(who); 8], &mut feed.out);
     let facts = feed.only();
-    assert_eq!((facts.outcome, facts.end.t, facts.end.clock[0]), (End::Interrupted, 50 * STEP, 4));
+    let end = (facts.outcome, facts.end.t, facts.end.clock[0]);
+    assert_eq!(end, (End::Interrupted, 50 * STEP, 30 * STEP + 4));
     assert_eq!((facts.completion_tokens, feed.tracker.in_flight()), (Some(2), 0));
     feed.send(chunk(&delta("c"))); // what follows belongs to nobody
     assert_eq!((feed.facts().len(), feed.count(What::Chunk)), (1, 1));

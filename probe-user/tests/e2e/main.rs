@@ -4,7 +4,7 @@
 //! that command runs them one at a time and names those it could not run. The first component of a
 //! test's name says which server it needs: `llamacpp`, `uvicorn` and `node` are fetched, `upstream` is built
 //! by whoever wants it, `lab`, `proxy`, `apart`, `privacy`, `powercap`, `hwmon`, `gpu`, `privileges`, `alone`,
-//! `containers`, `flood`, `reborn` and `io_uring` need nothing more.
+//! `containers`, `flood`, `reborn`, `segments` and `io_uring` need nothing more.
 //!
 //! Every server, over IPv4, IPv6 and unix sockets, is held against the same load and the same assertions
 //! (`harness::matrix`): 50 requests, 200 with `cargo xtask test --long`.
@@ -29,5 +29,6 @@ mod privileges;
 mod prometheus;
 mod proxy;
 mod reborn;
+mod segments;
 mod upstream;
 mod uvicorn;

@@ -1,7 +1,8 @@
 //! What a response's JSON documents report: counts, the model, and whether a stream event carries text.
 //!
 //! Known shapes: OpenAI chat, completions and responses; llama.cpp's native `/completion`; Anthropic
-//! messages; Ollama; TGI. A shape that is not listed has bytes and times, and no tokens.
+//! messages; Ollama; TGI; each of them alone or several in one array. A shape that is not listed has bytes and times, and no
+//! tokens.
 
 use super::{
     bounded,

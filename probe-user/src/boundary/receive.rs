@@ -3,11 +3,11 @@
 mod loss;
 
 use super::{
-    exchange::Call,
+    exchange::{Call, Exchange},
     flags::Flag,
     framing::Framing,
-    head::{self, torn},
-    head_text::{HeadState, HeadText},
+    head::{self, RequestHead, torn},
+    head_text::{HeadState, HeadText, Pushed},
     output::{Moment, NotUnderstood, RequestId},
     pieces::Pieces,
     queue::Queue,
@@ -74,6 +74,46 @@ impl RequestBody {
         let end_marked = matches!(framing, Framing::Chunked(_));
         let scan = RequestScan::default();
         Self { request, framing, scan, held_back: false, end_marked, torn: false }
+    }
+
+    /// Behind a head that was read; `torn`: lines of it are missing.
+    fn behind(
+        head: RequestHead,
+        torn: bool,
+        request: Option<RequestId>,
+        exchange: Option<&mut Exchange>,
+    ) -> Self {
+        let mut body = Self::new(request, head.framing);
+        body.held_back = head.expects_continue;
+        body.torn = torn;
+        body.scan = RequestScan::new(head.compressed);
+        if let Some(exchange) = exchange {
+            exchange.end_hidden = head.framing.is_lost();
+            if torn {
+                // What was taken for its body was its head.
+                (exchange.facts.model, exchange.facts.stream) = (None, None);
+            }
+            exchange.head_read(head);
+        }
+        body
+    }
+
+    /// Behind a head that was not read, for this reason, but for these of its lines.
+    fn unread(
+        why: Flag,
+        lines: Option<Vec<u8>>,
+        torn: Option<Box<Torn>>,
+        request: Option<RequestId>,
+        exchange: Option<&mut Exchange>,
+    ) -> Self {
+        if let Some(exchange) = exchange {
+            exchange.flag(why);
+            exchange.end_hidden = true;
+            if let (None, Some(lines)) = (&torn, lines) {
+                exchange.head_read(torn::request_beginning(&lines));
+            }
+        }
+        torn.map_or_else(|| Self::new(request, Framing::lost()), |torn| torn.body)
     }
 }
 
@@ -145,16 +185,7 @@ impl Receive {
         let Self::Head(head) = self else {
             return Ok(0);
         };
-        if let Some(torn) = &mut head.torn
-            && torn.in_line
-        {
-            let end = bytes.iter().position(|c| *c == b'\n');
-            let used = end.map_or(bytes.len(), |end| end + 1);
-            torn.in_line = end.is_none();
-            torn.push(&bytes[..used]);
-            if let Some(exchange) = queue.get(head.request) {
-                exchange.read(used as u64, call);
-            }
+        if let Some(used) = head.rest_of_line(bytes, queue, call) {
             return Ok(used);
         }
         let earlier = head.text.text().len();
@@ -182,56 +213,22 @@ impl Receive {
                 Sniff::More => return Err(NotUnderstood::Garbage),
             }
         }
-        let (used, state, request) = (pushed.used, pushed.state, head.request);
-        let parsed = match (state, &head.torn) {
-            (HeadState::Partial, _) => None,
-            (HeadState::Complete, None) => {
-                Some(head::request(pushed.text).map_err(|_| Flag::MalformedHead))
-            }
-            // What does not read as header lines is of the body.
-            (HeadState::Complete, Some(_)) => {
-                Some(torn::request(pushed.text).map_err(|_| Flag::GapInFraming))
-            }
-            (HeadState::TooLong, None) => Some(Err(Flag::HeadTooLong)),
-            (HeadState::TooLong, Some(_)) => Some(Err(Flag::GapInFraming)),
-        };
+        let (used, request) = (pushed.used, head.request);
+        let parsed = parse(&pushed, head.torn.is_some());
         let lines = matches!(parsed, Some(Err(_))).then(|| torn::whole_lines(pushed.text));
         if let Some(torn) = &mut head.torn {
             torn.push(&bytes[..used]);
         }
-        let torn = if parsed.is_some() { head.torn.take() } else { None };
         let mut exchange = queue.get(request);
         if let Some(exchange) = &mut exchange {
             exchange.read(used as u64, call);
         }
         let body = match parsed {
             None => return Ok(used),
-            Some(Ok(parsed)) => {
-                let mut body = RequestBody::new(request, parsed.framing);
-                body.held_back = parsed.expects_continue;
-                body.torn = torn.is_some();
-                body.scan = RequestScan::new(parsed.compressed);
-                if let Some(exchange) = exchange {
-                    exchange.end_hidden = parsed.framing.is_lost();
-                    if torn.is_some() {
-                        // What was taken for its body was its head.
-                        (exchange.facts.model, exchange.facts.stream) = (None, None);
-                    }
-                    exchange.head_read(parsed);
-                }
-                body
-            }
+            Some(Ok(parsed)) => RequestBody::behind(parsed, head.torn.is_some(), request, exchange),
             Some(Err(flag)) => {
-                if let Some(exchange) = exchange {
-                    exchange.flag(flag);
-                    exchange.end_hidden = true;
-                    if torn.is_none()
-                        && let Some((lines, _)) = lines.flatten()
-                    {
-                        exchange.head_read(torn::request_beginning(&lines));
-                    }
-                }
-                torn.map_or_else(|| RequestBody::new(request, Framing::lost()), |torn| torn.body)
+                let lines = lines.flatten().map(|(lines, _)| lines);
+                RequestBody::unread(flag, lines, head.torn.take(), request, exchange)
             }
         };
         if body.framing == Framing::EMPTY {
@@ -311,6 +308,36 @@ impl Receive {
             Self::Body(body) => body.scan.retained(),
             Self::Seek | Self::Idle | Self::Ignored => 0,
         }
+    }
+}
+
+/// Reads a head that is complete, or will not be. What does not read as header lines behind missing ones is of the body.
+fn parse(pushed: &Pushed<'_>, torn: bool) -> Option<Result<RequestHead, Flag>> {
+    match (pushed.state, torn) {
+        (HeadState::Partial, _) => None,
+        (HeadState::Complete, false) => {
+            Some(head::request(pushed.text).map_err(|_| Flag::MalformedHead))
+        }
+        (HeadState::Complete, true) => {
+            Some(torn::request(pushed.text).map_err(|_| Flag::GapInFraming))
+        }
+        (HeadState::TooLong, false) => Some(Err(Flag::HeadTooLong)),
+        (HeadState::TooLong, true) => Some(Err(Flag::GapInFraming)),
+    }
+}
+
+impl PartialHead {
+    /// Behind missing bytes: how many are of the line whose beginning is missing.
+    fn rest_of_line(&mut self, bytes: &[u8], queue: &mut Queue, call: &Call<'_>) -> Option<usize> {
+        let torn = self.torn.as_mut().filter(|torn| torn.in_line)?;
+        let end = bytes.iter().position(|c| *c == b'\n');
+        let used = end.map_or(bytes.len(), |end| end + 1);
+        torn.in_line = end.is_none();
+        torn.push(&bytes[..used]);
+        if let Some(exchange) = queue.get(self.request) {
+            exchange.read(used as u64, call);
+        }
+        Some(used)
     }
 }
 

@@ -227,7 +227,7 @@ pub struct AttachArgs {
     /// End after this time: 500ms, 10s, 2m, 1h
     #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
     pub duration: Option<Duration>,
-    /// End after this many finished requests
+    /// End after this many finished requests; those that are open then are interrupted
     #[arg(long, value_name = "N", value_parser = requests)]
     pub count: Option<NonZeroU64>,
     /// What standard output shows

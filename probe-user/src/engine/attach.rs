@@ -108,7 +108,6 @@ impl<'a> Engine<'a> {
             clock,
             cpus,
             report,
-            finished: 0,
             resync_looked: 0,
             lost: 0,
             watch,

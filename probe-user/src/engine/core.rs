@@ -75,6 +75,8 @@ pub struct Core {
     last_t: u64,
     /// Nothing that processes did later is of the run.
     until: u64,
+    /// Requests that the run still waits for, if it ends with one.
+    awaited: Option<u64>,
     expired: u64,
 }
 
@@ -109,6 +111,7 @@ impl Core {
             outputs: Vec::new(),
             last_t: 0,
             until: u64::MAX,
+            awaited: None,
             expired: 0,
         }
     }
@@ -190,7 +193,28 @@ impl Core {
     /// Nothing that processes did after that instant is of the run: hooks are detached one after another, and what some of
     /// them still see meanwhile is half of a story.
     pub fn end_at(&mut self, t: u64) {
-        self.until = t;
+        self.until = self.until.min(t);
+    }
+
+    /// The run ends with the `n`-th request that does, `n` > 0: what processes do later is not of it.
+    pub fn end_after(&mut self, n: u64) {
+        self.awaited = Some(n);
+    }
+
+    /// Whether as many requests have ended as the run waits for.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.awaited == Some(0)
+    }
+
+    /// A request has ended.
+    fn ended(&mut self) {
+        if let Some(awaited) = &mut self.awaited {
+            *awaited = awaited.saturating_sub(1);
+            if *awaited == 0 {
+                self.end_at(self.last_t);
+            }
+        }
     }
 
     /// The end: handles what waits, interrupts what is open, settles everything.
@@ -246,7 +270,10 @@ impl Core {
         for output in outputs.drain(..) {
             match output {
                 Output::Boundary(boundary) => self.give(Entry::Boundary(boundary), effects),
-                Output::Finished(facts) => self.give(Entry::Finished(facts), effects),
+                Output::Finished(facts) => {
+                    self.ended();
+                    self.give(Entry::Finished(facts), effects);
+                }
                 Output::NotUnderstood { kind, who, tgid, .. } => {
                     effects.push(Effect::NotUnderstood { kind, who, tgid });
                 }

@@ -134,7 +134,6 @@ pub struct Engine<'a> {
     clock: Clock,
     cpus: Vec<u32>,
     report: &'a mut dyn FnMut(&str),
-    finished: u64,
     resync_looked: u64,
     /// Records of boundaries that were lost, at the last look.
     lost: u64,
@@ -170,11 +169,14 @@ pub fn run(
 ) -> Result<Snapshot, EngineError> {
     let (duration, count) = (options.duration, options.count);
     let mut engine = Engine::attach(options, roots, exports, report)?;
+    if let Some(count) = count {
+        engine.core.end_after(count);
+    }
     let begin = engine.clock.now();
     let over = |engine: &Engine<'_>| {
         stop.load(Ordering::Relaxed)
             || duration.is_some_and(|d| u128::from(engine.clock.now() - begin) >= d.as_nanos())
-            || count.is_some_and(|n| engine.finished >= n)
+            || engine.core.is_over()
             || engine.core.targets.over()
     };
     while !over(&engine) {
@@ -293,7 +295,6 @@ impl<'a> Engine<'a> {
                     ));
                 }
                 Effect::Record(record) => {
-                    self.finished += 1;
                     if let Some(recorder) = &mut self.core.recorder {
                         recorder.publish(&record);
                     }

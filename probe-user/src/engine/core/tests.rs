@@ -282,3 +282,34 @@ fn a_power_sensor_of_the_whole_machine_is_a_requests_joules_and_a_gap_in_it_is_v
     assert!(books.closes());
     assert_eq!(books.measured.0, 1_000 * MS, "{books:?}");
 }
+
+#[test]
+fn a_run_of_so_many_requests_ends_with_the_last_of_them_and_interrupts_the_next() {
+    let mut core = core();
+    core.end_after(2);
+    let mut effects = Vec::new();
+    core.push(tick(1, 10 * MS, 10 * MS));
+    core.push(io(20 * MS, 20 * MS, IoKind::Open, b""));
+    for i in 0..4 {
+        let (read, written) = (30 * MS + 20 * i * MS, 40 * MS + 20 * i * MS);
+        core.push(counted(read, 26 * i, IoKind::Recv, b"GET /abcdefgh HTTP/1.1\r\n\r\n"));
+        core.push(counted(written, 27 * i, IoKind::Send, b"HTTP/1.1 204 No Content\r\n\r\n"));
+    }
+    let mut other = counted(35 * MS, 0, IoKind::Recv, b"GET /other HTTP/1.1\r\n\r\n");
+    if let Event::Io(io) = &mut other {
+        io.conn = ConnId(2);
+    }
+    core.push(other);
+    core.push(tick(2, 200 * MS, 200 * MS));
+    core.advance(&mut effects);
+    assert!(core.is_over());
+    core.finish(&mut effects);
+    let ends: Vec<_> = records(&effects).iter().map(|record| record.end).collect();
+    assert_eq!(ends, [End::Complete, End::Complete, End::Interrupted]);
+}
+
+/// At a place in its direction; the target is busy all the time.
+fn counted(t: u64, offset: u64, kind: IoKind, payload: &[u8]) -> Event {
+    let Event::Io(io) = io(t, t, kind, payload) else { unreachable!("it is one") };
+    Event::Io(Io { offset, ..io })
+}

@@ -3,7 +3,7 @@
 //! Between requests nothing but the counts is kept, so that thousands of idle connections are cheap.
 
 use super::{
-    exchange::Call,
+    call::Call,
     flags::Flag,
     output::NotUnderstood,
     pieces::{Counted, Pieces},

@@ -1,47 +1,17 @@
-//! An open request: its facts while they are being gathered, and the context of the current call.
+//! An open request: its facts while they are being gathered.
 
 use super::{
+    call::Call,
     content::Content,
     facts::{Facts, ServerTimings},
     flags::{Flag, Flags},
     head::{RequestHead, ResponseHead},
-    output::{Boundary, Moment, NotUnderstood, Output, RequestId, What},
+    output::{Moment, NotUnderstood, Output, RequestId, What},
     pace::Pace,
     request_scan::Asked,
     route,
-    stats::Stats,
 };
-use crate::{
-    event::ConnId,
-    record::{End, TokenSource},
-};
-
-/// The call being handled, and where results go.
-pub(super) struct Call<'a> {
-    pub(super) now: Moment,
-    pub(super) conn: ConnId,
-    pub(super) who: u32,
-    pub(super) tgid: u32,
-    pub(super) out: &'a mut Vec<Output>,
-    pub(super) stats: &'a mut Stats,
-    /// Its bytes are the plaintext of a TLS session.
-    pub(super) tls: bool,
-}
-
-impl Call<'_> {
-    /// Emits a boundary of a request.
-    pub(super) fn emit(&mut self, what: What, request: RequestId, at: Moment, events: u32) {
-        let (conn, who, tgid) = (self.conn, self.who, self.tgid);
-        self.out.push(Output::Boundary(Boundary { what, request, conn, who, tgid, at, events }));
-    }
-
-    /// Counts and tells of bytes that are not parsed.
-    pub(super) fn not_understood(&mut self, kind: NotUnderstood) {
-        self.stats.not_understood[kind as usize] += 1;
-        let (conn, who, tgid, t) = (self.conn, self.who, self.tgid, self.now.t);
-        self.out.push(Output::NotUnderstood { conn, who, tgid, t, kind });
-    }
-}
+use crate::record::{End, TokenSource};
 
 /// An open request.
 #[derive(Debug)]

@@ -32,6 +32,7 @@
 
 mod answer;
 mod bounded;
+mod call;
 mod chunked;
 mod connection;
 mod content;

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    exchange::{Call, Exchange},
+    call::Call,
+    exchange::Exchange,
     facts::Facts,
     flags::Flag,
     output::{Moment, NotUnderstood, RequestId},

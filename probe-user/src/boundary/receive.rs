@@ -3,7 +3,8 @@
 mod loss;
 
 use super::{
-    exchange::{Call, Exchange},
+    call::Call,
+    exchange::Exchange,
     flags::Flag,
     framing::Framing,
     head::{self, RequestHead, torn},

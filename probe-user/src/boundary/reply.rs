@@ -3,8 +3,8 @@
 mod loss;
 
 use super::{
+    call::Call,
     content::{Content, ContentKind},
-    exchange::Call,
     flags::Flag,
     framing::Framing,
     head::{self, ResponseHead, torn},

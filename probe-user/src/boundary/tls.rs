@@ -14,7 +14,7 @@ mod records;
 
 use self::{opaque::Opaque, records::Records};
 use super::{
-    exchange::Call,
+    call::Call,
     flags::Flag,
     output::{Moment, NotUnderstood},
     pieces::{Counted, Pieces},

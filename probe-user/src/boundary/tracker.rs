@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use probe_common::{CONSUMERS, MAX_PACKAGES};
 
 use super::{
+    call::Call,
     connection::Connection,
-    exchange::Call,
     flags::Flag,
     output::{Moment, Output},
     stats::Stats,

@@ -7,7 +7,8 @@
 
 use super::{PartialHead, Receive, RequestBody, Torn, finish};
 use crate::boundary::{
-    exchange::{Call, Exchange},
+    call::Call,
+    exchange::Exchange,
     flags::Flag,
     framing::{Framing, Skip},
     head::torn,

@@ -7,8 +7,9 @@
 use super::{Body, Reply, State};
 use crate::{
     boundary::{
+        call::Call,
         content::ContentKind,
-        exchange::{Call, Exchange},
+        exchange::Exchange,
         flags::Flag,
         framing::{Framing, Skip},
         head::torn,

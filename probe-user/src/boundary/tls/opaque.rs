@@ -6,11 +6,7 @@
 
 use super::records::{Kind, Record};
 use crate::boundary::{
-    exchange::{Call, Exchange},
-    facts::Facts,
-    flags::Flag,
-    output::Moment,
-    pieces::Pieces,
+    call::Call, exchange::Exchange, facts::Facts, flags::Flag, output::Moment, pieces::Pieces,
 };
 use crate::record::End;
 

@@ -69,6 +69,9 @@ impl Reply {
                         || (body.framing == Framing::UntilClose && queue.len() > 1)) =>
             {
                 self.finish(End::Complete, self.last_write, queue, call);
+                if self.lossy {
+                    queue.answered_unseen(Flag::LostRecords, self.last_write, call);
+                }
             }
             State::Body(body) => body.realign = body.framing.resume(head, pieces.len()),
             _ => {}

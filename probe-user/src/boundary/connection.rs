@@ -18,6 +18,15 @@ use crate::{
     record::End,
 };
 
+/// Bytes that a connection has moved, by the kernel's own count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Read by the server.
+    pub received: u64,
+    /// Written by it.
+    pub sent: u64,
+}
+
 /// One connection of a target.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -33,6 +42,8 @@ pub(super) struct Connection {
     stranger: Option<Stranger>,
     /// It speaks TLS.
     tls: Option<Box<Tls>>,
+    /// The last calls were not seen: what is open on it may be over.
+    unsure: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +72,8 @@ impl Connection {
         let count = Counted((!found_open).then_some(0));
         let phase = Phase::Idle { read_seeks: found_open, write_seeks: found_open };
         let stranger = found_open.then(Stranger::default);
-        Self { who, tgid, last: t, read: count, written: count, phase, stranger, tls: None }
+        let (read, written, tls, unsure) = (count, count, None, false);
+        Self { who, tgid, last: t, read, written, phase, stranger, tls, unsure }
     }
 
     /// The same, where the kernel side counts from here on.
@@ -90,6 +102,7 @@ impl Connection {
     /// Handles one event other than an open or a close.
     pub(super) fn handle(&mut self, io: &Io, call: &mut Call<'_>) {
         self.last = io.t;
+        self.unsure = false;
         match io.kind {
             IoKind::Recv if io.len == 0 => self.left(Gone { eof: true, error: false }),
             IoKind::Recv => match &mut self.tls {
@@ -269,7 +282,31 @@ impl Connection {
         self.close(None, call);
     }
 
-    /// Calls that moved so many bytes were not seen, and no other will follow.
+    /// At `call.now` the kernel had counted so many bytes each way, and every record of them that was not lost has been handled.
+    pub(super) fn counted_by_kernel(&mut self, moved: Moved, call: &mut Call<'_>) {
+        let (read, written) = match &mut self.tls {
+            Some(tls) => (&mut tls.read, &mut tls.written),
+            None => (&mut self.read, &mut self.written),
+        };
+        let unread = read.end(moved.received as u32, call.stats);
+        let unwritten = written.end(moved.sent as u32, call.stats);
+        if unread + unwritten == 0 {
+            return;
+        }
+        self.flag(Flag::LostRecords);
+        if self.tls.is_none() {
+            self.missing(unread, unwritten, call);
+            self.settle();
+        }
+        (self.last, self.unsure) = (call.now.t, true);
+    }
+
+    /// Whether what is open on it may be over, and nothing came for so long, ns.
+    pub(super) fn is_unsure(&self, now: u64, quiet: u64) -> bool {
+        self.unsure && self.is_open() && now.saturating_sub(self.last) > quiet
+    }
+
+    /// Calls that moved so many bytes were not seen.
     fn missing(&mut self, unread: u64, unwritten: u64, call: &mut Call<'_>) {
         let Phase::Active(active) = &mut self.phase else { return };
         let Active { receive, reply, queue, .. } = &mut **active;

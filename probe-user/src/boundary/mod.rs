@@ -17,8 +17,9 @@
 //!   as if nothing had been lost around it, if its client does not pipeline. What cannot be known: a loss shows
 //!   with the next call of its direction or with the close, so that the lost end of a request is not known before its
 //!   answer, which then looks early; and behind lost answers, the next one is given to the last request that was seen,
-//!   though one that was not may have come since. A request whose close was lost, too, stands open to the end of the run:
-//!   it is marked, whatever hid its end. An answer that was lost whole before a close ends where the last thing was seen, and
+//!   though one that was not may have come since. After a loss the tracker is compared with the kernel's own list of connections
+//!   ([`Census`]): a request whose close was lost, too, ends as interrupted, and so does one whose last bytes were lost once
+//!   its connection is quiet for a second. An answer that was lost whole before a close ends where the last thing was seen, and
 //!   over TLS, where the two counts are of other bytes, such a request is marked and taken for aborted. A close from another
 //!   thread than the one that writes may be told before the write, which then looks lost.
 //! - **What is not HTTP/1 is not parsed.** The connection is set aside under a [`NotUnderstood`] kind; a compressed body is
@@ -66,9 +67,10 @@ mod tls;
 mod tokens;
 mod tracker;
 
+pub use connection::Moved;
 pub use facts::{Facts, ServerTimings};
 pub use flags::{Flag, Flags};
 pub use output::{Boundary, Moment, NotUnderstood, Output, RequestId, What};
 pub use pace::Gaps;
 pub use stats::Stats;
-pub use tracker::{DEFAULT_HORIZON, Limits, Tracker};
+pub use tracker::{Census, DEFAULT_HORIZON, Limits, Tracker};

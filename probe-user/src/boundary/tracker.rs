@@ -6,7 +6,7 @@ use probe_common::{CONSUMERS, MAX_PACKAGES};
 
 use super::{
     call::Call,
-    connection::Connection,
+    connection::{Connection, Moved},
     flags::Flag,
     output::{Moment, Output},
     stats::Stats,
@@ -40,6 +40,20 @@ pub struct Tracker {
     /// No record of a boundary was lost later, as far as is known; `CLOCK_MONOTONIC` ns.
     lost_until: Option<u64>,
 }
+
+/// The kernel's own list of the connections that it watches.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// Before it was read, `CLOCK_MONOTONIC` ns.
+    pub begin: u64,
+    /// After it was.
+    pub end: u64,
+    /// What each has moved.
+    pub known: HashMap<ConnId, Moved>,
+}
+
+/// How long, ns, nothing may move on a connection whose last records were lost before what is open on it is taken for over.
+const QUIET_NS: u64 = 1_000_000_000;
 
 /// How long, ns, nothing may move on a connection before its requests time out, unless told otherwise.
 pub const DEFAULT_HORIZON: u64 = 3_600_000_000_000;
@@ -119,6 +133,37 @@ impl Tracker {
         self.lost_until = self.lost_until.max(Some(until));
     }
 
+    /// Compares with what the kernel knew, once every record up to the census's end that was not lost has been handled. What is
+    /// not in it has been closed; where more was moved than was seen, an end may have been. To be called after a loss.
+    pub fn reconcile(
+        &mut self,
+        census: &Census,
+        clocks: impl Fn(u32) -> TargetClock,
+        out: &mut Vec<Output>,
+    ) {
+        let Census { begin, end: t, ref known } = *census;
+        let open = self.select(|c| c.is_open() && c.last <= begin);
+        let (alive, gone): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|conn| known.contains_key(conn));
+        self.lost(t);
+        self.close_all(&gone, End::Interrupted, t, &clocks, out);
+        for conn in gone {
+            self.connections.remove(&conn);
+        }
+        for conn in alive {
+            if let (Some(connection), Some(moved)) =
+                (self.connections.get_mut(&conn), known.get(&conn))
+            {
+                let (who, tgid) = (connection.who, connection.tgid);
+                let seen = self.latest.get(who as usize).copied().flatten();
+                let now = Moment { t, clock: later(clocks(who), seen) };
+                let stats = &mut self.stats;
+                let mut call = Call { now, conn, who, tgid, out, stats, tls: false };
+                connection.counted_by_kernel(*moved, &mut call);
+            }
+        }
+    }
+
     fn remove(
         &mut self,
         io: &Io,
@@ -152,7 +197,7 @@ impl Tracker {
 
     /// Closes requests on connections without an event for more than `horizon` ns as timed out, and
     /// forgets such connections: should they go on, they are found again. Where nothing but quiet marks the end of an
-    /// answer, it has ended with the last write.
+    /// answer, it has ended with the last write; where an end may have been lost, quiet ends what is open as interrupted.
     pub fn expire(
         &mut self,
         now: u64,
@@ -167,6 +212,8 @@ impl Tracker {
                 connection.settle_quiet(&mut Call { now, conn, who, tgid, out, stats, tls: false });
             }
         }
+        let unsure = self.select(|c| c.is_unsure(now, QUIET_NS));
+        self.close_all(&unsure, End::Interrupted, now, &clocks, out);
         let still = self.select(|c| now.saturating_sub(c.last) > horizon);
         self.close_all(&still, End::Timeout, now, clocks, out);
         for conn in still {

@@ -110,6 +110,8 @@ impl<'a> Engine<'a> {
             report,
             resync_looked: 0,
             lost: 0,
+            census_due: false,
+            census_taken: 0,
             watch,
             places,
             cycles,

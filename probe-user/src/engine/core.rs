@@ -20,7 +20,7 @@ use super::{
     watch::Stretch,
 };
 use crate::{
-    boundary::{DEFAULT_HORIZON, NotUnderstood, Output, Tracker},
+    boundary::{Census, DEFAULT_HORIZON, NotUnderstood, Output, Tracker},
     event::{ConnId, Event, IoKind, Process, ProcessChange},
     record::RequestRecord,
 };
@@ -75,6 +75,8 @@ pub struct Core {
     last_t: u64,
     /// Nothing that processes did later is of the run.
     until: u64,
+    /// To be compared with once everything up to its end is handled.
+    census: Option<Census>,
     /// Requests that the run still waits for, if it ends with one.
     awaited: Option<u64>,
     expired: u64,
@@ -111,6 +113,7 @@ impl Core {
             outputs: Vec::new(),
             last_t: 0,
             until: u64::MAX,
+            census: None,
             awaited: None,
             expired: 0,
         }
@@ -165,6 +168,11 @@ impl Core {
         self.tracker.lost(until);
     }
 
+    /// What the kernel knew of its connections after a loss.
+    pub fn census(&mut self, census: Census) {
+        self.census = Some(census);
+    }
+
     /// Notes a connection that was open before the probe.
     pub fn found_open(&mut self, conn: ConnId, who: u32, tgid: u32, t: u64) {
         self.tracker.found_open(conn, who, tgid, t, &mut self.outputs);
@@ -176,6 +184,12 @@ impl Core {
             self.handle(event, effects);
         }
         let now = self.last_t;
+        if let Some(census) = self.census.take_if(|census| census.end < now) {
+            let Self { tracker, accounts, outputs, .. } = self;
+            let clock = |who| accounts.readings.target_clock(who);
+            tracker.reconcile(&census, clock, outputs);
+            self.drain(effects);
+        }
         if now.saturating_sub(self.expired) > EXPIRE_NS {
             self.expired = now;
             let Self { tracker, accounts, outputs, .. } = self;

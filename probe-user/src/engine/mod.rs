@@ -62,7 +62,7 @@ use self::{
     watch::Watch,
 };
 use crate::{
-    boundary::NotUnderstood,
+    boundary::{Census, NotUnderstood},
     clock::Clock,
     cycles::CpuEvents,
     export::Exports,
@@ -82,6 +82,8 @@ pub const WEIGHT_UNKNOWN: &str = "weight-unknown";
 pub const SLICES_INCOMPLETE: &str = "slices-incomplete";
 /// Flag of a run whose tape could not be written to its end.
 pub const TAPE_INCOMPLETE: &str = "tape-incomplete";
+/// The kernel's connections are looked at no more often than this, ns.
+const CENSUS_NS: u64 = 250_000_000;
 /// How often it is asked whether switches were missed.
 const RESYNC_LOOK_NS: u64 = 250_000_000;
 /// How long begin and end wait for the slow sensors to be read once more.
@@ -137,6 +139,10 @@ pub struct Engine<'a> {
     resync_looked: u64,
     /// Records of boundaries that were lost, at the last look.
     lost: u64,
+    /// Some were lost since the kernel's connections were last looked at.
+    census_due: bool,
+    /// When that was.
+    census_taken: u64,
     watch: Watch,
     places: Places,
     cycles: Cycles,
@@ -242,6 +248,7 @@ impl<'a> Engine<'a> {
                 break;
             }
         }
+        self.look_at_connections();
         self.look_at_machine();
         self.exports.flush();
         self.keep_tape();
@@ -266,6 +273,18 @@ impl<'a> Engine<'a> {
         if lost > self.lost {
             self.lost = lost;
             self.core.lost(self.clock.now());
+            self.census_due = true;
+        }
+    }
+
+    /// After losses, once what was not lost is taken in: which connections does the kernel still know?
+    fn look_at_connections(&mut self) {
+        let begin = self.clock.now();
+        if self.census_due && !self.more && begin - self.census_taken > CENSUS_NS {
+            (self.census_due, self.census_taken) = (false, begin);
+            if let Some(known) = self.probe.connections() {
+                self.core.census(Census { begin, end: self.clock.now(), known });
+            }
         }
     }
 

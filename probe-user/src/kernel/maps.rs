@@ -15,7 +15,7 @@ use probe_common::{
 };
 
 use super::{error::KernelError, sessions::Sessions};
-use crate::snapshot::HostBooks;
+use crate::{boundary::Moved, event::ConnId, snapshot::HostBooks};
 
 /// An energy counter for the tick to read.
 pub struct KernelCounter<'a> {
@@ -319,6 +319,18 @@ impl Maps {
             }
             Err(error) => Err(KernelError::map("CONNS", error)),
         }
+    }
+
+    /// What every watched connection has moved. `None`: so many came and went meanwhile that some may have been missed.
+    pub(super) fn connections(&self) -> Option<std::collections::HashMap<ConnId, Moved>> {
+        // A walk begins anew where the entry it stands at is removed.
+        const MOST: usize = 4 * 16_384;
+        let mut known = std::collections::HashMap::new();
+        for (n, entry) in self.conns.iter().enumerate() {
+            let (_, conn) = entry.ok().filter(|_| n < MOST)?;
+            known.insert(ConnId(conn.id), Moved { received: conn.rx, sent: conn.tx });
+        }
+        Some(known)
     }
 
     /// Forgets the connections of a process that ended without closing them.

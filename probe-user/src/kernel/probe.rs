@@ -1,7 +1,7 @@
 //! The loaded programs and their maps: load, read events, count losses.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     os::fd::{BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -26,6 +26,7 @@ use super::{
     tracefs,
 };
 use crate::{
+    boundary::Moved,
     event::{ConnId, Event},
     roots::Roots,
     snapshot::{HostBooks, ProgramCost},
@@ -294,6 +295,12 @@ impl Probe {
         let id = SEEDED | self.seeded;
         let conn = Conn { id, who, tgid: socket.tgid, ..Conn::default() };
         Ok(self.maps.watch(self.key_of(socket), conn)?.then_some(ConnId(id)))
+    }
+
+    /// What every watched connection has moved by now; `None` where too much changes to tell.
+    #[must_use]
+    pub fn connections(&self) -> Option<HashMap<ConnId, Moved>> {
+        self.maps.connections()
     }
 
     /// Forgets the connections of a process that ended.

@@ -77,6 +77,14 @@ impl Tracker {
         self.stats.started - self.stats.finished
     }
 
+    /// The later of a target's clocks and those at its last event: clocks do not run backwards.
+    #[must_use]
+    pub fn clocks_now(&self, who: u32, clocks: TargetClock) -> TargetClock {
+        let seen = self.latest.get(who as usize).copied().flatten();
+        let seen = seen.map_or([0; MAX_PACKAGES], |moment| moment.clock);
+        std::array::from_fn(|package| clocks[package].max(seen[package]))
+    }
+
     /// Connections held now.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -151,13 +159,14 @@ impl Tracker {
             self.connections.remove(&conn);
         }
         for conn in alive {
+            let Some(who) = self.connections.get(&conn).map(|connection| connection.who) else {
+                continue;
+            };
+            let now = Moment { t, clock: self.clocks_now(who, clocks(who)) };
             if let (Some(connection), Some(moved)) =
                 (self.connections.get_mut(&conn), known.get(&conn))
             {
-                let (who, tgid) = (connection.who, connection.tgid);
-                let seen = self.latest.get(who as usize).copied().flatten();
-                let now = Moment { t, clock: later(clocks(who), seen) };
-                let stats = &mut self.stats;
+                let (tgid, stats) = (connection.tgid, &mut self.stats);
                 let mut call = Call { now, conn, who, tgid, out, stats, tls: false };
                 connection.counted_by_kernel(*moved, &mut call);
             }
@@ -238,11 +247,12 @@ impl Tracker {
         out: &mut Vec<Output>,
     ) {
         for conn in which {
+            let Some(who) = self.connections.get(conn).map(|connection| connection.who) else {
+                continue;
+            };
+            let now = Moment { t, clock: self.clocks_now(who, clocks(who)) };
             if let Some(connection) = self.connections.get_mut(conn) {
-                let (who, tgid) = (connection.who, connection.tgid);
-                let seen = self.latest.get(who as usize).copied().flatten();
-                let now = Moment { t, clock: later(clocks(who), seen) };
-                let stats = &mut self.stats;
+                let (tgid, stats) = (connection.tgid, &mut self.stats);
                 let mut call = Call { now, conn: *conn, who, tgid, out, stats, tls: false };
                 doubt(connection, self.lost_until);
                 connection.close(Some(outcome), &mut call);
@@ -286,12 +296,6 @@ fn doubt(connection: &mut Connection, lost_until: Option<u64>) {
     if let Some(until) = lost_until {
         connection.flag_until(until, Flag::LostRecords);
     }
-}
-
-/// The later of a target's clocks and those at its last event: they do not run backwards.
-fn later(clocks: TargetClock, seen: Option<Moment>) -> TargetClock {
-    let seen = seen.map_or([0; MAX_PACKAGES], |moment| moment.clock);
-    std::array::from_fn(|package| clocks[package].max(seen[package]))
 }
 
 fn at<'a>(io: &Io, out: &'a mut Vec<Output>, stats: &'a mut Stats) -> Call<'a> {

@@ -252,6 +252,7 @@ impl Core {
             Event::Io(mut io) => {
                 // A clock that could not be read at that instant: the last one known is the nearest.
                 let known = self.accounts.readings.target_clock(io.who);
+                let known = self.tracker.clocks_now(io.who, known);
                 for (clock, known) in io.clock.iter_mut().zip(known) {
                     if *clock == TORN {
                         *clock = known;

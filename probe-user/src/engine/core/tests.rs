@@ -313,3 +313,18 @@ fn counted(t: u64, offset: u64, kind: IoKind, payload: &[u8]) -> Event {
     let Event::Io(io) = io(t, t, kind, payload) else { unreachable!("it is one") };
     Event::Io(Io { offset, ..io })
 }
+
+#[test]
+fn a_clock_that_could_not_be_read_is_no_earlier_than_the_one_before() {
+    let mut core = core();
+    let mut effects = Vec::new();
+    core.push(tick(1, 10 * MS, 10 * MS));
+    core.push(io(20 * MS, 20 * MS, IoKind::Open, b""));
+    core.push(io(50 * MS, 50 * MS, IoKind::Recv, b"GET / HTTP/1.1\r\n\r\n"));
+    core.push(io(60 * MS, TORN, IoKind::Send, b"HTTP/1.1 204 No Content\r\n\r\n"));
+    core.push(tick(2, 110 * MS, 110 * MS));
+    core.push(tick(3, 210 * MS, 110 * MS));
+    core.advance(&mut effects);
+    assert_eq!(records(&effects).len(), 1);
+    assert_eq!(core.accounts.ledger.anomalies().clocks_backwards, 0);
+}

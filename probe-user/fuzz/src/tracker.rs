@@ -4,7 +4,7 @@
 //! is counted for two requests.
 
 use wattprobe::{
-    boundary::{Facts, Flag},
+    boundary::{Census, Facts, Flag, Moved},
     event::{ConnId, Io, IoKind},
 };
 
@@ -69,7 +69,7 @@ pub fn run(bytes: &[u8]) {
                 wire.on(|tracker, t, out| tracker.expire(t, horizon, |_| [t / 2; 8], out));
             }
             Happened::Interrupt => interrupt(&mut wire),
-            Happened::Lost => wire.on(|tracker, t, _| tracker.lost(t)),
+            Happened::Lost => look_around(&mut wire, id, &counted),
         }
     }
     interrupt(&mut wire);
@@ -92,6 +92,18 @@ fn directions(facts: &Facts) -> [Direction; 2] {
     } else {
         [Direction::In, Direction::Out]
     }
+}
+
+/// Records were lost: the kernel says what each connection has moved, and that this one is closed.
+fn look_around(wire: &mut Wire, closed: u64, counted: &[[u64; Direction::COUNT]]) {
+    let others = counted.iter().enumerate().filter(|(conn, _)| *conn as u64 != closed);
+    let moved =
+        |[received, sent, ..]: &[u64; Direction::COUNT]| Moved { received: *received, sent: *sent };
+    let known = others.map(|(conn, counts)| (ConnId(conn as u64), moved(counts))).collect();
+    wire.on(|tracker, t, out| {
+        tracker.lost(t);
+        tracker.reconcile(&Census { begin: t, end: t, known }, |_| [t / 2; 8], out);
+    });
 }
 
 fn interrupt(wire: &mut Wire) {

@@ -400,3 +400,16 @@ fn answers_that_were_lost_within_one_that_only_a_close_would_end_are_over() {
     feed.send(plain("201 Created", "{}"));
     assert_eq!(told(&feed).last(), Some(&complete(Some("/d"), 201)));
 }
+
+#[test]
+fn answers_that_were_lost_before_a_close_within_one_that_only_it_would_end_mark_their_requests() {
+    let mut feed = Feed::new();
+    feed.recv("HEAD /a HTTP/1.1\r\nHost: x\r\n");
+    feed.lose_recv("\r\n");
+    feed.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+    feed.recv("GET /b HTTP/1.1\r\n\r\n");
+    feed.lose_send(plain("200 OK", "{}"));
+    feed.close();
+    assert_eq!(told(&feed), [complete(Some("/a"), 200), (Some("/b".into()), None, End::Complete)]);
+    assert!(feed.facts()[1].flags.contains(Flag::LostRecords));
+}

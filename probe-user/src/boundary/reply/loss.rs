@@ -69,9 +69,6 @@ impl Reply {
                         || (body.framing == Framing::UntilClose && queue.len() > 1)) =>
             {
                 self.finish(End::Complete, self.last_write, queue, call);
-                if self.lossy {
-                    queue.answered_unseen(Flag::LostRecords, self.last_write, call);
-                }
             }
             State::Body(body) => body.realign = body.framing.resume(head, pieces.len()),
             _ => {}
@@ -228,6 +225,8 @@ impl Reply {
                 }
                 let over = match skipped {
                     Skip::Lost => queue.has_unglued(),
+                    // Nobody asks for more behind what only the close would end: it was over, and more was answered.
+                    Skip::Inside if body.framing == Framing::UntilClose => queue.has_unglued(),
                     Skip::Inside => queue.has_found(),
                     Skip::End(_) => false,
                 };

@@ -251,11 +251,13 @@ impl Core {
             Event::Tick(tick) => self.give(Entry::Tick(tick), effects),
             Event::Io(mut io) => {
                 // A clock that could not be read at that instant: the last one known is the nearest.
-                let known = self.accounts.readings.target_clock(io.who);
-                let known = self.tracker.clocks_now(io.who, known);
-                for (clock, known) in io.clock.iter_mut().zip(known) {
-                    if *clock == TORN {
-                        *clock = known;
+                if io.clock.contains(&TORN) {
+                    let known = self.accounts.readings.target_clock(io.who);
+                    let known = self.tracker.clocks_now(io.who, known);
+                    for (clock, known) in io.clock.iter_mut().zip(known) {
+                        if *clock == TORN {
+                            *clock = known;
+                        }
                     }
                 }
                 self.silent += u64::from(io.kind == IoKind::Close && io.offset == 0 && io.len == 0);

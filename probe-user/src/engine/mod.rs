@@ -281,8 +281,10 @@ impl<'a> Engine<'a> {
     fn look_at_connections(&mut self) {
         let begin = self.clock.now();
         if self.census_due && !self.more && begin - self.census_taken > CENSUS_NS {
-            (self.census_due, self.census_taken) = (false, begin);
+            self.census_taken = begin;
+            // Where too much changed meanwhile, the next look will tell.
             if let Some(known) = self.probe.connections() {
+                self.census_due = false;
                 self.core.census(Census { begin, end: self.clock.now(), known });
             }
         }

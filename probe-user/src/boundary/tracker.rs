@@ -80,9 +80,7 @@ impl Tracker {
     /// The later of a target's clocks and those at its last event: clocks do not run backwards.
     #[must_use]
     pub fn clocks_now(&self, who: u32, clocks: TargetClock) -> TargetClock {
-        let seen = self.latest.get(who as usize).copied().flatten();
-        let seen = seen.map_or([0; MAX_PACKAGES], |moment| moment.clock);
-        std::array::from_fn(|package| clocks[package].max(seen[package]))
+        later(clocks, &self.latest, who)
     }
 
     /// Connections held now.
@@ -158,19 +156,11 @@ impl Tracker {
         for conn in gone {
             self.connections.remove(&conn);
         }
-        for conn in alive {
-            let Some(who) = self.connections.get(&conn).map(|connection| connection.who) else {
-                continue;
-            };
-            let now = Moment { t, clock: self.clocks_now(who, clocks(who)) };
-            if let (Some(connection), Some(moved)) =
-                (self.connections.get_mut(&conn), known.get(&conn))
-            {
-                let (tgid, stats) = (connection.tgid, &mut self.stats);
-                let mut call = Call { now, conn, who, tgid, out, stats, tls: false };
-                connection.counted_by_kernel(*moved, &mut call);
+        self.each(&alive, t, clocks, out, |connection, call| {
+            if let Some(moved) = known.get(&call.conn) {
+                connection.counted_by_kernel(*moved, call);
             }
-        }
+        });
     }
 
     fn remove(
@@ -214,13 +204,8 @@ impl Tracker {
         clocks: impl Fn(u32) -> TargetClock,
         out: &mut Vec<Output>,
     ) {
-        for conn in self.select(|c| c.is_quiet(now)) {
-            if let Some(connection) = self.connections.get_mut(&conn) {
-                let (who, tgid) = (connection.who, connection.tgid);
-                let (now, stats) = (Moment { t: now, clock: clocks(who) }, &mut self.stats);
-                connection.settle_quiet(&mut Call { now, conn, who, tgid, out, stats, tls: false });
-            }
-        }
+        let quiet = self.select(|c| c.is_quiet(now));
+        self.each(&quiet, now, &clocks, out, Connection::settle_quiet);
         let unsure = self.select(|c| c.is_unsure(now, QUIET_NS));
         self.close_all(&unsure, End::Interrupted, now, &clocks, out);
         let still = self.select(|c| now.saturating_sub(c.last) > horizon);
@@ -246,16 +231,28 @@ impl Tracker {
         clocks: impl Fn(u32) -> TargetClock,
         out: &mut Vec<Output>,
     ) {
+        let lost_until = self.lost_until;
+        self.each(which, t, clocks, out, |connection, call| {
+            doubt(connection, lost_until);
+            connection.close(Some(outcome), call);
+        });
+    }
+
+    /// Does something to each of these connections at `t`.
+    fn each(
+        &mut self,
+        which: &[ConnId],
+        t: u64,
+        clocks: impl Fn(u32) -> TargetClock,
+        out: &mut Vec<Output>,
+        act: impl Fn(&mut Connection, &mut Call<'_>),
+    ) {
+        let Self { connections, latest, stats, .. } = self;
         for conn in which {
-            let Some(who) = self.connections.get(conn).map(|connection| connection.who) else {
-                continue;
-            };
-            let now = Moment { t, clock: self.clocks_now(who, clocks(who)) };
-            if let Some(connection) = self.connections.get_mut(conn) {
-                let (tgid, stats) = (connection.tgid, &mut self.stats);
-                let mut call = Call { now, conn: *conn, who, tgid, out, stats, tls: false };
-                doubt(connection, self.lost_until);
-                connection.close(Some(outcome), &mut call);
+            if let Some(connection) = connections.get_mut(conn) {
+                let (who, tgid) = (connection.who, connection.tgid);
+                let now = Moment { t, clock: later(clocks(who), latest, who) };
+                act(connection, &mut Call { now, conn: *conn, who, tgid, out, stats, tls: false });
             }
         }
     }
@@ -296,6 +293,13 @@ fn doubt(connection: &mut Connection, lost_until: Option<u64>) {
     if let Some(until) = lost_until {
         connection.flag_until(until, Flag::LostRecords);
     }
+}
+
+/// The later of a target's clocks and those at its last event.
+fn later(clocks: TargetClock, latest: &[Option<Moment>], who: u32) -> TargetClock {
+    let seen = latest.get(who as usize).copied().flatten();
+    let seen = seen.map_or([0; MAX_PACKAGES], |moment| moment.clock);
+    std::array::from_fn(|package| clocks[package].max(seen[package]))
 }
 
 fn at<'a>(io: &Io, out: &'a mut Vec<Output>, stats: &'a mut Stats) -> Call<'a> {

@@ -16,6 +16,9 @@ use crate::harness::probe::Probe;
 /// Segments of an answer; Linux takes 1024.
 const SEGMENTS: [usize; 4] = [60, 70, 300, 1024];
 
+/// What every request asks.
+const BODY: &str = r#"{"model":"m"}"#;
+
 /// A stream of many events, cut into so many segments.
 fn stream(segments: usize) -> Vec<Vec<u8>> {
     let event = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"}}]}\n\n";
@@ -41,36 +44,31 @@ fn serve(listener: &TcpListener) {
         let parts = stream(segments);
         let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let all = parts.iter().map(Vec::len).sum::<usize>();
-        read_request(&mut socket);
+        read_to(&mut socket, BODY.as_bytes());
         assert_eq!(socket.write_vectored(&slices).expect("it takes all"), all);
-        read_request(&mut socket);
+        read_to(&mut socket, BODY.as_bytes());
         let mut nothing = SendAncillaryBuffer::default();
         let sent = sendmsg(&socket, &slices, &mut nothing, SendFlags::empty());
         assert_eq!(sent.expect("it takes all"), all);
     }
 }
 
-fn read_request(socket: &mut TcpStream) {
-    let mut request = Vec::new();
-    while !request.ends_with(b"{\"model\":\"m\"}") {
-        let mut some = [0; 512];
-        let n = socket.read(&mut some).expect("a request");
-        assert!(n > 0, "the client left");
-        request.extend_from_slice(&some[..n]);
+/// Reads until what came ends so.
+fn read_to(socket: &mut TcpStream, end: &[u8]) {
+    let mut read = Vec::new();
+    while !read.ends_with(end) {
+        let mut some = [0; 65536];
+        let n = socket.read(&mut some).expect("the other end is there");
+        assert!(n > 0, "the other end left");
+        read.extend_from_slice(&some[..n]);
     }
 }
 
 /// Asks for an answer and reads it to its end.
 fn ask(socket: &mut TcpStream) {
     let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n";
-    socket.write_all(format!("{head}{{\"model\":\"m\"}}").as_bytes()).expect("it reads");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n0\r\n\r\n") {
-        let mut some = [0; 65536];
-        let n = socket.read(&mut some).expect("an answer");
-        assert!(n > 0, "the server left");
-        answer.extend_from_slice(&some[..n]);
-    }
+    socket.write_all([head, BODY].concat().as_bytes()).expect("it reads");
+    read_to(socket, b"\r\n0\r\n\r\n");
 }
 
 #[test]

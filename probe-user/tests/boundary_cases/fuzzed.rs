@@ -416,3 +416,24 @@ fn they_mark_their_requests_where_the_close_follows() {
     assert_eq!((last.path.as_deref(), last.outcome), (Some("/c"), End::Complete));
     assert!(last.flags.contains(Flag::LostRecords));
 }
+
+#[test]
+fn a_length_without_a_body_does_not_swallow_the_answer_to_the_next_request() {
+    let mut feed = Feed::new();
+    feed.recv("HEAD /a HTTP/1.1\r\nHost: x\r\n");
+    feed.lose_recv("\r\n");
+    feed.send("HTTP/1.1 200 OK\r\nContent-Length: 388\r\n\r\n");
+    // What is seen of it reads as the end of the first one's head.
+    feed.lose_recv("POST /b HTTP/1.1\r\nHost: ");
+    feed.recv("x\r\nContent-Length: 2\r\n\r\n");
+    feed.recv("h");
+    feed.lose_recv("i");
+    let answer = plain("200 OK", "{\"a\":\"b\"}");
+    feed.lose_send(&answer[..24]);
+    feed.send(&answer[24..]);
+    feed.recv("GET /c HTTP/1.1\r\n\r\n");
+    feed.send(plain("201 Created", "{}"));
+    let last = feed.facts().pop().expect("it was told");
+    assert_eq!(told(&feed).last(), Some(&complete(Some("/c"), 201)));
+    assert!(!last.flags.contains(Flag::LostRecords), "{last:?}");
+}

@@ -56,8 +56,11 @@ impl Reply {
                 self.finish(End::Complete, self.last_write, queue, call);
                 queue.answered_unseen(Flag::LostRecords, self.last_write, call);
             }
-            // Requests came unseen, so it may have answered another one: a `HEAD`, say.
-            State::Body(_) if response && queue.has_found() => {
+            // Requests came unseen, so it may have answered another one: a `HEAD`, say. Or its beginning did, whose length is then
+            // none, and what was counted as its body were answers of which something was lost.
+            State::Body(_)
+                if response && (queue.has_found() || (self.lossy && queue.has_unglued())) =>
+            {
                 self.finish(End::Complete, self.last_write, queue, call);
                 queue.answered_unseen(Flag::LostRecords, self.last_write, call);
             }

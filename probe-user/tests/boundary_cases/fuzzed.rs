@@ -437,3 +437,24 @@ fn a_length_without_a_body_does_not_swallow_the_answer_to_the_next_request() {
     assert_eq!(told(&feed).last(), Some(&complete(Some("/c"), 201)));
     assert!(!last.flags.contains(Flag::LostRecords), "{last:?}");
 }
+
+#[test]
+fn a_length_without_a_body_does_not_hide_that_answers_were_lost() {
+    let mut feed = Feed::new();
+    feed.recv("HEAD /a HTTP/1.1\r\nHost: x\r\n");
+    feed.lose_recv("\r\n");
+    let lost = plain("200 OK", "{}");
+    let length = lost.len() + 9;
+    feed.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
+    feed.recv("POST /b HTTP/1.1\r\nContent-Length: 2\r\n\r\n");
+    feed.lose_recv("hi");
+    feed.lose_send(&lost);
+    feed.recv("GET /c HTTP/1.1\r\n\r\n");
+    feed.lose_send(&STREAM_HEAD[..9]);
+    feed.send(&STREAM_HEAD[9..]);
+    feed.send("0\r\n\r\n");
+    feed.close();
+    let last = feed.facts().pop().expect("it was told");
+    assert_eq!((last.path.as_deref(), last.outcome), (Some("/c"), End::Complete));
+    assert!(last.flags.contains(Flag::LostRecords), "{last:?}");
+}

@@ -210,7 +210,7 @@ impl Reply {
                 }
             }
             State::Body(body) => {
-                body.any = true;
+                let no_body = !std::mem::replace(&mut body.any, true) && queue.front_may_be_head();
                 body.content.missing();
                 let skipped = body.framing.skip(n);
                 let beyond = if let Skip::End(beyond) = skipped { beyond } else { 0 };
@@ -227,6 +227,8 @@ impl Reply {
                     }
                 }
                 let over = match skipped {
+                    // It may never have had a body: then what was lost is of later answers.
+                    _ if no_body => queue.has_unglued(),
                     Skip::Lost => queue.has_unglued(),
                     // Nobody asks for more behind what only the close would end: it was over, and more was answered.
                     Skip::Inside if body.framing == Framing::UntilClose => queue.has_unglued(),

@@ -10,12 +10,12 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use probe_common::{
-    CONSUMERS, Conn, ConnKey, Control, CoreState, CpuCore, CpuSlot, LOSSES, MAX_COUNTERS, NO_CORE,
-    NO_SIBLING, Process, TickState,
+    CONSUMERS, Control, CoreState, CpuCore, CpuSlot, LOSSES, MAX_COUNTERS, NO_CORE, NO_SIBLING,
+    Process, TickState,
 };
 
-use super::{error::KernelError, sessions::Sessions};
-use crate::{boundary::Moved, event::ConnId, snapshot::HostBooks};
+use super::{connections::Connections, error::KernelError, sessions::Sessions};
+use crate::snapshot::HostBooks;
 
 /// An energy counter for the tick to read.
 pub struct KernelCounter<'a> {
@@ -60,8 +60,7 @@ pub(super) struct Maps {
     lost: PerCpuArray<MapData, [u64; LOSSES]>,
     ticks: Array<MapData, TickState>,
     books: Array<MapData, [u64; CONSUMERS]>,
-    conns: HashMap<MapData, ConnKey, Conn>,
-    listeners: HashMap<MapData, u64, u32>,
+    pub(super) connections: Connections,
     package_of: Array<MapData, u32>,
     counters: Array<MapData, u32>,
     /// Kept open: the kernel takes events out of the array when its descriptor is closed.
@@ -122,8 +121,7 @@ impl Maps {
             lost: per_cpu(bpf, "LOST")?,
             ticks: array(bpf, "TICKS")?,
             books: array(bpf, "BOOKS")?,
-            conns: hash(bpf, "CONNS")?,
-            listeners: hash(bpf, "LISTENERS")?,
+            connections: Connections::take(bpf)?,
             package_of: array(bpf, "PACKAGE_OF")?,
             counters: array(bpf, "COUNTERS")?,
             energy,
@@ -297,50 +295,6 @@ impl Maps {
 
     fn put_process(&mut self, tgid: u32, process: Process) -> Result<(), KernelError> {
         self.processes.insert(tgid, process, 0).map_err(|e| KernelError::map("PROCESSES", e))
-    }
-
-    pub(super) fn listen(&mut self, inode: u64, who: u32) -> Result<(), KernelError> {
-        self.listeners.insert(inode, who, 0).map_err(|e| KernelError::map("LISTENERS", e))
-    }
-
-    pub(super) fn unlisten(&mut self, inode: u64) {
-        let _ = self.listeners.remove(&inode);
-    }
-
-    /// Watches a connection that is already open. False when it is watched already.
-    pub(super) fn watch(&mut self, key: ConnKey, conn: Conn) -> Result<bool, KernelError> {
-        const NOEXIST: u64 = 1;
-        match self.conns.insert(key, conn, NOEXIST) {
-            Ok(()) => Ok(true),
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::EEXIST) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(KernelError::map("CONNS", error)),
-        }
-    }
-
-    /// What every watched connection has moved. `None`: so many came and went meanwhile that some may have been missed.
-    pub(super) fn connections(&self) -> Option<std::collections::HashMap<ConnId, Moved>> {
-        // A walk begins anew where the entry it stands at is removed.
-        const MOST: usize = 4 * 16_384;
-        let mut known = std::collections::HashMap::new();
-        for (n, entry) in self.conns.iter().enumerate() {
-            let (_, conn) = entry.ok().filter(|_| n < MOST)?;
-            known.insert(ConnId(conn.id), Moved { received: conn.rx, sent: conn.tx });
-        }
-        Some(known)
-    }
-
-    /// Forgets the connections of a process that ended without closing them.
-    pub(super) fn unwatch_process(&mut self, tgid: u32) {
-        let theirs = |entry: &(ConnKey, Conn)| entry.0.tgid() == tgid;
-        let conns: Vec<_> = self.conns.iter().filter_map(Result::ok).filter(theirs).collect();
-        for (key, conn) in conns {
-            let _ = self.conns.remove(&key);
-            self.sessions.forget_connection(conn.id);
-        }
     }
 
     pub(super) fn lost(&self) -> [u64; LOSSES] {

@@ -8,6 +8,7 @@ mod alive;
 mod attach;
 mod boundary;
 mod btf;
+mod connections;
 mod decode;
 mod doorbell;
 mod error;

@@ -277,12 +277,12 @@ impl Probe {
     ///
     /// When the table is full.
     pub fn listen(&mut self, inode: u64, who: u32) -> Result<(), KernelError> {
-        self.maps.listen(inode, who)
+        self.maps.connections.listen(inode, who)
     }
 
     /// No longer.
     pub fn unlisten(&mut self, inode: u64) {
-        self.maps.unlisten(inode);
+        self.maps.connections.unlisten(inode);
     }
 
     /// Watches a connection that was open before; `None` when it is watched already.
@@ -294,19 +294,21 @@ impl Probe {
         self.seeded += 1;
         let id = SEEDED | self.seeded;
         let conn = Conn { id, who, tgid: socket.tgid, ..Conn::default() };
-        Ok(self.maps.watch(self.key_of(socket), conn)?.then_some(ConnId(id)))
+        Ok(self.maps.connections.watch(self.key_of(socket), conn)?.then_some(ConnId(id)))
     }
 
     /// What every watched connection has moved by now; `None` where too much changes to tell.
     #[must_use]
     pub fn connections(&self) -> Option<HashMap<ConnId, Moved>> {
-        self.maps.connections()
+        self.maps.connections.moved()
     }
 
     /// Forgets the connections of a process that ended.
     pub fn unwatch_process(&mut self, tgid: u32) {
         if self.forgets_with_process() {
-            self.maps.unwatch_process(tgid);
+            for conn in self.maps.connections.forget_process(tgid) {
+                self.maps.sessions.forget_connection(conn);
+            }
         }
         self.maps.sessions.forget_process(tgid);
     }

@@ -65,7 +65,10 @@ fn part(pack: &mut Pack, name: &str, place: &Path) -> Result<()> {
             let library = output(Command::new(place).args(["-c", library]))?;
             pack.folder(Path::new(library.trim()))?;
             pack.program(place)?;
-            pack.program(&fs::canonicalize(place)?)
+            let itself = fs::canonicalize(place)?;
+            // By its plain name, too: so the tests start what needs no packages.
+            pack.program_as(&itself, "bin/python3")?;
+            pack.program(&itself)
         }
         "node" => pack.program(place),
         _ if place.is_dir() => pack.folder(place),

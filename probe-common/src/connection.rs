@@ -14,6 +14,8 @@ pub struct Conn {
     pub who: u32,
     /// Process that accepted it.
     pub tgid: u32,
+    /// The kernel's `sock`; 0: not looked up yet.
+    pub sock: u64,
 }
 
 /// A watched connection, as the hooks know it: at system calls by process and file descriptor, at the kernel's socket

@@ -1,15 +1,18 @@
 //! The ABI between the eBPF programs and user space: what lies in the maps and in the ring buffer.
 //!
 //! Everything is `repr(C)` with explicit padding, so that the bytes mean the same to both compilers;
-//! sizes and offsets are asserted below. This crate knows nothing else: no parsing, no policy.
+//! sizes and offsets are asserted below. This crate knows nothing else: no parsing, no policy,
+//! but the steps of [`Arrivals`].
 #![no_std]
 
+mod arrival;
 mod connection;
 mod record;
 mod weight;
 
 use core::mem::{offset_of, size_of};
 
+pub use arrival::*;
 pub use connection::*;
 pub use record::*;
 pub use weight::*;
@@ -182,7 +185,7 @@ pub const LOSSES: usize = 10;
 const _: () = {
     assert!(size_of::<CpuSlot>() == 192 && offset_of!(CpuSlot, ns) == 40);
     assert!(size_of::<Process>() == 16);
-    assert!(size_of::<Conn>() == 32);
+    assert!(size_of::<Conn>() == 40);
     assert!(size_of::<ConnKey>() == 8);
     assert!(size_of::<SessionKey>() == 16);
     assert!(size_of::<Session>() == 24);

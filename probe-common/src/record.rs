@@ -122,8 +122,8 @@ pub struct IoRecord {
     pub head: u16,
     /// Payload bytes from their end, after the head; the bytes between were not captured.
     pub tail: u16,
-    /// Padding.
-    pub _pad: u32,
+    /// Of a read: microseconds that the first of its bytes lay in the socket, plus 1; 0: not known.
+    pub unread: u32,
     /// On-CPU nanoseconds of the target by package, exact at `t`; [`TORN`] where a slot stayed torn.
     pub clock: [u64; MAX_PACKAGES],
 }

@@ -47,6 +47,8 @@ pub struct Call {
     pub offset: u64,
     /// Bytes moved, or errno; see [`IoRecord::len`].
     pub len: u32,
+    /// [`IoRecord::unread`].
+    pub unread: u32,
 }
 
 /// Sends a boundary on the connection with this id. Says how the bytes begin, as far as they were captured.
@@ -93,6 +95,7 @@ unsafe fn put(slot: u32, scratch: *mut IoScratch, call: &Call, conn: u64, bytes:
         record.offset = call.offset;
         record.tgid = call.tgid;
         record.len = call.len;
+        record.unread = call.unread;
         record.head = 0;
         record.tail = 0;
         // It writes to the same scratch; what it returns is of no interest.

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use probe_common::{Conn, ConnKey, Kind, Loss};
 
 use crate::{
-    atomic,
+    arrival, atomic,
     capture::{self, Bytes, Call},
     emit,
     maps::{CONNS, LISTENERS, NEXT_CONN},
@@ -38,9 +38,16 @@ pub fn watched(key: ConnKey, who: u32, tgid: u32) -> Option<Watched> {
     Some(Watched { who, tgid, conn: CONNS.get_ptr_mut(key)? })
 }
 
-/// Bytes were moved, or `ret` is the error. `bytes` is asked only when there are some.
+/// Bytes were moved, or `ret` is the error. What lies where is asked only when there are some: the bytes in the server's
+/// memory, and of a receive the kernel's `sock`.
 #[inline(always)]
-pub fn transfer(kind: Kind, on: &Watched, ret: i64, bytes: impl FnOnce() -> Bytes) {
+pub fn transfer(
+    kind: Kind,
+    on: &Watched,
+    ret: i64,
+    sock: impl FnOnce() -> u64,
+    bytes: impl FnOnce() -> Bytes,
+) {
     let &Watched { who, tgid, conn } = on;
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
@@ -50,19 +57,33 @@ pub fn transfer(kind: Kind, on: &Watched, ret: i64, bytes: impl FnOnce() -> Byte
             if matches!(kind, Kind::Recv) { &raw mut (*conn).rx } else { &raw mut (*conn).tx };
         if ret < 0 {
             if !again(ret) {
-                let call =
-                    Call { kind: Kind::Error, who, t, tgid, offset: *counter, len: -ret as u32 };
+                let (kind, offset, len) = (Kind::Error, *counter, -ret as u32);
+                let call = Call { kind, who, t, tgid, offset, len, unread: 0 };
                 capture::send(&call, (*conn).id, Bytes::None);
             }
             return;
         }
         let offset = atomic::fetch_add(counter, ret as u64);
-        let call = Call { kind, who, t, tgid, offset, len: ret as u32 };
+        let received = matches!(kind, Kind::Recv) && ret > 0;
+        let unread = if received { arrival::unread(sock_of(conn, sock), ret as u32, t) } else { 0 };
+        let call = Call { kind, who, t, tgid, offset, len: ret as u32, unread };
         let id = (*conn).id;
         let begin = capture::send(&call, id, if ret == 0 { Bytes::None } else { bytes() });
-        if matches!(kind, Kind::Recv) && ret > 0 {
+        if received {
             tls::received(who, id, offset, begin);
         }
+    }
+}
+
+/// The connection's `sock`, looked up once: it is gone with its entry.
+#[inline(always)]
+unsafe fn sock_of(conn: *mut Conn, sock: impl FnOnce() -> u64) -> u64 {
+    // SAFETY: aligned words of a map value; whoever writes writes the same.
+    unsafe {
+        if (*conn).sock == 0 {
+            (*conn).sock = sock();
+        }
+        (*conn).sock
     }
 }
 
@@ -72,12 +93,13 @@ fn again(ret: i64) -> bool {
     ret == -4 || ret == -11 || (-516..=-512).contains(&ret)
 }
 
-/// A connection was accepted by the socket with this inode number: it is watched if that is a target's.
+/// A connection was accepted by the socket with this inode number: it is watched if that is a target's. `sock`: as [`transfer`]
+/// has it.
 #[inline(always)]
-pub fn opened(listening: u64, key: ConnKey, tgid: u32) -> Option<()> {
+pub fn opened(listening: u64, key: ConnKey, tgid: u32, sock: impl FnOnce() -> u64) -> Option<()> {
     // SAFETY: user space removes listeners only while it replaces them.
     let who = unsafe { *LISTENERS.get(listening)? };
-    let conn = Conn { id: next_id()?, who, tgid, ..Conn::default() };
+    let conn = Conn { id: next_id()?, who, tgid, sock: sock(), ..Conn::default() };
     if let Some(stale) = CONNS.get_ptr(key) {
         // Its close was not seen.
         // SAFETY: read in place.
@@ -87,6 +109,7 @@ pub fn opened(listening: u64, key: ConnKey, tgid: u32) -> Option<()> {
         emit::lost(Loss::ConnTable);
         return None;
     }
+    arrival::watched(conn.sock);
     tell(Kind::Open, &conn, who, tgid);
     Some(())
 }
@@ -106,6 +129,7 @@ pub fn closed(key: ConnKey, on: &Watched) {
     let copy = unsafe { *on.conn };
     let _ = CONNS.remove(key);
     tls::closed(copy.id);
+    arrival::closed(copy.sock);
     tell(Kind::Close, &copy, on.who, on.tgid);
 }
 
@@ -122,5 +146,6 @@ fn tell(kind: Kind, conn: &Conn, who: u32, tgid: u32) {
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
     let (offset, len) = (conn.rx, conn.tx as u32);
-    capture::send(&Call { kind, who, t, tgid, offset, len }, conn.id, Bytes::None);
+    let call = Call { kind, who, t, tgid, offset, len, unread: 0 };
+    capture::send(&call, conn.id, Bytes::None);
 }

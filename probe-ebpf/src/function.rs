@@ -23,7 +23,7 @@ use crate::{
     conn::{self, SHUT_RD, TRUNC, UNREAD},
     maps::{
         ITER_IOVEC, ITER_UBUF, OFF_ITER, OFF_ITER_DONE, OFF_ITER_IOV, OFF_ITER_TYPE, OFF_ITER_UBUF,
-        OFF_SOCKET, OFF_SOCKET_INO,
+        OFF_SOCK, OFF_SOCKET, OFF_SOCKET_INO,
     },
     process::{self, current_target},
     regs::Regs,
@@ -54,11 +54,11 @@ macro_rules! begins {
 
 returns! {
     on_tcp_recv("tcp_recvmsg") => |c| received(c, of_sock(c.arg(0)), true);
-    on_tcp_send("tcp_sendmsg") => |c| moved(c, Kind::Send, of_sock(c.arg(0)), c.arg(1));
-    on_tcp_page("tcp_sendpage") => |c| moved(c, Kind::Send, of_sock(c.arg(0)), 0);
+    on_tcp_send("tcp_sendmsg") => |c| moved(c, Kind::Send, of_sock(c.arg(0)), 0, c.arg(1));
+    on_tcp_page("tcp_sendpage") => |c| moved(c, Kind::Send, of_sock(c.arg(0)), 0, 0);
     on_unix_recv("unix_stream_recvmsg") => |c| received(c, of_socket(c.arg(0)), false);
-    on_unix_send("unix_stream_sendmsg") => |c| moved(c, Kind::Send, of_socket(c.arg(0)), c.arg(1));
-    on_unix_page("unix_stream_sendpage") => |c| moved(c, Kind::Send, of_socket(c.arg(0)), 0);
+    on_unix_send("unix_stream_sendmsg") => |c| moved(c, Kind::Send, of_socket(c.arg(0)), 0, c.arg(1));
+    on_unix_page("unix_stream_sendpage") => |c| moved(c, Kind::Send, of_socket(c.arg(0)), 0, 0);
     on_inet_listen("inet_listen") => listening;
     on_unix_listen("unix_listen") => listening;
     on_mptcp_listen("mptcp_listen") => listening;
@@ -90,34 +90,41 @@ fn of_socket(socket: u64) -> u64 {
     follow(socket, OFF_SOCKET_INO.load())
 }
 
+/// The `sock` of a `socket`.
+#[inline(always)]
+fn sock(socket: u64) -> u64 {
+    follow(socket, OFF_SOCK.load())
+}
+
 /// What the function returned.
 #[inline(always)]
 fn returned(ctx: &FExitContext) -> Option<i64> {
     ctx.ret::<i32>().ok().map(i64::from)
 }
 
-/// A receive: its message is the second argument, the size of its buffer the third, its flags are the fourth. `discards`:
-/// with `MSG_TRUNC` the bytes do not reach the buffer.
+/// A receive: its message is the second argument, the size of its buffer the third, its flags are the fourth. `tcp`: its first
+/// is a `sock`, and with `MSG_TRUNC` the bytes do not reach the buffer.
 #[inline(always)]
-fn received(ctx: &FExitContext, inode: u64, discards: bool) -> Option<()> {
+fn received(ctx: &FExitContext, inode: u64, tcp: bool) -> Option<()> {
     let flags = u64::from(ctx.arg::<u32>(3));
     // Who asks for nothing gets nothing, though the client may send more.
     if flags & UNREAD != 0 || ctx.arg::<u64>(2) == 0 {
         return None;
     }
-    let message = if discards && flags & TRUNC != 0 { 0 } else { ctx.arg(1) };
-    moved(ctx, Kind::Recv, inode, message)
+    let message = if tcp && flags & TRUNC != 0 { 0 } else { ctx.arg(1) };
+    let sock = if tcp { ctx.arg(0) } else { sock(ctx.arg(0)) };
+    moved(ctx, Kind::Recv, inode, sock, message)
 }
 
-/// A call of a target that moved bytes from or to where `message` says; 0: nobody knows where.
+/// A call of a target that moved bytes from or to where `message` says; 0: nobody knows where. `sock`: as [`conn::transfer`] has it.
 #[inline(always)]
-fn moved(ctx: &FExitContext, kind: Kind, inode: u64, message: u64) -> Option<()> {
+fn moved(ctx: &FExitContext, kind: Kind, inode: u64, sock: u64, message: u64) -> Option<()> {
     let tgid = conn::current_tgid();
     let who = current_target(tgid)?;
     let on = conn::watched(ConnKey::socket(inode), who, tgid)?;
     let ret = returned(ctx)?;
     let moved = if message == 0 || ret <= 0 { Bytes::None } else { bytes(message, ret) };
-    conn::transfer(kind, &on, ret, || moved);
+    conn::transfer(kind, &on, ret, || sock, || moved);
     Some(())
 }
 
@@ -168,7 +175,7 @@ fn accepted(ctx: &FExitContext) -> Option<()> {
     if conn::watched(key, 0, tgid).is_some() {
         return None;
     }
-    conn::opened(of_socket(ctx.arg(0)), key, tgid)
+    conn::opened(of_socket(ctx.arg(0)), key, tgid, || sock(ctx.arg(1)))
 }
 
 /// An accept, wherever it waited, gives a connection its new socket, the second argument. Who listens is the descriptor of
@@ -177,7 +184,8 @@ fn accepted(ctx: &FExitContext) -> Option<()> {
 fn grafted(ctx: &FEntryContext) -> Option<()> {
     let tgid = conn::current_tgid();
     current_target(tgid)?;
-    conn::opened(Regs::current().inode()?, ConnKey::socket(of_socket(ctx.arg(1))), tgid)
+    let key = ConnKey::socket(of_socket(ctx.arg(1)));
+    conn::opened(Regs::current().inode()?, key, tgid, || ctx.arg(0))
 }
 
 /// The sending side, or both, of a target's connection is shut down: the second argument says which.

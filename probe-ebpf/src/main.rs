@@ -4,6 +4,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod arrival;
 mod atomic;
 mod bench;
 mod beside;

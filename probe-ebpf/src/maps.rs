@@ -2,14 +2,14 @@
 //! are set by user space.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, PerCpuArray, PerfEventArray, RingBuf},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerfEventArray, RingBuf},
     macros::btf_map,
     Global,
 };
 use probe_common::{
-    BesideState, Conn, ConnKey, Control, CoreState, CoreWeights, CountState, CpuClocks, CpuCore,
-    CpuSlot, IoRecord, Process, Session, SessionCallKey, SessionKey, TickState, WideTickRecord,
-    CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
+    Arrivals, BesideState, Conn, ConnKey, Control, CoreState, CoreWeights, CountState, CpuClocks,
+    CpuCore, CpuSlot, IoRecord, Process, Session, SessionCallKey, SessionKey, TickState,
+    WideTickRecord, CONSUMERS, HEAD_BYTES, LOSSES, MAX_COUNTERS, MAX_CPUS, MAX_PACKAGES,
 };
 
 /// Key: CPU. Written by `sched_switch` and the resync on that CPU alone, read by ticks and boundaries on
@@ -98,6 +98,14 @@ pub static CONNS: HashMap<ConnKey, Conn, 65536> = HashMap::new();
 /// Key: inode number of a listening socket. Its target. Written by user space.
 #[btf_map]
 pub static LISTENERS: HashMap<u64, u32, 256> = HashMap::new();
+
+/// Key: a kernel's `sock`. When what lies in it unread came. Inserted when a watched connection is accepted, or else first
+/// received from, and when data comes for one that is not accepted yet, whoever listens; written when data comes and when it is
+/// received, removed on close. LRU hash: what nobody removed makes room for others, and so may one that is needed, whose next arrival is
+/// then not known. A program that has looked an entry up may find it given to another socket: the place of that one's reader
+/// does not fit, and a unix socket's next arrival may be wrong by what lies between the two.
+#[btf_map]
+pub static ARRIVALS: LruHashMap<u64, Arrivals, 16384> = LruHashMap::new();
 
 /// Key: below [`IO_SLOTS`]. Where a boundary is put together before it is copied to the ring buffer: too large for the
 /// stack, of variable length. Written by whoever holds it; several, because a program may lose the CPU in the midst to
@@ -283,6 +291,20 @@ offsets! {
     OFF_SOCKET;
     /// `inode.i_ino` of a `socket`, from the `socket` on.
     OFF_SOCKET_INO;
+    /// `file.private_data`: a socket's `socket`.
+    OFF_PRIVATE;
+    /// `socket.sk`.
+    OFF_SOCK;
+    /// `sock_common.skc_family`.
+    OFF_FAMILY;
+    /// `sock.sk_protocol`.
+    OFF_PROTOCOL;
+    /// `tcp_sock.copied_seq`.
+    OFF_COPIED;
+    /// `tcp_sock.rcv_nxt`.
+    OFF_RECEIVED;
+    /// `sock.sk_receive_queue.qlen`.
+    OFF_QUEUED;
     /// `msghdr.msg_iter`.
     OFF_ITER;
     /// `iov_iter.iter_type`.

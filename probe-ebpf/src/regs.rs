@@ -6,6 +6,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use crate::{
     maps::{
         OFF_ARG0, OFF_ARG1, OFF_ARG2, OFF_ARG3, OFF_FD, OFF_FDT, OFF_FILES, OFF_INO, OFF_INODE,
+        OFF_PRIVATE, OFF_SOCK,
     },
     task::{follow, read},
 };
@@ -41,11 +42,7 @@ impl Regs {
     /// Inode number of the file whose descriptor the first argument is.
     #[inline(always)]
     pub fn inode(&self) -> Option<u64> {
-        // SAFETY: the helper returns the current task.
-        let task = unsafe { bpf_get_current_task_btf() } as u64;
-        let table = follow(follow(task, OFF_FILES.load()), OFF_FDT.load());
-        let files = follow(table, OFF_FD.load());
-        let file: u64 = read((files + u64::from(self.arg(0) as u32) * 8) as *const u8);
+        let file = file_of(self.arg(0) as u32);
         let number = follow(follow(file, OFF_INODE.load()), OFF_INO.load());
         if number == 0 {
             None
@@ -53,4 +50,20 @@ impl Regs {
             Some(number)
         }
     }
+}
+
+/// The `file` of the current process behind a descriptor.
+#[inline(always)]
+fn file_of(fd: u32) -> u64 {
+    // SAFETY: the helper returns the current task.
+    let task = unsafe { bpf_get_current_task_btf() } as u64;
+    let table = follow(follow(task, OFF_FILES.load()), OFF_FDT.load());
+    let files = follow(table, OFF_FD.load());
+    read((files + u64::from(fd) * 8) as *const u8)
+}
+
+/// The `sock` of the current process behind a descriptor, which is a socket's.
+#[inline(always)]
+pub fn sock_of(fd: u32) -> u64 {
+    follow(follow(file_of(fd), OFF_PRIVATE.load()), OFF_SOCK.load())
 }

@@ -15,7 +15,7 @@ use crate::{
     capture::Bytes,
     conn::{self, Watched, SHUT_RD, TRUNC, UNREAD},
     process::{self, current_target},
-    regs::Regs,
+    regs::{sock_of, Regs},
 };
 
 /// Offsets in the tracepoints' records: return value, first argument, second argument.
@@ -102,13 +102,9 @@ fn received(
         return None;
     }
     let discarded = flags & TRUNC != 0;
-    conn::transfer(Kind::Recv, &on, word(ctx, RET) as i64, || {
-        if discarded {
-            Bytes::None
-        } else {
-            bytes(&regs)
-        }
-    });
+    let sock = || sock_of(regs.arg(0) as u32);
+    let bytes = || if discarded { Bytes::None } else { bytes(&regs) };
+    conn::transfer(Kind::Recv, &on, word(ctx, RET) as i64, sock, bytes);
     Some(())
 }
 
@@ -116,7 +112,7 @@ fn received(
 #[inline(always)]
 fn moved(ctx: &TracePointContext, kind: Kind, bytes: impl FnOnce(&Regs) -> Bytes) -> Option<()> {
     let Returning { regs, on } = returning()?;
-    conn::transfer(kind, &on, word(ctx, RET) as i64, || bytes(&regs));
+    conn::transfer(kind, &on, word(ctx, RET) as i64, || 0, || bytes(&regs));
     Some(())
 }
 
@@ -140,7 +136,8 @@ fn accepted(ctx: &TracePointContext) -> Option<()> {
     if fd < 0 {
         return None;
     }
-    conn::opened(Regs::current().inode()?, ConnKey::descriptor(tgid, fd as i32), tgid)
+    let key = ConnKey::descriptor(tgid, fd as i32);
+    conn::opened(Regs::current().inode()?, key, tgid, || sock_of(fd as u32))
 }
 
 /// The connection of the call that is entered now, if it is a target's and watched.

@@ -202,7 +202,7 @@ pub extern "C" fn tell_plain(kind: u32, conn: u64, offset: u64, len: u32, at: u6
     };
     // SAFETY: a helper without side effects.
     let t = unsafe { bpf_ktime_get_ns() };
-    let call = Call { kind, who, t, tgid, offset, len };
+    let call = Call { kind, who, t, tgid, offset, len, unread: 0 };
     capture::send(&call, conn, if len == 0 { Bytes::None } else { Bytes::Buffer(at) });
     0
 }

@@ -90,6 +90,8 @@ pub struct Io {
     pub head: usize,
     /// Captured bytes, `head` then tail; at most `len`. When fewer than `len`, the gap lies between.
     pub payload: Vec<u8>,
+    /// Of a read: when the first of its bytes came to the socket, `CLOCK_MONOTONIC` ns; `None` where that is not known.
+    pub arrived: Option<u64>,
     /// The target's clocks at `t`.
     pub clock: TargetClock,
 }

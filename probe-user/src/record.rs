@@ -158,6 +158,10 @@ pub struct RequestRecord {
     /// Whether the request asked for a stream; where it was read whole, does not say and succeeded,
     /// whether a stream came.
     pub stream: Option<bool>,
+    /// How long the request lay in the server's socket before `start`, while the server was busy and before it accepted the
+    /// connection; over TLS until it was deciphered. `null` where that is not known.
+    #[serde(default)]
+    pub unread_s: Option<f64>,
     /// First byte of the head, RFC 3339 with nanoseconds.
     pub start: String,
     /// First byte of the request to the last byte of the response.

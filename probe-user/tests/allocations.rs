@@ -62,6 +62,7 @@ fn a_token_of_a_running_stream_asks_for_no_memory() {
         len: bytes.len() as u32,
         head: bytes.len(),
         payload: bytes.as_bytes().to_vec(),
+        arrived: None,
         clock: [0; 8],
     };
     for conn in 0..STREAMS {

@@ -65,6 +65,7 @@ impl Wire {
             len: 0,
             head: 0,
             payload: Vec::new(),
+            arrived: None,
             clock: [self.t / 2; 8],
         }
     }

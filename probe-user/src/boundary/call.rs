@@ -14,6 +14,8 @@ pub(super) struct Call<'a> {
     pub(super) tgid: u32,
     pub(super) out: &'a mut Vec<Output>,
     pub(super) stats: &'a mut Stats,
+    /// Of a read: [`Io::arrived`](crate::event::Io).
+    pub(super) arrived: Option<u64>,
     /// Its bytes are the plaintext of a TLS session.
     pub(super) tls: bool,
 }

@@ -150,6 +150,9 @@ impl Connection {
     fn deciphers(&mut self, io: &Io, call: &mut Call<'_>) -> bool {
         call.tls = true;
         let tls = self.secure(call);
+        if io.kind == IoKind::PlainRecv {
+            call.arrived = tls.arrived.take();
+        }
         let (was, takes) = (tls.is_wrong(), tls.takes(io));
         if !was && tls.is_wrong() {
             self.close_requests(Some(End::Aborted), call);

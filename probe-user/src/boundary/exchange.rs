@@ -58,6 +58,7 @@ impl Exchange {
             prompt_processed: None,
             prompt_cached: None,
             timings: ServerTimings::default(),
+            arrived: None,
             start,
             body: None,
             head: None,

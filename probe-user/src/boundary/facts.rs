@@ -73,6 +73,9 @@ pub struct Facts {
     pub prompt_cached: Option<u64>,
     /// Durations by the server's own account.
     pub timings: ServerTimings,
+    /// When it came to the server's socket, `CLOCK_MONOTONIC` ns; `None` where that is not known.
+    #[serde(default)]
+    pub arrived: Option<u64>,
     /// First byte of the request's head read.
     pub start: Moment,
     /// Request fully read.

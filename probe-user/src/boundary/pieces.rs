@@ -97,6 +97,7 @@ mod tests {
             len,
             head,
             payload: payload.to_vec(),
+            arrived: None,
             clock: [0; probe_common::MAX_PACKAGES],
         }
     }

@@ -36,6 +36,8 @@ pub(super) enum Receive {
 pub(super) struct PartialHead {
     text: HeadText,
     began: Moment,
+    /// When its first bytes came.
+    arrived: Option<u64>,
     /// Set once the bytes look like a request.
     request: Option<RequestId>,
     /// It does not begin where another request was seen to end: others may have come unseen before it.
@@ -119,9 +121,10 @@ impl RequestBody {
 }
 
 impl Receive {
-    fn head(began: Moment, found: bool, doubt: Option<Box<Self>>) -> Self {
-        let text = HeadText::new();
-        Self::Head(PartialHead { text, began, request: None, found, doubt, torn: None })
+    /// What may be a head begins with this read.
+    fn head(call: &Call<'_>, found: bool, doubt: Option<Box<Self>>) -> Self {
+        let (text, began, arrived) = (HeadText::new(), call.now, call.arrived);
+        Self::Head(PartialHead { text, began, arrived, request: None, found, doubt, torn: None })
     }
 
     /// Whether there is nothing to remember.
@@ -165,12 +168,16 @@ impl Receive {
                 Self::Seek | Self::Ignored => return Ok(()),
                 Self::Idle if matches!(bytes[0], b'\r' | b'\n') => 1,
                 Self::Idle => {
-                    *self = Self::head(call.now, false, None);
+                    *self = Self::head(call, false, None);
                     0
                 }
                 Self::Head(_) => self.head_bytes(bytes, queue, reply, call)?,
                 Self::Body(_) => self.body_bytes(bytes, queue, call),
             };
+            if used > 0 {
+                // What follows may have come later.
+                call.arrived = None;
+            }
             bytes = &bytes[used..];
         }
         Ok(())
@@ -203,6 +210,7 @@ impl Receive {
                     let exchange = queue.begin(head.began, call)?;
                     exchange.read(earlier as u64, call);
                     exchange.found = head.found || over;
+                    exchange.facts.arrived = head.arrived;
                     head.request = Some(exchange.id());
                 }
                 Sniff::More if pushed.state == HeadState::Partial => return Ok(pushed.used),

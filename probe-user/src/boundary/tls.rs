@@ -55,6 +55,8 @@ pub(super) struct Tls {
     client: Records,
     server: Records,
     opaque: Opaque,
+    /// When data came that was not deciphered yet, if the read in which its record begins began with that.
+    pub(super) arrived: Option<u64>,
     /// The connection failed.
     failed: bool,
     /// It was told that its plaintext is not had.
@@ -84,6 +86,7 @@ impl Tls {
             client: records(),
             server: records(),
             opaque: Opaque::new(now, found_open),
+            arrived: None,
             failed: false,
             told: false,
         }
@@ -97,15 +100,20 @@ impl Tls {
             self.session = Session::Opaque { known: true };
         }
         self.opaque.lost(pieces);
-        let (mut asks, mut bytes) = (false, 0);
-        let Self { client, opaque, .. } = self;
+        let (mut asks, mut bytes, mut first) = (false, 0, true);
+        let Self { client, opaque, arrived, .. } = self;
         client.call(pieces, |record| {
-            if opaque.asks(record, call.now.t) {
+            let data = opaque.asks(record, call.now.t);
+            if data {
                 asks = true;
                 bytes += record.here;
             }
+            if std::mem::take(&mut first) && !record.goes_on {
+                *arrived = call.arrived.filter(|_| data);
+            }
         });
         if asks {
+            call.arrived = self.arrived;
             self.asked(bytes, call);
         }
         let tell = self.opaque.is_open() && !self.told;

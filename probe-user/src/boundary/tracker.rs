@@ -252,7 +252,19 @@ impl Tracker {
             if let Some(connection) = connections.get_mut(conn) {
                 let (who, tgid) = (connection.who, connection.tgid);
                 let now = Moment { t, clock: later(clocks(who), latest, who) };
-                act(connection, &mut Call { now, conn: *conn, who, tgid, out, stats, tls: false });
+                act(
+                    connection,
+                    &mut Call {
+                        now,
+                        conn: *conn,
+                        who,
+                        tgid,
+                        out,
+                        stats,
+                        arrived: None,
+                        tls: false,
+                    },
+                );
             }
         }
     }
@@ -280,7 +292,8 @@ impl Tracker {
                 let latest = self.latest.get(who as usize).copied().flatten();
                 let now = latest.unwrap_or(Moment { t: connection.last, clock: [0; MAX_PACKAGES] });
                 let stats = &mut self.stats;
-                let mut call = Call { now, conn: *conn, who, tgid, out, stats, tls: false };
+                let mut call =
+                    Call { now, conn: *conn, who, tgid, out, stats, arrived: None, tls: false };
                 connection.close(Some(End::Interrupted), &mut call);
             }
         }
@@ -304,5 +317,6 @@ fn later(clocks: TargetClock, latest: &[Option<Moment>], who: u32) -> TargetCloc
 
 fn at<'a>(io: &Io, out: &'a mut Vec<Output>, stats: &'a mut Stats) -> Call<'a> {
     let now = Moment { t: io.t, clock: io.clock };
-    Call { now, conn: io.conn, who: io.who, tgid: io.tgid, out, stats, tls: false }
+    let Io { conn, who, tgid, arrived, .. } = *io;
+    Call { now, conn, who, tgid, out, stats, arrived, tls: false }
 }

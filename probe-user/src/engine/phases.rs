@@ -111,6 +111,7 @@ pub(super) mod tests {
             prompt_processed: None,
             prompt_cached: None,
             timings: ServerTimings::default(),
+            arrived: None,
             start: at(100),
             body: Some(at(110)),
             head: None,

@@ -136,6 +136,7 @@ impl Records {
             status: facts.status,
             model: facts.model,
             stream: facts.stream,
+            unread_s: facts.arrived.map(|t| seconds(facts.start.t.saturating_sub(t))),
             start: self.clock.rfc3339(facts.start.t),
             duration_s: since(facts.end.t),
             ttft_s: facts.first.map(|first| since(first.t)),

@@ -39,6 +39,7 @@ pub(crate) fn record(number: u64) -> RequestRecord {
         status: (!aborted).then_some(200),
         model: Some("SmolLM2-135M".into()),
         stream: Some(number % 2 == 1),
+        unread_s: known(0.00002 * size),
         start: instant(0.25 * number as f64),
         duration_s: 0.31 * size,
         ttft_s: known(0.02 * size),

@@ -234,7 +234,7 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(records.iter().map(|r| r.request).collect::<Vec<_>>(), [1, 2, 3]);
         let value: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        assert_eq!(value.as_object().unwrap().len(), 48);
+        assert_eq!(value.as_object().unwrap().len(), 49);
         assert!(value["gpu_j"].is_null(), "not measured is null");
     }
 

@@ -31,7 +31,7 @@ enum Field {
 use Field::{Count, List, Number, Text, Time, Truth};
 
 /// Name, whether every record has it, and how it is taken, in the order of the record.
-const COLUMNS: [(&str, bool, Field); 48] = [
+const COLUMNS: [(&str, bool, Field); 49] = [
     ("schema", true, Count(|r| Some(r.schema.into()))),
     ("request", true, Count(|r| Some(r.request))),
     ("target", true, Text(|r| Some(&r.target))),
@@ -41,6 +41,7 @@ const COLUMNS: [(&str, bool, Field); 48] = [
     ("status", false, Count(|r| r.status.map(u64::from))),
     ("model", false, Text(|r| r.model.as_deref())),
     ("stream", false, Truth(|r| r.stream)),
+    ("unread_s", false, Number(|r| r.unread_s)),
     ("start", false, Time(start)),
     ("duration_s", true, Number(|r| Some(r.duration_s))),
     ("ttft_s", false, Number(|r| r.ttft_s)),
@@ -275,6 +276,7 @@ mod tests {
             status: None,
             model: None,
             stream: None,
+            unread_s: None,
             ttft_s: None,
             queue_s: None,
             prefill_s: None,

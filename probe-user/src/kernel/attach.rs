@@ -59,7 +59,10 @@ impl Probe {
     }
 
     /// `tp_btf` where the kernel takes it, else its `raw_tp` twin.
-    fn attach_tracing(&mut self, (name, point): (&str, &str)) -> Result<(), KernelError> {
+    pub(super) fn attach_tracing(
+        &mut self,
+        (name, point): (&str, &str),
+    ) -> Result<(), KernelError> {
         if let (Rung::Best, Some(btf)) = (self.rung, &self.btf) {
             let typed: &mut BtfTracePoint = program(&mut self.bpf, name)?;
             // Why it was refused is of interest only if the twin is refused as well, and then the twin says.
@@ -73,6 +76,16 @@ impl Probe {
             .and_then(|()| raw.attach(point))
             .map(|_| ())
             .map_err(|e| KernelError::program(&twin, e))
+    }
+
+    /// Detaches such a program, in whichever form.
+    pub(super) fn detach_tracing(&mut self, name: &str) {
+        if let Ok(typed) = program::<BtfTracePoint>(&mut self.bpf, name) {
+            let _ = typed.unload();
+        }
+        if let Ok(raw) = program::<RawTracePoint>(&mut self.bpf, &format!("{name}_raw")) {
+            let _ = raw.unload();
+        }
     }
 
     /// Starts the tick on one CPU of each package.

@@ -5,7 +5,9 @@
 //! little. What is seen is the same, but that the first also sees connections that were handed to another descriptor or
 //! process, and those used through io_uring.
 //!
-//! Facilities: fentry and fexit (`CONFIG_FUNCTION_TRACER`, BTF; 5.19 for the shape of `tcp_recvmsg`); `sys_exit_*`
+//! Beside either, `sk_data_ready` says when bytes come, where the kernel has it.
+//!
+//! Facilities: `sk_data_ready` (6.3); fentry and fexit (`CONFIG_FUNCTION_TRACER`, BTF; 5.19 for the shape of `tcp_recvmsg`); `sys_exit_*`
 //! tracepoints; `recursion_misses` in a program's fdinfo (5.12).
 
 use std::{
@@ -15,7 +17,7 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-use aya::programs::{FEntry, FExit, Program, TracePoint};
+use aya::programs::{FEntry, FExit, Program, ProgramError, TracePoint};
 use probe_common::ConnKey;
 
 use super::{
@@ -86,6 +88,9 @@ const CALLS: [(&str, &str); 14] = [
     ("on_accept", "sys_exit_accept"),
     ("on_accept4", "sys_exit_accept4"),
 ];
+
+/// Beside either rung: says when the bytes came that are read.
+const ARRIVALS: (&str, &str) = ("on_data", "sk_data_ready");
 
 /// A function and where its hook runs.
 type Function = (&'static str, &'static str, Side);
@@ -171,7 +176,7 @@ impl Probe {
     fn loaded_call(&mut self, name: &str) -> Result<&mut TracePoint, KernelError> {
         let hook: &mut TracePoint = program(&mut self.bpf, name)?;
         match hook.load() {
-            Ok(()) | Err(aya::programs::ProgramError::AlreadyLoaded) => Ok(hook),
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(hook),
             Err(error) => Err(KernelError::program(name, error)),
         }
     }
@@ -186,7 +191,7 @@ impl Probe {
             Side::Exit => program::<FExit>(&mut self.bpf, name)?.load(function, btf),
         };
         match loaded {
-            Err(aya::programs::ProgramError::Btf(_)) if OPTIONAL.contains(&name) => Ok(()),
+            Err(ProgramError::Btf(_)) if OPTIONAL.contains(&name) => Ok(()),
             other => other.map_err(|e| refused(name, e)),
         }
     }
@@ -214,7 +219,8 @@ impl Probe {
                 let attached = self.loaded_call(name)?.attach("syscalls", point);
                 attached.map(|_| ()).map_err(|e| KernelError::program(name, e))
             }),
-        }
+        }?;
+        if self.tells_arrivals { self.attach_tracing(ARRIVALS) } else { Ok(()) }
     }
 
     /// `briefly`: and detaches it at once.
@@ -234,7 +240,7 @@ impl Probe {
             }
         };
         match attached {
-            Err(aya::programs::ProgramError::NotLoaded) if OPTIONAL.contains(&name) => Ok(()),
+            Err(ProgramError::NotLoaded) if OPTIONAL.contains(&name) => Ok(()),
             other => other.map_err(|e| refused(name, e)),
         }
     }
@@ -247,6 +253,7 @@ impl Probe {
                 let _ = hook.unload();
             }
         }
+        self.detach_tracing(ARRIVALS.0);
     }
 
     /// Calls that the kernel did not run a hook for, because the same hook was in the midst of another on that CPU.
@@ -274,7 +281,7 @@ impl Probe {
 }
 
 /// fentry is refused for many reasons that are no missing right, with whatever error.
-fn refused(name: &str, source: aya::programs::ProgramError) -> KernelError {
+fn refused(name: &str, source: ProgramError) -> KernelError {
     KernelError::Program { name: name.to_owned(), source: Box::new(source) }
 }
 
@@ -307,6 +314,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), FUNCTIONS.len() + CALLS.len());
+        assert!(!names.contains(&ARRIVALS.0));
         assert!(OPTIONAL.iter().all(|name| names.contains(name)));
     }
 }

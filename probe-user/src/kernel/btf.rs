@@ -31,6 +31,7 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
 const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
@@ -92,11 +93,33 @@ impl Btf {
         field: &'static str,
     ) -> Result<u32, BtfError> {
         for at in self.named(KIND_STRUCT, structure) {
-            if let Some(bits) = self.member(at, field, 0)? {
+            if let Some((bits, _)) = self.member(at, field, 0)? {
                 return Ok(bits / 8);
             }
         }
         Err(BtfError::Missing(structure, field))
+    }
+
+    /// Byte offset of `structure.field.inner`, where the field is a structure of its own.
+    ///
+    /// # Errors
+    ///
+    /// When this kernel does not have it.
+    pub(super) fn offset_within(
+        &self,
+        structure: &'static str,
+        field: &'static str,
+        inner: &'static str,
+    ) -> Result<u32, BtfError> {
+        for at in self.named(KIND_STRUCT, structure) {
+            if let Some((bits, ty)) = self.member(at, field, 0)?
+                && let Some(within) = self.structure(ty)?
+                && let Some((more, _)) = self.member(within, inner, 0)?
+            {
+                return Ok((bits + more) / 8);
+            }
+        }
+        Err(BtfError::Missing(structure, inner))
     }
 
     /// The number of an enumerator of a named enumeration of 32 bits.
@@ -142,6 +165,12 @@ impl Btf {
         Err(missing())
     }
 
+    /// Whether the kernel itself, not one of its modules, has a tracepoint; `name` as its type has it, `btf_trace_` and
+    /// the tracepoint's.
+    pub(super) fn has_tracepoint(&self, name: &str) -> bool {
+        self.named(KIND_TYPEDEF, name).next().is_some()
+    }
+
     /// Where the types of this kind and name stand.
     fn named<'a>(&'a self, of: u32, name: &'a str) -> impl Iterator<Item = usize> + 'a {
         let is = move |at: usize| {
@@ -151,8 +180,8 @@ impl Btf {
         self.types.iter().filter_map(move |at| is(*at as usize))
     }
 
-    /// Bit offset of a member, looked for in anonymous members too.
-    fn member(&self, at: usize, field: &str, depth: u32) -> Result<Option<u32>, BtfError> {
+    /// Bit offset and type of a member, looked for in anonymous members too.
+    fn member(&self, at: usize, field: &str, depth: u32) -> Result<Option<(u32, u32)>, BtfError> {
         let info = word(&self.data, at + 4)?;
         let flagged = info >> 31 == 1;
         for i in 0..(info & 0xffff) as usize {
@@ -161,15 +190,15 @@ impl Btf {
             let raw = word(&self.data, entry + 8)?;
             let bits = if flagged { raw & 0x00ff_ffff } else { raw };
             if self.name_is(name, field) {
-                return Ok(Some(bits));
+                return Ok(Some((bits, ty)));
             }
             let anonymous = self.name_is(name, "");
             if anonymous
                 && depth < 8
                 && let Some(inner) = self.structure(ty)?
-                && let Some(inner_bits) = self.member(inner, field, depth + 1)?
+                && let Some((inner_bits, ty)) = self.member(inner, field, depth + 1)?
             {
-                return Ok(Some(bits + inner_bits));
+                return Ok(Some((bits + inner_bits, ty)));
             }
         }
         Ok(None)
@@ -225,6 +254,10 @@ mod tests {
             btf.offset("task_struct", "pid").unwrap() + 4
         );
         assert_eq!(btf.offset("list_head", "prev").unwrap(), 8);
+        let on_rq =
+            btf.offset("task_struct", "se").unwrap() + btf.offset("sched_entity", "on_rq").unwrap();
+        assert_eq!(btf.offset_within("task_struct", "se", "on_rq").unwrap(), on_rq);
+        assert!(btf.offset_within("task_struct", "pid", "on_rq").is_err());
         assert!(matches!(btf.offset("task_struct", "no_such"), Err(BtfError::Missing(..))));
     }
 
@@ -236,6 +269,8 @@ mod tests {
         assert_eq!(btf.parameter("tcp_sendmsg", "size").unwrap(), 2);
         assert!(btf.parameter("tcp_sendmsg", "no_such").is_err());
         assert!(btf.parameter("no_such_function", "size").is_err());
+        assert!(btf.has_tracepoint("btf_trace_sched_switch"));
+        assert!(!btf.has_tracepoint("btf_trace_no_such"));
     }
 
     #[test]

@@ -108,6 +108,10 @@ fn io(bytes: &[u8], buffer: impl FnOnce() -> Vec<u8>, kind: IoKind) -> Option<Ev
         len,
         head,
         payload,
+        arrived: record
+            .unread
+            .checked_sub(1)
+            .map(|us| record.t.saturating_sub(u64::from(us) * 1000)),
         clock: record.clock,
     }))
 }
@@ -180,6 +184,21 @@ mod tests {
         let books = cores(&bytes).unwrap();
         assert_eq!((books.weight[1], books.book[0]), (7, 9));
         assert_eq!(cores(&wide(0)[..size_of::<TickRecord>()]), None);
+    }
+
+    #[test]
+    fn what_is_not_known_to_have_lain_in_the_socket_has_no_arrival() {
+        let (t, unread) =
+            (std::mem::offset_of!(IoRecord, t), std::mem::offset_of!(IoRecord, unread));
+        let mut bytes = vec![0u8; size_of::<IoRecord>()];
+        bytes[0] = Kind::Recv as u8;
+        bytes[t..t + 8].copy_from_slice(&9_500_000u64.to_ne_bytes());
+        let mut arrived = |us: u32| {
+            bytes[unread..unread + 4].copy_from_slice(&us.to_ne_bytes());
+            let Some(Event::Io(io)) = event(&bytes) else { panic!("no io") };
+            io.arrived
+        };
+        assert_eq!([0, 1, 2501].map(&mut arrived), [None, Some(9_500_000), Some(7_000_000)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::btf::{Btf, BtfError};
 /// Name of the program's global and the offset it takes.
 pub(super) type Offset = (&'static str, u32);
 
-const FIELDS: [(&str, &str, &str); 10] = [
+const FIELDS: [(&str, &str, &str); 17] = [
     ("OFF_TGID", "task_struct", "tgid"),
     ("OFF_PID", "task_struct", "pid"),
     ("OFF_FLAGS", "task_struct", "flags"),
@@ -18,12 +18,21 @@ const FIELDS: [(&str, &str, &str); 10] = [
     ("OFF_FD", "fdtable", "fd"),
     ("OFF_INODE", "file", "f_inode"),
     ("OFF_INO", "inode", "i_ino"),
+    ("OFF_PRIVATE", "file", "private_data"),
+    ("OFF_SOCK", "socket", "sk"),
+    ("OFF_SOCKET", "sock", "sk_socket"),
+    ("OFF_FAMILY", "sock_common", "skc_family"),
+    ("OFF_PROTOCOL", "sock", "sk_protocol"),
+    ("OFF_COPIED", "tcp_sock", "copied_seq"),
+    ("OFF_RECEIVED", "tcp_sock", "rcv_nxt"),
 ];
 
 /// What the kernel's types say.
 pub(super) struct Resolved {
     /// Globals and what they take.
     pub(super) offsets: Vec<Offset>,
+    /// Whether sockets say when data comes (`sk_data_ready`, Linux 6.3).
+    pub(super) tells_arrivals: bool,
     /// What is missing for the kernel's socket functions to be hooked, as [`BtfError::Missing`] has it.
     pub(super) functions_missing: Option<(&'static str, &'static str)>,
 }
@@ -40,6 +49,7 @@ pub(super) fn resolve(path: &Path) -> Result<Resolved, BtfError> {
         offsets.push((global, btf.offset(structure, field)?));
     }
     offsets.extend(arguments(&btf)?);
+    offsets.push(("OFF_QUEUED", btf.offset_within("sock", "sk_receive_queue", "qlen")?));
     let functions_missing = match functions(&btf) {
         Ok(more) => {
             offsets.extend(more);
@@ -48,7 +58,8 @@ pub(super) fn resolve(path: &Path) -> Result<Resolved, BtfError> {
         Err(BtfError::Missing(of, what)) => Some((of, what)),
         Err(error) => return Err(error),
     };
-    Ok(Resolved { offsets, functions_missing })
+    let tells_arrivals = btf.has_tracepoint("btf_trace_sk_data_ready");
+    Ok(Resolved { offsets, tells_arrivals, functions_missing })
 }
 
 /// What the programs on the kernel's socket functions need.
@@ -60,7 +71,6 @@ fn functions(btf: &Btf) -> Result<Vec<Offset>, BtfError> {
     let inode = btf.offset("socket_alloc", "vfs_inode")? - btf.offset("socket_alloc", "socket")?;
     let segments = btf.offset("iov_iter", "__iov").or_else(|_| btf.offset("iov_iter", "iov"))?;
     Ok(vec![
-        ("OFF_SOCKET", btf.offset("sock", "sk_socket")?),
         ("OFF_SOCKET_INO", inode + btf.offset("inode", "i_ino")?),
         ("OFF_ITER", btf.offset("msghdr", "msg_iter")?),
         ("OFF_ITER_TYPE", btf.offset("iov_iter", "iter_type")?),

@@ -68,6 +68,8 @@ pub struct Probe {
     nr_cpus: u32,
     pub(super) roots: Roots,
     pub(super) boundary: BoundaryRung,
+    /// Whether sockets say when data comes.
+    pub(super) tells_arrivals: bool,
     /// What the kernel's types lack for the fentry rung.
     pub(super) functions_missing: Option<(&'static str, &'static str)>,
     /// What had been skipped when the sockets' hooks were detached.
@@ -91,7 +93,7 @@ impl Probe {
         check_size("CPUs", settings.package_of.len(), MAX_CPUS)?;
         check_size("packages", packages, MAX_PACKAGES)?;
         let types = settings.roots.sys("kernel/btf/vmlinux");
-        let Resolved { offsets, functions_missing } = offsets::resolve(&types)?;
+        let Resolved { offsets, tells_arrivals, functions_missing } = offsets::resolve(&types)?;
         tracefs::ensure()?;
         let btf = Btf::parse_file(&types, aya::Endianness::default()).ok();
         let nr_cpus = u32::try_from(settings.package_of.len()).unwrap_or(u32::MAX);
@@ -162,6 +164,7 @@ impl Probe {
             nr_cpus,
             roots: settings.roots.clone(),
             boundary: BoundaryRung::default(),
+            tells_arrivals,
             functions_missing,
             skipped_before: 0,
             seeded: 0,

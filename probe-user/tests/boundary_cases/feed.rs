@@ -11,6 +11,9 @@ pub(crate) const TAIL: usize = 1024;
 /// Between two calls.
 pub(crate) const STEP: u64 = 1_000_000;
 
+/// From the arrival of what is read to the read.
+pub(crate) const LAY: u64 = STEP / 4;
+
 /// Feeds one connection's calls to a tracker.
 pub(crate) struct Feed {
     pub(crate) tracker: Tracker,
@@ -73,6 +76,7 @@ impl Feed {
             len: bytes.len() as u32,
             head: kept,
             payload,
+            arrived: (kind == IoKind::Recv).then(|| self.t.saturating_sub(LAY)),
             clock,
         }
     }
@@ -209,6 +213,7 @@ pub(crate) fn timeless(mut facts: Facts) -> Facts {
     facts.start = zero;
     facts.end = zero;
     facts.gaps = None;
+    facts.arrived = None;
     for moment in [&mut facts.body, &mut facts.head, &mut facts.first] {
         *moment = moment.map(|_| zero);
     }

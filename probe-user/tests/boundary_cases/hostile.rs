@@ -267,6 +267,7 @@ fn hostile_io() -> impl Strategy<Value = Io> {
             len: len.unwrap_or(payload.len() as u32),
             head: if head & 1 == 0 { payload.len() } else { usize::from(head) % 64 },
             payload,
+            arrived: (head & 2 == 0).then_some(offset.unwrap_or(0)),
             clock: [0; 8],
         },
     )

@@ -1,5 +1,6 @@
 //! Request boundaries: what the tracker makes of the socket calls of real and hostile servers.
 
+mod arrivals;
 mod census;
 mod cuts;
 mod ends;

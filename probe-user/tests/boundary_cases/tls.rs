@@ -61,6 +61,7 @@ fn plaintext_is_read_as_a_plain_connection_is() {
     assert_eq!((facts.status, facts.outcome), (Some(200), End::Complete));
     assert_eq!(facts.flags.iter().collect::<Vec<_>>(), [Flag::Tls]);
     assert_eq!(facts.start.t / STEP, before + 1, "when it was deciphered");
+    assert_eq!(facts.arrived, Some(before * STEP - LAY), "with what was deciphered");
     assert_eq!(step(facts.first), Some(before + 6));
     assert_eq!(facts.bytes_in, post("/v1/chat/completions", CHAT).len() as u64, "of plaintext");
     assert_eq!(feed.not_understood(), []);
@@ -85,6 +86,52 @@ fn kept_connections_and_both_sides_closing_are_as_without_tls() {
     let complete = |n| (End::Complete, Some(n));
     assert_eq!(ends, [complete(0), complete(1), complete(2), (End::Aborted, None)]);
     assert_eq!((feed.tracker.in_flight(), feed.tracker.connections()), (0, 0));
+}
+
+#[test]
+fn when_a_request_came_is_known_unless_it_was_read_behind_other_records() {
+    for hooked in [true, false] {
+        let mut feed = shaken(hooked);
+        let ask = |feed: &mut Feed| {
+            if hooked {
+                feed.decipher("GET /health HTTP/1.1\r\n\r\n");
+                feed.encipher(plain("200 OK", "{}"));
+            }
+            feed.send(record(DATA, 200));
+        };
+        let arrived = Some(feed.t - LAY);
+        let request = record(DATA, 200);
+        // The library reads the header, then the rest.
+        feed.recv(&request[..5]);
+        feed.recv(&request[5..]);
+        ask(&mut feed);
+        feed.recv([record(CIPHERS, 1), record(DATA, 200)].concat());
+        ask(&mut feed);
+        let again = Some(feed.t - LAY);
+        feed.recv(request.repeat(2));
+        ask(&mut feed);
+        feed.close();
+        let told: Vec<_> = feed.facts().iter().map(|facts| facts.arrived).collect();
+        assert_eq!(told, [arrived, None, again], "{hooked}");
+    }
+}
+
+#[test]
+fn what_was_deciphered_of_a_read_whose_record_is_lost_did_not_come_with_the_one_before() {
+    let mut feed = shaken(true);
+    for lost in [false, true] {
+        let request = record(DATA, 200);
+        if lost {
+            feed.lose_recv(request);
+        } else {
+            feed.recv(request);
+        }
+        feed.decipher("GET /health HTTP/1.1\r\n\r\n");
+        feed.encipher(plain("200 OK", "{}"));
+        feed.send(record(DATA, 200));
+    }
+    let told: Vec<_> = feed.facts().iter().map(|facts| facts.arrived.is_some()).collect();
+    assert_eq!(told, [true, false]);
 }
 
 #[test]
@@ -231,10 +278,11 @@ fn an_answer_is_over_after_two_seconds_of_quiet_but_a_long_prompt_is_waited_for(
 #[test]
 fn an_unanswered_one_is_aborted_and_a_failed_one_reset() {
     let mut feed = shaken(false);
+    let arrived = Some(feed.t - LAY);
     feed.recv(record(DATA, 300));
     feed.eof();
     feed.close();
-    assert_eq!(feed.only().outcome, End::Aborted);
+    assert_eq!((feed.only().outcome, feed.only().arrived), (End::Aborted, arrived));
     let mut feed = shaken(false);
     feed.recv(record(DATA, 300));
     feed.send(record(DATA, 300));

@@ -45,6 +45,7 @@ pub(crate) fn llama_server(peeks: bool) -> Vec<Io> {
             len,
             head,
             payload,
+            arrived: None,
             clock,
         });
     }

@@ -147,6 +147,7 @@ fn io(ms: u64, kind: IoKind, packages: usize, payload: &[u8]) -> Event {
         len: u32::try_from(payload.len()).expect("it is short"),
         head: payload.len(),
         payload: payload.to_vec(),
+        arrived: None,
         clock,
     })
 }

@@ -32,8 +32,8 @@ impl Server {
         self.t += 1;
         let (t, payload) = (self.t, bytes.to_vec());
         let (conn, len, head) = (ConnId(1), bytes.len() as u32, bytes.len());
-        let clock = [0; 8];
-        let io = Io { t, conn, who: 4, tgid: 1, kind, offset, len, head, payload, clock };
+        let (arrived, clock) = (None, [0; 8]);
+        let io = Io { t, conn, who: 4, tgid: 1, kind, offset, len, head, payload, arrived, clock };
         self.tracker.on_io(&io, &mut self.out);
     }
 

@@ -196,6 +196,7 @@ fn facts(request: u64, start: Moment, end: Moment) -> Facts {
         prompt_processed: None,
         prompt_cached: None,
         timings: ServerTimings::default(),
+        arrived: None,
         start,
         body: Some(start),
         head: None,

@@ -56,7 +56,7 @@ impl Receive {
         if found || doubtful {
             let before = std::mem::replace(self, Self::Idle);
             let doubt = (!found).then(|| Box::new(before));
-            *self = Self::head(call.now, true, doubt);
+            *self = Self::head(call, true, doubt);
         }
     }
 

@@ -104,6 +104,7 @@ impl Opaque {
         }
         let exchange = self.exchange.get_or_insert_with(|| {
             let mut exchange = Exchange::begin(call.now, call);
+            exchange.facts.arrived = call.arrived;
             exchange.flag(Flag::Tls);
             exchange.flag(Flag::TlsOpaque);
             exchange

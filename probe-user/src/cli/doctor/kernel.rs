@@ -16,6 +16,8 @@ use crate::topology::excerpt;
 
 /// The oldest kernel that is supported.
 const OLDEST: (u8, u8) = (5, 15);
+/// The first with the tracepoint `sk_data_ready`.
+const TELLS_ARRIVALS: (u8, u8) = (6, 3);
 /// First bytes of BTF, in the order of the machine.
 const BTF_MAGIC: u16 = 0xeb9f;
 
@@ -23,6 +25,10 @@ const BTF_MAGIC: u16 = 0xeb9f;
 pub(super) fn release(roots: &Roots) -> Option<String> {
     let text = files::text(&roots.proc("sys/kernel/osrelease")).ok()?;
     Some(text.trim().to_owned())
+}
+
+fn version(roots: &Roots) -> Option<KernelVersion> {
+    release(roots)?.parse().ok()
 }
 
 /// All features, the required ones first.
@@ -35,6 +41,7 @@ pub(super) fn features(roots: &Roots) -> Vec<Row> {
         lockdown(roots),
         tracefs(roots),
         boundary(roots),
+        arrival(roots),
         tls(roots),
         paranoid(roots),
         statistics(roots),
@@ -54,8 +61,7 @@ fn row(name: &str, required: bool, usable: bool, detail: String, remedy: &str) -
 }
 
 fn kernel(roots: &Roots) -> Row {
-    let release = release(roots);
-    let version = release.as_ref().and_then(|r| r.parse::<KernelVersion>().ok());
+    let (release, version) = (release(roots), version(roots));
     let enough = version.is_some_and(|v| (v.major, v.minor) >= OLDEST);
     let detail = match release {
         Some(release) => format!("Linux {}", excerpt(&release)),
@@ -153,6 +159,20 @@ fn boundary(roots: &Roots) -> Row {
         ),
     };
     row("boundary", false, true, detail, "")
+}
+
+/// Whether it will be seen how long requests lay unread.
+fn arrival(roots: &Roots) -> Row {
+    let seen = match tracefs_place(roots) {
+        Ok(Some(place)) => place.join("events/sock/sk_data_ready").exists(),
+        Ok(None) | Err(_) => version(roots).is_some_and(|v| (v.major, v.minor) >= TELLS_ARRIVALS),
+    };
+    let detail = if seen {
+        "how long a request lay unread in its socket is seen"
+    } else {
+        "not seen: this kernel has no tracepoint sk_data_ready, so unread_s will be null"
+    };
+    row("arrival", false, seen, detail.to_owned(), "boot Linux 6.3 or later")
 }
 
 /// Who may open perf counters and timers without CAP_PERFMON: nobody from 1 on, as those are CPU-wide. Above 2,
@@ -312,6 +332,19 @@ mod tests {
     fn the_boundary_rung_is_named_and_never_in_the_way() {
         let row = state(&machine("6.1.0", "0"), "boundary");
         assert!(row.usable && !row.required && row.detail.starts_with("tracepoint: "), "{row:?}");
+    }
+
+    #[test]
+    fn whether_arrivals_are_seen_says_tracefs_or_else_the_release() {
+        let arrival = |tree: &Tree| state(tree, "arrival");
+        let old = arrival(&machine("6.2.9", "0"));
+        assert!(!old.usable && !old.required && old.remedy.is_some(), "{old:?}");
+        assert!(arrival(&machine("6.3.0", "0")).usable);
+        let tree = machine("6.3.0", "0");
+        tree.write("kernel/tracing/events/syscalls/enable", "0\n");
+        assert!(!arrival(&tree).usable, "tracefs knows better");
+        tree.write("kernel/tracing/events/sock/sk_data_ready/enable", "0\n");
+        assert!(arrival(&tree).usable);
     }
 
     #[test]

@@ -97,6 +97,7 @@ fn finished() -> impl Strategy<Value = Entry> {
                 prompt_processed: prompt,
                 prompt_cached: completion,
                 timings: <_>::default(),
+                arrived: completion,
                 start: ends[0],
                 body: first,
                 head: None,

@@ -97,6 +97,7 @@ pub(super) fn io(t: u64, busy: u64, kind: IoKind, payload: &[u8]) -> Event {
         len: u32::try_from(payload.len()).unwrap(),
         head: payload.len(),
         payload: payload.to_vec(),
+        arrived: (kind == IoKind::Recv).then(|| t - MS),
         clock,
     })
 }
@@ -190,6 +191,7 @@ fn a_streams_timing_is_in_its_record() {
     core.finish(&mut effects);
     let record = records(&effects)[0].clone();
     assert_eq!((record.duration_s, record.ttft_s), (0.07, Some(0.04)));
+    assert_eq!(record.unread_s, Some(0.001));
     assert_eq!((record.queue_s, record.prefill_s), (Some(0.005), Some(0.035)));
     assert_eq!(record.decode_s, Some(0.03));
     assert!((record.itl_p50_s.unwrap() - 0.01).abs() < 0.01 / 64.0, "{record:?}");

@@ -84,13 +84,12 @@ pub(crate) fn speaks(recipe: &Recipe, transport: Transport, dialect: Dialect) ->
     let ms = |apart: Option<f64>| apart.expect("there were streams");
     println!(
         "{} {transport:?} {dialect:?}: {sent} requests and {} reads of the counters, each once; p95 of first content \
-         {:.2} ms, of the time to it {:.2} ms ({:.2} ms with those that lay unread); {} prompt and {} completion \
+         {:.2} ms, of the time to it {:.2} ms; {} prompt and {} completion \
          tokens, as the server counted",
         recipe.name,
         seen.len() - sent,
         ms(apart.first_ms),
         ms(apart.ttft_ms),
-        ms(apart.unread_ms),
         told.prompt,
         told.completion,
     );

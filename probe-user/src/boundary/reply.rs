@@ -164,7 +164,8 @@ impl Reply {
         if !sniff::response(pushed.text) {
             if queue.is_empty() {
                 call.stats.orphan_writes += 1;
-                self.state = State::Head(HeadText::new());
+                // Behind a loss they answer a request that was not seen, and so may what is lost behind them.
+                self.state = if self.lossy { State::Seek } else { State::Head(HeadText::new()) };
                 return Ok(bytes.len());
             }
             if self.lossy {

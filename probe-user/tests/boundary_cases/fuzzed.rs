@@ -458,3 +458,26 @@ fn a_length_without_a_body_does_not_hide_that_answers_were_lost() {
     assert_eq!((last.path.as_deref(), last.outcome), (Some("/c"), End::Complete));
     assert!(last.flags.contains(Flag::LostRecords), "{last:?}");
 }
+
+#[test]
+fn what_is_lost_behind_an_answer_of_which_only_the_middle_was_seen_is_not_of_the_next_request() {
+    for lost in [true, false] {
+        let mut feed = Feed::new();
+        feed.recv("GET /a HTTP/1.1\r\n\r\n");
+        feed.send(plain("200 OK", "{}"));
+        // It answers a request that was not seen.
+        feed.lose_send(&STREAM_HEAD[..30]);
+        feed.send(&STREAM_HEAD[30..]);
+        feed.send("some of it");
+        if lost {
+            feed.lose_send("the rest");
+        }
+        feed.recv("GET /b HTTP/1.1\r\n\r\n");
+        let answer = plain("201 Created", "{}");
+        feed.send(&answer);
+        let last = feed.facts().pop().expect("it was told");
+        assert_eq!(told(&feed).last(), Some(&complete(Some("/b"), 201)), "{lost}");
+        assert_eq!(last.bytes_out, answer.len() as u64, "{lost}");
+        assert!(last.flags.iter().next().is_none(), "{lost}: {last:?}");
+    }
+}

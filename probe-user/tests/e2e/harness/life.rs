@@ -1,7 +1,7 @@
 //! Servers and probes that come and go.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -77,28 +77,31 @@ pub(crate) fn follows_a_restart(recipe: &Recipe) {
 /// The run ends while clients go on: what was under way is interrupted, and nothing is told that nobody asked.
 pub(crate) fn ends_under_load(recipe: &Recipe) {
     const CLIENTS: usize = 16;
+    const ENOUGH: usize = 150;
     let _alone = alone();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let server = recipe.start(dir.path(), "127.0.0.1", 0);
     let probe = Probe::on_port(dir.path(), &server.address.port(), &[]);
     let (going, latest) = (AtomicBool::new(true), clock::now() + 60_000_000_000);
+    let answered = AtomicUsize::new(0);
     let client = |number: usize| {
         for i in (0..).take_while(|_| going.load(Ordering::Relaxed) && clock::now() < latest) {
             let id = format!("under-{number}-{i}");
             let ask = if i % 8 == 0 { Ask::plain(id, 2) } else { Ask::health(id) };
             once(&server.address, &ask).expect("an answer");
+            answered.fetch_add(1, Ordering::Relaxed);
         }
     };
     let outcome = thread::scope(|scope| {
         (0..CLIENTS).for_each(|number| drop(scope.spawn(move || client(number))));
-        thread::sleep(Duration::from_secs(1));
+        clock::wait_until(Duration::from_secs(30), || answered.load(Ordering::Relaxed) >= ENOUGH);
         let outcome = probe.finish();
         going.store(false, Ordering::Relaxed);
         outcome
     });
     books::close(&outcome);
     let by_id = books::by_id(&outcome);
-    assert!(by_id.len() > 100, "{} requests are no load", by_id.len());
+    assert!(by_id.len() >= ENOUGH, "{} requests are no load", by_id.len());
     let known = by_id.keys().filter(|id| id.starts_with("under-")).count();
     assert_eq!(known, outcome.records.len(), "each was asked, and is told once");
     for record in &outcome.records {

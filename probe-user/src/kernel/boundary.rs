@@ -72,6 +72,12 @@ pub fn fentry_forecast(roots: &Roots) -> Result<(), String> {
     }
 }
 
+/// Whether it will be known when bytes came that are read: sockets say so (`sk_data_ready`, Linux 6.3).
+#[must_use]
+pub fn tells_arrivals(roots: &Roots) -> bool {
+    offsets::resolve(&roots.sys("kernel/btf/vmlinux")).is_ok_and(|types| types.tells_arrivals)
+}
+
 const CALLS: [(&str, &str); 14] = [
     ("on_listen", "sys_exit_listen"),
     ("on_close", "sys_enter_close"),

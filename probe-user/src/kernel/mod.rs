@@ -25,7 +25,7 @@ mod verified;
 
 pub use alive::alive;
 pub use attach::CORE_PERIOD_NS;
-pub use boundary::{BoundaryRung, fentry_forecast};
+pub use boundary::{BoundaryRung, fentry_forecast, tells_arrivals};
 pub use btf::BtfError;
 pub use error::KernelError;
 pub use maps::{CoreCounter, KernelCounter, TickBooks};

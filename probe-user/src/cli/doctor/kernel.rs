@@ -8,7 +8,7 @@ use rustix::thread::CapabilitySet;
 
 use super::Row;
 use crate::files;
-use crate::kernel::{BoundaryRung, fentry_forecast, tracefs as tracefs_place};
+use crate::kernel::{BoundaryRung, fentry_forecast, tells_arrivals, tracefs as tracefs_place};
 use crate::privilege::{self, PURPOSES, RUNNING};
 use crate::roots::Roots;
 use crate::target::counts_as_the_kernel;
@@ -16,8 +16,6 @@ use crate::topology::excerpt;
 
 /// The oldest kernel that is supported.
 const OLDEST: (u8, u8) = (5, 15);
-/// The first with the tracepoint `sk_data_ready`.
-const TELLS_ARRIVALS: (u8, u8) = (6, 3);
 /// First bytes of BTF, in the order of the machine.
 const BTF_MAGIC: u16 = 0xeb9f;
 
@@ -25,10 +23,6 @@ const BTF_MAGIC: u16 = 0xeb9f;
 pub(super) fn release(roots: &Roots) -> Option<String> {
     let text = files::text(&roots.proc("sys/kernel/osrelease")).ok()?;
     Some(text.trim().to_owned())
-}
-
-fn version(roots: &Roots) -> Option<KernelVersion> {
-    release(roots)?.parse().ok()
 }
 
 /// All features, the required ones first.
@@ -61,7 +55,8 @@ fn row(name: &str, required: bool, usable: bool, detail: String, remedy: &str) -
 }
 
 fn kernel(roots: &Roots) -> Row {
-    let (release, version) = (release(roots), version(roots));
+    let release = release(roots);
+    let version = release.as_ref().and_then(|r| r.parse::<KernelVersion>().ok());
     let enough = version.is_some_and(|v| (v.major, v.minor) >= OLDEST);
     let detail = match release {
         Some(release) => format!("Linux {}", excerpt(&release)),
@@ -163,10 +158,7 @@ fn boundary(roots: &Roots) -> Row {
 
 /// Whether it will be seen how long requests lay unread.
 fn arrival(roots: &Roots) -> Row {
-    let seen = match tracefs_place(roots) {
-        Ok(Some(place)) => place.join("events/sock/sk_data_ready").exists(),
-        Ok(None) | Err(_) => version(roots).is_some_and(|v| (v.major, v.minor) >= TELLS_ARRIVALS),
-    };
+    let seen = tells_arrivals(roots);
     let detail = if seen {
         "how long a request lay unread in its socket is seen"
     } else {
@@ -335,16 +327,17 @@ mod tests {
     }
 
     #[test]
-    fn whether_arrivals_are_seen_says_tracefs_or_else_the_release() {
-        let arrival = |tree: &Tree| state(tree, "arrival");
-        let old = arrival(&machine("6.2.9", "0"));
-        assert!(!old.usable && !old.required && old.remedy.is_some(), "{old:?}");
-        assert!(arrival(&machine("6.3.0", "0")).usable);
+    fn whether_arrivals_are_seen_the_kernels_types_say() {
         let tree = machine("6.3.0", "0");
-        tree.write("kernel/tracing/events/syscalls/enable", "0\n");
-        assert!(!arrival(&tree).usable, "tracefs knows better");
-        tree.write("kernel/tracing/events/sock/sk_data_ready/enable", "0\n");
-        assert!(arrival(&tree).usable);
+        let row = state(&tree, "arrival");
+        assert!(!row.usable && !row.required && row.remedy.is_some(), "{row:?}");
+        let (types, real) = (tree.roots().sys("kernel/btf/vmlinux"), "/sys/kernel/btf/vmlinux");
+        let _ = std::fs::remove_file(&types);
+        std::fs::create_dir_all(types.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(real, &types).unwrap();
+        let name = b"\0btf_trace_sk_data_ready\0";
+        let has = std::fs::read(real).unwrap().windows(name.len()).any(|bytes| bytes == name);
+        assert_eq!(state(&tree, "arrival").usable, has);
     }
 
     #[test]

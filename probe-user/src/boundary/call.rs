@@ -20,7 +20,18 @@ pub(super) struct Call<'a> {
     pub(super) tls: bool,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Of no read: of the clock, say.
+    pub(super) fn at(
+        now: Moment,
+        conn: ConnId,
+        (who, tgid): (u32, u32),
+        out: &'a mut Vec<Output>,
+        stats: &'a mut Stats,
+    ) -> Self {
+        Self { now, conn, who, tgid, out, stats, arrived: None, tls: false }
+    }
+
     /// Emits a boundary of a request.
     pub(super) fn emit(&mut self, what: What, request: RequestId, at: Moment, events: u32) {
         let (conn, who, tgid) = (self.conn, self.who, self.tgid);

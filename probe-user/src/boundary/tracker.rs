@@ -250,21 +250,9 @@ impl Tracker {
         let Self { connections, latest, stats, .. } = self;
         for conn in which {
             if let Some(connection) = connections.get_mut(conn) {
-                let (who, tgid) = (connection.who, connection.tgid);
-                let now = Moment { t, clock: later(clocks(who), latest, who) };
-                act(
-                    connection,
-                    &mut Call {
-                        now,
-                        conn: *conn,
-                        who,
-                        tgid,
-                        out,
-                        stats,
-                        arrived: None,
-                        tls: false,
-                    },
-                );
+                let owner = (connection.who, connection.tgid);
+                let now = Moment { t, clock: later(clocks(owner.0), latest, owner.0) };
+                act(connection, &mut Call::at(now, *conn, owner, out, stats));
             }
         }
     }
@@ -292,8 +280,7 @@ impl Tracker {
                 let latest = self.latest.get(who as usize).copied().flatten();
                 let now = latest.unwrap_or(Moment { t: connection.last, clock: [0; MAX_PACKAGES] });
                 let stats = &mut self.stats;
-                let mut call =
-                    Call { now, conn: *conn, who, tgid, out, stats, arrived: None, tls: false };
+                let mut call = Call::at(now, *conn, (who, tgid), out, stats);
                 connection.close(Some(End::Interrupted), &mut call);
             }
         }
@@ -317,6 +304,6 @@ fn later(clocks: TargetClock, latest: &[Option<Moment>], who: u32) -> TargetCloc
 
 fn at<'a>(io: &Io, out: &'a mut Vec<Output>, stats: &'a mut Stats) -> Call<'a> {
     let now = Moment { t: io.t, clock: io.clock };
-    let Io { conn, who, tgid, arrived, .. } = *io;
-    Call { now, conn, who, tgid, out, stats, arrived, tls: false }
+    let call = Call::at(now, io.conn, (io.who, io.tgid), out, stats);
+    Call { arrived: io.arrived, ..call }
 }

@@ -35,8 +35,10 @@ pub enum Queue {
 }
 
 impl Queue {
-    /// [`Self::kind`] of TCP; any other is of a unix socket.
+    /// [`Self::kind`] of TCP.
     pub const TCP: u64 = 1;
+    /// [`Self::kind`] of a unix socket.
+    pub const UNIX: u64 = 2;
 
     /// Which of the two it is; not 0.
     #[inline(always)]
@@ -44,7 +46,7 @@ impl Queue {
     pub fn kind(self) -> u64 {
         match self {
             Self::Tcp(_) => Self::TCP,
-            Self::Unix(_) => 2,
+            Self::Unix(_) => Self::UNIX,
         }
     }
 

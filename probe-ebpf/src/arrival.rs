@@ -5,8 +5,6 @@
 //! whether they are accepted. Kept is, of watched connections and of those that nobody has accepted yet, when what lies there
 //! unread began to come ([`Arrivals`]). Minimum kernel 6.3 (`sk_data_ready`); before that nothing is ever known.
 
-use core::ptr::read_volatile;
-
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, raw_tracepoint},
@@ -15,8 +13,11 @@ use aya_ebpf::{
 use probe_common::{Arrivals, Queue};
 
 use crate::{
-    maps::{ARRIVALS, OFF_COPIED, OFF_FAMILY, OFF_PROTOCOL, OFF_QUEUED, OFF_RECEIVED, OFF_SOCKET},
-    task::{field, read, Raw, Typed},
+    maps::{
+        ARRIVALS, OFF_COPIED, OFF_FAMILY, OFF_PROTOCOL, OFF_QUEUED, OFF_RECEIVED, OFF_SOCKET,
+        TELLS_ARRIVALS,
+    },
+    task::{field, read, Raw, Structure, Typed},
 };
 
 const AF_UNIX: u16 = 1;
@@ -24,34 +25,29 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
 
-/// A kernel's `sock`: [`Typed`] or [`Raw`], as a task.
-trait Sock: Copy {
-    /// Its address.
-    fn address(self) -> *const u8;
-    /// A field that every `sock` has.
-    fn word<T: Default>(self, offset: u32) -> T;
-
-    /// One that TCP's have.
+/// A kernel's `sock`.
+trait Sock: Structure {
+    /// A field that only TCP's have, behind what is typed.
     #[inline(always)]
     fn tcp(self, offset: u32) -> u32 {
         read(field(self.address(), offset))
     }
 
-    /// What lies in it, if it is of a kind that is known; another kind may have a protocol of the same number.
+    /// [`Queue::TCP`] or [`Queue::UNIX`]; another family may have a protocol of the same number.
     #[inline(always)]
-    fn queue(self) -> Option<Queue> {
+    fn kind(self) -> Option<u64> {
         match self.word(OFF_FAMILY.load()) {
-            AF_UNIX => Some(Queue::Unix(self.word(OFF_QUEUED.load()))),
+            AF_UNIX => Some(Queue::UNIX),
             AF_INET | AF_INET6 if self.word::<u16>(OFF_PROTOCOL.load()) == IPPROTO_TCP => {
-                Some(Queue::Tcp(self.tcp(OFF_COPIED.load())))
+                Some(Queue::TCP)
             }
             _ => None,
         }
     }
 
-    /// The same of a watched connection's.
+    /// What lies in it, which is of this kind.
     #[inline(always)]
-    fn queue_of(self, kind: u64) -> Queue {
+    fn queue(self, kind: u64) -> Queue {
         if kind == Queue::TCP {
             Queue::Tcp(self.tcp(OFF_COPIED.load()))
         } else {
@@ -69,30 +65,8 @@ trait Sock: Copy {
     }
 }
 
-impl Sock for Typed {
-    #[inline(always)]
-    fn address(self) -> *const u8 {
-        self.0
-    }
-
-    #[inline(always)]
-    fn word<T: Default>(self, offset: u32) -> T {
-        // SAFETY: the verifier proves the load against the kernel's BTF.
-        unsafe { read_volatile(field(self.0, offset).cast()) }
-    }
-}
-
-impl Sock for Raw {
-    #[inline(always)]
-    fn address(self) -> *const u8 {
-        self.0
-    }
-
-    #[inline(always)]
-    fn word<T: Default>(self, offset: u32) -> T {
-        read(field(self.0, offset))
-    }
-}
+impl Sock for Typed {}
+impl Sock for Raw {}
 
 /// Data was put into the socket that is the first argument.
 #[btf_tracepoint(function = "sk_data_ready")]
@@ -117,7 +91,7 @@ fn came(sock: impl Sock) -> Option<()> {
     if !watched && sock.word::<u64>(OFF_SOCKET.load()) != 0 {
         return None;
     }
-    let queue = sock.queue()?;
+    let queue = sock.queue(sock.kind()?);
     // SAFETY: a helper without side effects.
     let now = || unsafe { bpf_ktime_get_ns() };
     if let Some(kept) = kept {
@@ -139,8 +113,11 @@ pub fn watched(sock: u64) {
 
 #[inline(always)]
 fn watch(sock: u64) -> Option<()> {
+    if TELLS_ARRIVALS.load() == 0 {
+        return None;
+    }
     let raw = Raw(sock as *const u8);
-    let queue = raw.queue()?;
+    let queue = raw.queue(raw.kind()?);
     match ARRIVALS.get_ptr_mut(sock) {
         // SAFETY: as above. Where it is set already, that was an earlier socket's.
         Some(kept) if unsafe { (*kept).watched == 0 } => unsafe {
@@ -162,6 +139,9 @@ pub fn closed(sock: u64) {
 /// Microseconds that the `len` bytes which were received from this `sock` until `t` (ns) lay in it, plus 1; 0: not known.
 #[inline(always)]
 pub fn unread(sock: u64, len: u32, t: u64) -> u32 {
+    if TELLS_ARRIVALS.load() == 0 {
+        return 0;
+    }
     let raw = Raw(sock as *const u8);
     // SAFETY: as above.
     let known = ARRIVALS.get_ptr_mut(sock).filter(|kept| unsafe { (**kept).watched != 0 });
@@ -170,7 +150,7 @@ pub fn unread(sock: u64, len: u32, t: u64) -> u32 {
         return 0;
     };
     // SAFETY: as above.
-    let queue = raw.queue_of(unsafe { (*kept).watched });
+    let queue = raw.queue(unsafe { (*kept).watched });
     // SAFETY: as above.
     let came = unsafe { (*kept).read(len, queue, raw.has_more(queue)) };
     match came {

@@ -267,6 +267,8 @@ offsets! {
     NR_CPUS;
     /// Not 0: misses of the last cache level are read beside cycles.
     READ_MISSES;
+    /// Not 0: sockets say when data comes.
+    TELLS_ARRIVALS;
     /// `task_struct.tgid`.
     OFF_TGID;
     /// `task_struct.pid`.

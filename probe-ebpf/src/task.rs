@@ -1,4 +1,4 @@
-//! Reading a `task_struct`: directly where the tracepoint hands over a typed pointer (`tp_btf`), through
+//! Reading a structure of the kernel's, a `task_struct` above all: directly where the tracepoint hands over a typed pointer (`tp_btf`), through
 //! `bpf_probe_read_kernel` where it does not (`raw_tp`). Offsets come from the kernel's BTF at load.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
@@ -14,12 +14,21 @@ pub fn field(base: *const u8, offset: u32) -> *const u8 {
     base.wrapping_add((offset & 0xffff) as usize)
 }
 
-/// A task.
-pub trait Task: Copy {
-    /// Its process.
-    fn tgid(self) -> u32;
+/// A structure of the kernel's.
+pub trait Structure: Copy {
     /// Its address, for reads off the hot path.
     fn address(self) -> *const u8;
+    /// One of its fields.
+    fn word<T: Default>(self, offset: u32) -> T;
+}
+
+/// A task.
+pub trait Task: Structure {
+    /// Its process.
+    #[inline(always)]
+    fn tgid(self) -> u32 {
+        self.word(OFF_TGID.load())
+    }
 
     /// Its thread id.
     #[inline(always)]
@@ -65,31 +74,35 @@ pub fn follow(base: u64, offset: u32) -> u64 {
 #[derive(Clone, Copy)]
 pub struct Typed(pub *const u8);
 
-impl Task for Typed {
-    #[inline(always)]
-    fn tgid(self) -> u32 {
-        // SAFETY: the verifier proves the load against the kernel's BTF.
-        unsafe { core::ptr::read_volatile(field(self.0, OFF_TGID.load()).cast()) }
-    }
-
+impl Structure for Typed {
     #[inline(always)]
     fn address(self) -> *const u8 {
         self.0
     }
+
+    #[inline(always)]
+    fn word<T: Default>(self, offset: u32) -> T {
+        // SAFETY: the verifier proves the load against the kernel's BTF.
+        unsafe { core::ptr::read_volatile(field(self.0, offset).cast()) }
+    }
 }
+
+impl Task for Typed {}
 
 /// A pointer without a type.
 #[derive(Clone, Copy)]
 pub struct Raw(pub *const u8);
 
-impl Task for Raw {
-    #[inline(always)]
-    fn tgid(self) -> u32 {
-        read(field(self.0, OFF_TGID.load()))
-    }
-
+impl Structure for Raw {
     #[inline(always)]
     fn address(self) -> *const u8 {
         self.0
     }
+
+    #[inline(always)]
+    fn word<T: Default>(self, offset: u32) -> T {
+        read(field(self.0, offset))
+    }
 }
+
+impl Task for Raw {}

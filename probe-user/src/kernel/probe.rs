@@ -115,6 +115,8 @@ impl Probe {
         loader.map_max_entries("MISSES", if misses { nr_cpus } else { 1 });
         let misses = u32::from(misses);
         loader.override_global("READ_MISSES", &misses, true);
+        let told = u32::from(tells_arrivals);
+        loader.override_global("TELLS_ARRIVALS", &told, true);
         if let Some(bytes) = settings.slice_bytes {
             loader.map_max_entries("SLICES", bytes);
         }

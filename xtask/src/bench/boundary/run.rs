@@ -136,11 +136,11 @@ pub(super) fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
 }
 
 /// Pairs of runs, with the probe and without it, every second pair the other way round: the values of both.
-pub(super) fn pairs<T>(
+pub(super) fn pairs<T, U>(
     pairs: usize,
     mut with: impl FnMut() -> Result<T>,
-    mut without: impl FnMut() -> Result<T>,
-) -> Result<Vec<(T, T)>> {
+    mut without: impl FnMut() -> Result<U>,
+) -> Result<Vec<(T, U)>> {
     let one = |i: usize| {
         if i.is_multiple_of(2) {
             let first = without()?;

@@ -1,4 +1,5 @@
-//! Tokens a second of the real llama.cpp server on one thread, with and without the probe.
+//! Tokens a second of the real llama.cpp server on one thread, without the probe, with it, and while the probe watches
+//! another server: that one pays for the clocks of the whole machine, and for following requests nothing.
 
 use std::fs;
 
@@ -16,6 +17,7 @@ const REQUESTS: &str = "8";
 
 pub(super) fn run(bench: &Bench<'_>, n: usize) -> Result<()> {
     let have = provision::tests(bench.paths)?;
+    let elsewhere = bench.serve(bench.program("lab-flood").arg("serve"))?;
     let server = bench.serve(&mut bench.real(&have, "xllamacpp_server.py")?)?;
     let log = bench.dir.join("load.jsonl");
     let drive = || {
@@ -26,16 +28,35 @@ pub(super) fn run(bench: &Bench<'_>, n: usize) -> Result<()> {
         per_second(&fs::read_to_string(&log)?)
     };
     drive()?;
-    let runs = pairs(n, || Ok(bench.watched(&server.address, drive)?.0), drive)?;
-    let (ratio, low, high) = spread(runs.iter().map(|(with, without)| with / without).collect());
-    let middle = |of: fn(&(f64, f64)) -> f64| spread(runs.iter().map(of).collect()).0;
-    let (with, without) = (middle(|run| run.0), middle(|run| run.1));
-    println!("| llama.cpp, one thread | alone | with the probe | ratio, median | of {n} pairs |");
-    println!("|---|---|---|---|---|");
-    println!("| tokens/s | {without:.2} | {with:.2} | {ratio:.4} | {low:.4} to {high:.4} |");
+    let beside = |address: &str| Ok(bench.watched(address, drive)?.0);
+    let runs = pairs(
+        n,
+        || beside(&server.address),
+        || Ok(Without { probe: drive()?, watching: beside(&elsewhere.address)? }),
+    )?;
+    let middle = |of: fn(&Pair) -> f64| spread(runs.iter().map(of).collect());
+    let (ratio, low, high) = middle(|(with, without)| with / without.probe);
+    let (of_watching, lowest, highest) = middle(|(with, without)| with / without.watching);
+    println!("| llama.cpp, one thread | tokens/s | watched, over that: median | of {n} |");
+    println!("|---|---|---|---|");
+    println!("| watched | {:.2} | | |", middle(|run| run.0).0);
+    let (alone, unwatched) = (middle(|run| run.1.probe).0, middle(|run| run.1.watching).0);
+    println!("| without the probe | {alone:.2} | {ratio:.4} | {low:.4} to {high:.4} |");
+    println!(
+        "| the probe watches another server | {unwatched:.2} | {of_watching:.4} | {lowest:.4} to {highest:.4} |"
+    );
     ensure!(ratio >= KEEPS, "llama.cpp keeps {ratio:.4} of its tokens a second, less than {KEEPS}");
     Ok(())
 }
+
+/// Tokens a second without the probe, and with one that watches another server.
+struct Without {
+    probe: f64,
+    watching: f64,
+}
+
+/// Watched, and not.
+type Pair = (f64, Without);
 
 /// Generated tokens a second, from the first request's start to the last answer's end, by the client's log.
 fn per_second(log: &str) -> Result<f64> {

@@ -13,7 +13,7 @@ use super::probe::Outcome;
 /// Nanoseconds by which two readings of the clocks of day and of boot may be apart.
 const NEVER_EARLY: i128 = 1_000_000;
 
-/// So many streams that their 95th percentile is not the worst of them.
+/// So many that one in twenty is not the worst of them.
 const MANY: usize = 40;
 
 /// How far the probe's clock and the client's were apart, milliseconds, 95th percentiles.
@@ -105,8 +105,14 @@ fn arrivals_are_told(records: &[RequestRecord]) {
     let ((clear, all_clear), (tls, all_tls)) = (known(false), known(true));
     println!("arrivals known: {clear} of {all_clear} in clear text, {tls} of {all_tls} over TLS");
     if Path::new("/sys/kernel/tracing/events/sock/sk_data_ready").exists() {
-        // And one on a connection that was open before.
-        assert!(10 * (clear + 1) >= 9 * all_clear, "{clear} of {all_clear} arrivals are known");
+        // Not of one on a connection that was open before, nor of one that came while its connection was being accepted: of
+        // a few that may be most.
+        let enough = if all_clear >= MANY {
+            10 * (clear + 1) >= 9 * all_clear
+        } else {
+            clear > 0 || all_clear <= 1
+        };
+        assert!(enough, "{clear} of {all_clear} arrivals are known");
         assert!(tls > 0 || all_tls == 0, "no arrival over TLS is known");
     } else {
         assert_eq!(clear + tls, 0, "nothing tells of arrivals");
